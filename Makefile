@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# leaksweep: `make help` lists the targets. Variables: V=1 DEBUG=1 SAN=1 CC= CLANG= PREFIX= DESTDIR= OUTPUT=
+
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := all
+
+OUTPUT ?= build$(if $(SAN),-san)
+CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+CLANG ?= clang
+BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := 0.1.0
+
+ARCH := $(shell uname -m)
+BPF_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(ARCH)))
+
+ifeq ($(V),1)
+  Q :=
+  msg :=
+else
+  Q := @
+  msg = @printf '  %-8s %s\n' '$(1)' '$(2)';
+endif
+
+CSTD := -std=gnu17 -D_GNU_SOURCE
+WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-missing-field-initializers
+OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
+SAN_LIST := address,undefined
+SANFLAGS := $(if $(SAN),-fsanitize=$(SAN_LIST) -fno-sanitize-recover=all -fno-omit-frame-pointer)
+CFLAGS_ALL := $(CSTD) $(WARN) $(OPT) $(SANFLAGS) -I. -Isrc -I$(OUTPUT) -DLEAKSWEEP_VERSION='"$(VERSION)"' $(CFLAGS)
+LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz
+
+# ---- the stages, in flow order; a stage may call only the archives it lists --------------------------------
+
+STAGES := util discover attach collect model symbolize report engine cli
+USES_util :=
+USES_discover := util
+USES_attach := discover util
+USES_model := util
+USES_collect := attach discover model util
+USES_symbolize := model util
+USES_report := model symbolize util
+USES_engine := report symbolize collect attach discover model util
+USES_cli := engine report symbolize collect attach discover model util
+
+lib = $(OUTPUT)/lib$(1).a
+libs_of = $(call lib,$(1)) $(foreach s,$(USES_$(1)),$(call lib,$(s)))
+
+SRCS := $(wildcard src/*/*.c)
+objs_of = $(patsubst src/%.c,$(OUTPUT)/%.o,$(wildcard src/$(1)/*.c))
+SKEL := $(OUTPUT)/leaksweep.skel.h
+BPF_OBJS := $(patsubst bpf/%.bpf.c,$(OUTPUT)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
+
+.PHONY: all
+all: $(OUTPUT)/leaksweep ## build the tool
+
+$(OUTPUT)/leaksweep: $(OUTPUT)/main.o $(foreach s,$(STAGES),$(call lib,$(s)))
+	$(call msg,LINK,$@)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(OUTPUT)/main.o $(call libs_of,cli) $(LIBS)
+
+$(OUTPUT)/%.o: src/%.c $(OUTPUT)/flags
+	$(call msg,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+# Whoever includes the skeleton needs it made before the compiler can list it as a dependency.
+$(call objs_of,attach): | $(SKEL)
+
+define archive_rule
+$(call lib,$(1)): $(call objs_of,$(1))
+	$$(call msg,AR,$$@)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach s,$(STAGES),$(eval $(call archive_rule,$(s))))
+
+# Flags are a dependency too: another compiler or SAN= rebuilds.
+$(OUTPUT)/flags: FORCE
+	$(Q)mkdir -p $(@D)
+	$(Q)echo '$(CC) $(subst ','"'"',$(CFLAGS_ALL))' | cmp -s - $@ || echo '$(CC) $(subst ','"'"',$(CFLAGS_ALL))' > $@
+.PHONY: FORCE
+FORCE:
+
+# ---- kernel side ------------------------------------------------------------------------------------------
+
+BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -I. -Ivmlinux \
+	-idirafter /usr/include/$(ARCH)-linux-gnu -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-declarations
+
+$(OUTPUT)/bpf/%.bpf.o: bpf/%.bpf.c
+	$(call msg,BPF,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(OUTPUT)/leaksweep.bpf.o: $(BPF_OBJS)
+	$(call msg,BPFLINK,$@)
+	$(Q)$(BPFTOOL) gen object $@ $^
+
+$(SKEL): $(OUTPUT)/leaksweep.bpf.o
+	$(call msg,SKEL,$@)
+	$(Q)$(BPFTOOL) gen skeleton $< name leaksweep_bpf > $@
+
+# ---- tests ------------------------------------------------------------------------------------------------
+
+UNIT_SRCS := $(wildcard tests/unit/test_*.c)
+UNIT_BINS := $(patsubst tests/unit/%.c,$(OUTPUT)/tests/unit/%,$(UNIT_SRCS))
+E2E_SRCS := $(wildcard tests/e2e/test_*.c)
+E2E_BINS := $(patsubst tests/e2e/%.c,$(OUTPUT)/tests/e2e/%,$(E2E_SRCS))
+TEST_LIB_OBJS := $(patsubst tests/lib/%.c,$(OUTPUT)/tests/lib/%.o,$(wildcard tests/lib/*.c))
+
+$(OUTPUT)/tests/lib/%.o: tests/lib/%.c $(OUTPUT)/flags
+	$(call msg,CC,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -c -o $@ $<
+
+# A unit test is named after its stage, test_<stage>_<what>.c, and links that stage and what the stage may use:
+# a call in the wrong direction does not link.
+stage_of = $(word 2,$(subst _, ,$(1)))
+unit_libs = $(if $(filter bpf,$(call stage_of,$(1))),,$(call libs_of,$(call stage_of,$(1))))
+.SECONDEXPANSION:
+$(OUTPUT)/tests/unit/%: tests/unit/%.c $(OUTPUT)/flags $$(call unit_libs,$$*)
+	$(call msg,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -o $@ $< $(call unit_libs,$*) -lcmocka $(LIBS) -lm
+
+$(OUTPUT)/tests/e2e/%: tests/e2e/%.c $(TEST_LIB_OBJS) $(OUTPUT)/flags
+	$(call msg,TEST,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -o $@ $< $(TEST_LIB_OBJS) -lcmocka -ljson-c
+
+include tests/leakers/leakers.mk
+
+.PHONY: deps unit unit-san e2e test check-layers
+deps: ## install missing distribution packages (root)
+	$(Q)tests/lib/install-deps.sh
+
+unit: $(UNIT_BINS) ## unit tests, no root needed
+	$(Q)set -e; for t in $(UNIT_BINS); do $$t; done
+
+unit-san: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(Q)$(MAKE) --no-print-directory SAN=1 unit
+
+e2e: $(OUTPUT)/leaksweep $(E2E_BINS) leakers ## end-to-end tests on real processes (root)
+	$(Q)OUTPUT=$(OUTPUT) tests/lib/run-e2e.sh $(E2E_BINS)
+
+check-layers: ## the rules of the one-way flow that the linker cannot see
+	$(Q)tests/lib/check-layers.sh
+
+test: ## everything: installs what is missing, builds, runs every test (root)
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all check-layers unit
+	$(Q)$(MAKE) --no-print-directory unit-san
+	$(Q)$(MAKE) --no-print-directory e2e
+
+# ---- the rest ---------------------------------------------------------------------------------------------
+
+.PHONY: demo run bench install uninstall clean help
+demo: ## install what is missing, build, trace a small leaking service (root)
+	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)$(MAKE) --no-print-directory all leakers
+	$(Q)OUTPUT=$(OUTPUT) tests/lib/demo.sh
+
+run: all ## run the built tool: make run ARGS="doctor"
+	$(OUTPUT)/leaksweep $(ARGS)
+
+bench: all leakers ## cost per call, beside bcc's memleak, in one run (root)
+	$(Q)OUTPUT=$(OUTPUT) tests/bench/run.sh
+
+install: all ## install to $(DESTDIR)$(PREFIX)/sbin
+	install -D -m 0755 $(OUTPUT)/leaksweep $(DESTDIR)$(PREFIX)/sbin/leaksweep
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/sbin/leaksweep
+
+clean: ## remove everything built
+	rm -rf build build-san
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ t = $$1; $$1 = ""; printf "  %-14s%s\n", t, $$0 }'
+	@echo '  variables:     V=1 show commands, DEBUG=1 -O0, SAN=1 sanitizers, CC=clang, PREFIX, DESTDIR'
+
+-include $(shell find $(OUTPUT) -name '*.d' 2>/dev/null)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Every counter of the kernel side: STAT(symbol, name in the JSON report, class, what it means, what helps).
+ * Class WORK counts effort; LOSS counts what a report therefore lacks or cannot tell.
+ */
+#ifndef LEAKSWEEP_STATS_H
+#define LEAKSWEEP_STATS_H
+
+#define STATS(STAT)                                                                                                  \
+	STAT(HITS_ALLOC, "hits_alloc", WORK, "allocation calls seen", "")                                           \
+	STAT(HITS_RETURN, "hits_return", WORK, "allocation returns seen", "")                                       \
+	STAT(HITS_FREE, "hits_free", WORK, "free calls seen", "")                                                   \
+	STAT(HITS_SYSCALL, "hits_syscall", WORK, "memory system calls seen", "")                                    \
+	STAT(HITS_FOREIGN, "hits_foreign", WORK, "probe hits in processes that are not traced",                     \
+	     "--scope process")                                                                                     \
+	STAT(BLOCKS_ADDED, "blocks_added", WORK, "entries put into the block table", "")                            \
+	STAT(BLOCKS_REMOVED, "blocks_removed", WORK, "entries taken from the block table", "")                      \
+	STAT(NESTED_ALLOCS, "nested_allocs", WORK, "allocations inside another probed call, counted once there", "") \
+	STAT(FAILED_ALLOCS, "failed_allocs", WORK, "allocation calls that returned no memory", "")                  \
+	STAT(MAP_FULL, "map_full", LOSS, "blocks not followed: the block table is full", "--max-blocks")            \
+	STAT(MAP_FULL_BYTES, "map_full_bytes", LOSS, "bytes of those blocks", "--max-blocks")                       \
+	STAT(STACKS_LOST, "stacks_lost", LOSS, "blocks counted without their stack: the stack table is full",        \
+	     "--max-stacks")                                                                                        \
+	STAT(STACK_COLLISIONS, "stack_collisions", LOSS, "blocks counted without their stack: two stacks share an id", \
+	     "")                                                                                                    \
+	STAT(STACKS_TRUNCATED, "stacks_truncated", LOSS, "stacks deeper than can be kept", "")                      \
+	STAT(STACKS_BROKEN, "stacks_broken", LOSS, "stacks cut short by code without frame pointers",               \
+	     "-fno-omit-frame-pointer")                                                                             \
+	STAT(UNKNOWN_FREES, "unknown_frees", LOSS, "frees of blocks never seen (older than the trace, or lost)", "") \
+	STAT(REPLACED, "replaced", LOSS, "blocks whose free was not seen before their address came back", "")       \
+	STAT(REPLACED_BYTES, "replaced_bytes", LOSS, "bytes of those blocks", "")                                   \
+	STAT(RETURNS_LOST, "returns_lost", LOSS, "allocation calls that never returned (longjmp, killed)", "")      \
+	STAT(RETURNS_UNMATCHED, "returns_unmatched", LOSS, "allocation returns without their call", "")             \
+	STAT(PENDING_FULL, "pending_full", LOSS, "allocation calls nested too deep to follow", "")                  \
+	STAT(THREADS_LOST, "threads_lost", LOSS, "probe hits dropped: no memory for the thread's state", "")        \
+	STAT(COSTS_FULL, "costs_full", LOSS, "blocks not followed: the table of sums is full", "--max-stacks")      \
+	STAT(OUT_UNREADABLE, "out_unreadable", LOSS, "blocks whose address could not be read back", "")             \
+	STAT(EVENTS_LOST, "events_lost", LOSS, "events dropped: the ring buffer was full", "--ring-size")           \
+	STAT(SPACES_FULL, "spaces_full", LOSS, "processes not followed: too many at once", "--max-procs")
+
+enum stat {
+#define STAT(symbol, name, class, meaning, cure) STAT_##symbol,
+	STATS(STAT)
+#undef STAT
+	STAT_MAX
+};
+
+#endif
