@@ -52,7 +52,9 @@ libs_of = $(call lib,$(1)) $(foreach s,$(USES_$(1)),$(call lib,$(s)))
 SRCS := $(wildcard src/*/*.c)
 objs_of = $(patsubst src/%.c,$(OUTPUT)/%.o,$(wildcard src/$(1)/*.c))
 SKEL := $(OUTPUT)/leaksweep.skel.h
-BPF_OBJS := $(patsubst bpf/%.bpf.c,$(OUTPUT)/bpf/%.bpf.o,$(wildcard bpf/*.bpf.c))
+# The unit that defines the maps goes first: libbpf's linker resolves the others' declarations against it.
+BPF_SRCS := bpf/maps.bpf.c $(filter-out bpf/maps.bpf.c,$(wildcard bpf/*.bpf.c))
+BPF_OBJS := $(patsubst bpf/%.bpf.c,$(OUTPUT)/bpf/%.bpf.o,$(BPF_SRCS))
 
 .PHONY: all
 all: $(OUTPUT)/leaksweep ## build the tool
@@ -96,7 +98,7 @@ $(OUTPUT)/bpf/%.bpf.o: bpf/%.bpf.c
 
 $(OUTPUT)/leaksweep.bpf.o: $(BPF_OBJS)
 	$(call msg,BPFLINK,$@)
-	$(Q)$(BPFTOOL) gen object $@ $^
+	$(Q)$(BPFTOOL) gen object $@ $(BPF_OBJS)
 
 $(SKEL): $(OUTPUT)/leaksweep.bpf.o
 	$(call msg,SKEL,$@)

@@ -24,8 +24,6 @@
 	STAT(STACK_COLLISIONS, "stack_collisions", LOSS, "blocks counted without their stack: two stacks share an id", \
 	     "")                                                                                                    \
 	STAT(STACKS_TRUNCATED, "stacks_truncated", LOSS, "stacks deeper than can be kept", "")                      \
-	STAT(STACKS_BROKEN, "stacks_broken", LOSS, "stacks cut short by code without frame pointers",               \
-	     "-fno-omit-frame-pointer")                                                                             \
 	STAT(UNKNOWN_FREES, "unknown_frees", LOSS, "frees of blocks never seen (older than the trace, or lost)", "") \
 	STAT(REPLACED, "replaced", LOSS, "blocks whose free was not seen before their address came back", "")       \
 	STAT(REPLACED_BYTES, "replaced_bytes", LOSS, "bytes of those blocks", "")                                   \

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The block table and the sums: every change of what is live goes through here. */
+#ifndef LEAKSWEEP_BLOCK_BPF_H
+#define LEAKSWEEP_BLOCK_BPF_H
+
+#include "maps.bpf.h"
+#include "sample.bpf.h"
+#include "thread.bpf.h"
+
+#define EEXIST 17
+
+/* Returns the sums of a stack in this space, made on first use; a stack without room counts as lost. */
+static __noinline struct stack_cost *cost_get(__u32 space, __u32 layer, __u64 stack_id)
+{
+	struct cost_key key = {.stack_id = stack_id, .space = space, .layer = layer};
+	struct stack_cost *cost = bpf_map_lookup_elem(&stack_costs, &key), zero = {};
+
+	if (cost)
+		return cost;
+	bpf_map_update_elem(&stack_costs, &key, &zero, BPF_NOEXIST);
+	return bpf_map_lookup_elem(&stack_costs, &key);
+}
+
+static __always_inline void cost_add(__u64 *bytes, __u64 *blocks, __u64 size)
+{
+	__u64 weight;
+
+	if (!sample_bytes) {
+		__sync_fetch_and_add(bytes, size);
+		__sync_fetch_and_add(blocks, 1);
+		return;
+	}
+	weight = sample_weight(sample_probability(size, sample_bytes));
+	__sync_fetch_and_add(bytes, size * weight >> WEIGHT_SHIFT);
+	__sync_fetch_and_add(blocks, weight);
+}
+
+/* Takes a block, already out of the table, out of the sums; descendants that still hold it are told. */
+static __always_inline void block_ended(__u32 space_id, __u64 addr, struct block *block)
+{
+	struct stack_cost *cost;
+	struct space *space;
+	struct event *event;
+
+	if (block->flags & BLOCK_NESTED)
+		return;
+	cost = cost_get(space_id, block->layer, block->stack_id);
+	if (cost)
+		cost_add(&cost->free_bytes, &cost->free_count, block->size);
+	if (!heirs_total)
+		return;
+	space = bpf_map_lookup_elem(&spaces, &space_id);
+	if (!space || !space->heirs || block->born_ns > space->last_fork_ns)
+		return;
+	event = event_reserve(EV_ANCESTOR_FREE, space_id);
+	if (!event)
+		return;
+	event->freed.addr = addr;
+	event->freed.block = *block;
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* A free of an address that the table does not know. */
+static __always_inline void block_unknown(__u32 space_id, __u64 addr)
+{
+	struct space *space = bpf_map_lookup_elem(&spaces, &space_id);
+	struct event *event;
+
+	if (!space || !space->parent) {
+		count(STAT_UNKNOWN_FREES, 1);
+		return;
+	}
+	event = event_reserve(EV_UNKNOWN_FREE, space_id);
+	if (!event)
+		return;
+	event->freed.addr = addr;
+	bpf_ringbuf_submit(event, 0);
+}
+
+/* Takes a block out of the table, not out of the sums. Returns whether it was there; *ret_block is filled then. */
+static __always_inline bool block_take(__u32 space, __u64 addr, struct block *ret_block)
+{
+	struct block_key key = {.addr = addr, .space = space};
+	struct block *block = bpf_map_lookup_elem(&live_blocks, &key);
+
+	if (!block)
+		return false;
+	*ret_block = *block;
+	/* Two threads freeing one block is the program's bug; only one of them may take it out of the sums. */
+	if (bpf_map_delete_elem(&live_blocks, &key))
+		return false;
+	count(STAT_BLOCKS_REMOVED, 1);
+	return true;
+}
+
+/* The address is in use although its last block was never seen to be freed: that one has ended, unseen. */
+static __noinline long block_replace(struct block_key *key, struct block *block)
+{
+	struct block *old, copy;
+
+	if (!key || !block)
+		return -1;
+	old = bpf_map_lookup_elem(&live_blocks, key);
+	if (old) {
+		copy = *old;
+		if (!(copy.flags & BLOCK_NESTED)) {
+			count(STAT_REPLACED, 1);
+			count(STAT_REPLACED_BYTES, copy.size);
+			block_ended(key->space, key->addr, &copy);
+		}
+	}
+	return bpf_map_update_elem(&live_blocks, key, block, BPF_ANY);
+}
+
+/* Enters a block into the table and, unless it is nested, into the sums. What finds no room is counted lost. */
+static __noinline int block_add(struct block_key *key, struct block *block)
+{
+	struct stack_cost *cost = NULL;
+	long err;
+
+	if (!key || !block)
+		return 0;
+	if (!(block->flags & BLOCK_NESTED)) {
+		cost = cost_get(key->space, block->layer, block->stack_id);
+		if (!cost && block->stack_id != STACK_LOST) {
+			count(STAT_STACKS_LOST, 1);
+			block->stack_id = STACK_LOST;
+			cost = cost_get(key->space, block->layer, STACK_LOST);
+		}
+		if (!cost) {
+			count(STAT_COSTS_FULL, 1);
+			return 0;
+		}
+	}
+	err = bpf_map_update_elem(&live_blocks, key, block, BPF_NOEXIST);
+	if (!err)
+		count(STAT_BLOCKS_ADDED, 1);
+	else if (err == -EEXIST)
+		err = block_replace(key, block);
+	if (err) {
+		count(STAT_MAP_FULL, 1);
+		count(STAT_MAP_FULL_BYTES, block->size);
+		return 0;
+	}
+	if (cost)
+		cost_add(&cost->alloc_bytes, &cost->alloc_count, block->size);
+	return 0;
+}
+
+#endif

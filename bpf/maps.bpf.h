@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * All maps and globals of the kernel side. maps.bpf.c defines them (DEFINE_MAPS), every other unit declares
+ * them and the BPF linker joins both.
+ *
+ *  live_blocks   block_key -> block        what is outstanding
+ *  stack_frames  stack id -> stack_frames  each distinct stack once
+ *  stack_costs   cost_key -> stack_cost    sums per stack, space and layer; never taken back
+ *  procs         tgid -> proc              who is traced, and in which space it runs
+ *  spaces        space -> space            lineage of address spaces
+ *  threads       task -> thread            what one thread is in the middle of
+ *  events        ring buffer               life of processes, memory system calls
+ *  stats         enum stat -> u64          effort and losses
+ */
+#ifndef LEAKSWEEP_MAPS_BPF_H
+#define LEAKSWEEP_MAPS_BPF_H
+
+#include "vmlinux.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_tracing.h>
+
+#include "include/alloc_fn.h"
+#include "include/events.h"
+#include "include/maps.h"
+#include "include/stats.h"
+
+#ifdef DEFINE_MAPS
+#define SHARED
+#else
+#define SHARED extern
+#endif
+
+#define MAX_PENDING 16 /* a power of two: indexes are masked */
+
+enum pending_kind {
+	PENDING_CALL = 1,
+	PENDING_SIGNAL = 2,	/* a signal handler runs on top of the calls below */
+	PENDING_ALTSTACK = 3,	/* the same, on another stack: stack pointers do not compare */
+};
+
+/* An allocation call that has been entered and has not returned. */
+struct pending {
+	__u64 sp;		/* at entry, where the return address lies; signals: of the interrupted code */
+	__u64 ret_pc;		/* that return address: a probe on the return overwrites it in place */
+	__u64 size;
+	__u64 cookie;
+	__u64 out;		/* pointer through which the block comes back */
+	__u64 old_addr;
+	struct block old;	/* realloc: the block, taken out of the table while its fate is open */
+	__u32 kind;		/* enum pending_kind */
+	__u32 flags;		/* enum pending_flag */
+};
+
+enum pending_flag {
+	PENDING_HAS_OLD = 1,
+	PENDING_SKIPPED = 2,	/* filtered out: not recorded, but what it calls belongs to it */
+};
+
+/*
+ * Per-thread state. A task's own storage cannot be touched by another task's probe, whatever preempts what, and
+ * probes of one task never nest.
+ */
+struct thread {
+	__u32 space;		/* SPACE_NONE: not traced */
+	__u32 epoch;		/* of the target list that `space` was looked up in */
+	__u32 depth;		/* pending calls */
+	__u32 syscall_active;
+	__u64 last_freed;	/* nested free functions pass the same block on */
+	__u64 syscall_begin_ns;
+	__u64 syscall_brk;
+	__u64 syscall_args[6];
+	struct pending pending[MAX_PENDING];
+	struct stack_frames stack;
+};
+
+#define PENDING(thread, i) (&(thread)->pending[(i) & (MAX_PENDING - 1)])
+
+/* Whether nothing that is being counted encloses a call with `depth` pending ones below it. */
+static __always_inline bool is_outermost(struct thread *thread, __u32 depth)
+{
+	return depth == 0 || PENDING(thread, depth - 1)->kind != PENDING_CALL;
+}
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 22);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct block_key);
+	__type(value, struct block);
+} live_blocks SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 16);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct stack_frames);
+} stack_frames SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 18);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct cost_key);
+	__type(value, struct stack_cost);
+} stack_costs SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 16);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct proc);
+} procs SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 17);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct space);
+} spaces SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct thread);
+} threads SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 23);
+} events SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STAT_MAX);
+	__type(key, __u32);
+	__type(value, __u64);
+} stats SEC(".maps");
+
+/* Set by user space before loading. */
+SHARED const volatile __u64 min_size;
+SHARED const volatile __u64 max_size;
+SHARED const volatile __u64 sample_bytes;
+SHARED const volatile __u64 hash_seed;
+SHARED const volatile bool trace_all;
+SHARED const volatile bool watch_execs;	/* report the exec of processes that are not traced too */
+SHARED const volatile __u32 own_tgid;	/* never trace the tool itself */
+
+/* Shared with user space while running. */
+SHARED __u32 recording;		/* 0: entries are ignored, calls in flight are finished */
+SHARED __u32 target_epoch;	/* changes when user space adds processes */
+SHARED __u32 next_space;	/* the last space number handed out */
+SHARED __u64 heirs_total;	/* forked children that may still free inherited blocks */
+
+static __always_inline void count(enum stat stat, __u64 n)
+{
+	__u32 key = stat;
+	__u64 *value = bpf_map_lookup_elem(&stats, &key);
+
+	if (value)
+		*value += n;
+}
+
+#endif

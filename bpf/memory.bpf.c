@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * System calls that change a traced process's mappings. Each that succeeds is one event; the ranges are kept in user
+ * space (collect/ranges.c). Inside a pending allocation call they are the allocator's own business and marked so.
+ */
+#include "arch.bpf.h"
+#include "maps.bpf.h"
+#include "stack.bpf.h"
+#include "thread.bpf.h"
+
+#define PROT_EXEC 4
+#define MAP_ANONYMOUS 0x20
+
+SEC("?tracepoint/syscalls/sys_enter_mmap")
+int memory_enter(struct trace_event_raw_sys_enter *ctx)
+{
+	struct task_struct *task;
+	struct thread *thread;
+
+	if (!recording)
+		return 0;
+	thread = thread_current();
+	if (!thread)
+		return 0;
+	count(STAT_HITS_SYSCALL, 1);
+	thread->syscall_active = 1;
+	thread->syscall_begin_ns = bpf_ktime_get_ns();
+	bpf_probe_read_kernel(thread->syscall_args, sizeof(thread->syscall_args), ctx->args);
+	if (ctx->id == NR_BRK) {
+		task = (void *)bpf_get_current_task();
+		thread->syscall_brk = BPF_CORE_READ(task, mm, brk);
+	}
+	return 0;
+}
+
+/* Returns `pc` if the code before it is a call instruction, else 0. */
+static __always_inline __u64 checked_return_address(__u64 pc)
+{
+#if defined(__TARGET_ARCH_x86)
+	__u8 code[8];
+
+	if (!pc || bpf_probe_read_user(code, 7, (void *)(pc - 7)))
+		return 0;
+	if (code[2] == 0xe8 ||				/* call rel32 */
+	    (code[5] == 0xff && (code[6] & 0x38) == 0x10) ||	/* call *reg, *(reg) */
+	    (code[4] == 0xff && (code[5] & 0x38) == 0x10) ||	/* call *disp8(reg) */
+	    (code[1] == 0xff && (code[2] & 0x38) == 0x10))	/* call *disp32(reg), *disp32(%rip) */
+		return pc;
+	return 0;
+#else
+	return pc;
+#endif
+}
+
+/* The wrapper around a system call often has no frame of its own: its caller is still on top of the stack. */
+static __always_inline __u64 syscall_stack(struct thread *thread)
+{
+	__u64 caller = 0, above = 0;
+	struct pt_regs regs;
+
+	if (bpf_probe_read_kernel(&regs, sizeof(regs),
+				  (void *)bpf_task_pt_regs(bpf_get_current_task_btf())))
+		return STACK_LOST;
+#if defined(__TARGET_ARCH_x86)
+	bpf_probe_read_user(&caller, sizeof(caller), (void *)PT_REGS_SP(&regs));
+#else
+	caller = PT_REGS_RET(&regs);
+#endif
+	caller = checked_return_address(caller);
+	bpf_probe_read_user(&above, sizeof(above), (void *)(PT_REGS_FP(&regs) + 8));
+	if (caller == above)
+		caller = 0;
+	return stack_capture(thread, PT_REGS_IP(&regs), caller, PT_REGS_SP(&regs), PT_REGS_FP(&regs));
+}
+
+static __always_inline void read_file(struct event *event, __u32 fd)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct file **slot, *file = NULL;
+
+	if (fd >= BPF_CORE_READ(table, max_fds))
+		return;
+	slot = BPF_CORE_READ(table, fd);
+	bpf_probe_read_kernel(&file, sizeof(file), slot + fd);
+	event->map.dev = BPF_CORE_READ(file, f_inode, i_sb, s_dev);
+	event->map.ino = BPF_CORE_READ(file, f_inode, i_ino);
+}
+
+static __always_inline void fill_map(struct event *event, struct thread *thread, long nr, long ret)
+{
+	event->map.addr = nr == NR_MMAP ? (__u64)ret : thread->syscall_args[0];
+	event->map.len = thread->syscall_args[1];
+	if (nr == NR_MUNMAP)
+		return;
+	event->map.prot = thread->syscall_args[2];
+	event->map.tgid = bpf_get_current_pid_tgid() >> 32;
+	if (nr != NR_MMAP)
+		return;
+	event->map.flags = thread->syscall_args[3];
+	if (event->map.flags & MAP_ANONYMOUS)
+		return;
+	event->map.pgoff = thread->syscall_args[5];
+	read_file(event, thread->syscall_args[4]);
+}
+
+static __always_inline enum event_kind kind_of_syscall(long nr)
+{
+	switch (nr) {
+	case NR_MMAP:
+		return EV_MMAP;
+	case NR_MUNMAP:
+		return EV_MUNMAP;
+	case NR_MREMAP:
+		return EV_MREMAP;
+	case NR_BRK:
+		return EV_BRK;
+	default:
+		return EV_MPROTECT;
+	}
+}
+
+SEC("?tracepoint/syscalls/sys_exit_mmap")
+int memory_exit(struct trace_event_raw_sys_exit *ctx)
+{
+	struct thread *thread = thread_known();
+	long nr = ctx->id, ret = ctx->ret;
+	__u64 stack_id = STACK_LOST;
+	struct event *event;
+
+	if (!thread || !thread->syscall_active)
+		return 0;
+	thread->syscall_active = 0;
+	if (ret < 0 && ret > -4096)
+		return 0;
+	if (nr == NR_BRK && (__u64)ret == thread->syscall_brk)
+		return 0; /* a question, or a refusal */
+	if (nr != NR_MUNMAP)
+		stack_id = syscall_stack(thread);
+	event = event_reserve(kind_of_syscall(nr), thread->space);
+	if (!event)
+		return 0;
+	event->begin_ns = thread->syscall_begin_ns;
+	event->stack_id = stack_id;
+	if (!is_outermost(thread, thread->depth))
+		event->flags |= EVENT_IN_ALLOCATOR;
+	if (nr == NR_MREMAP) {
+		event->remap.old_addr = thread->syscall_args[0];
+		event->remap.old_len = thread->syscall_args[1];
+		event->remap.addr = ret;
+		event->remap.len = thread->syscall_args[2];
+		event->remap.flags = thread->syscall_args[3];
+	} else if (nr == NR_BRK) {
+		event->remap.old_addr = thread->syscall_brk;
+		event->remap.addr = ret;
+	} else {
+		fill_map(event, thread, nr, ret);
+	}
+	if (nr == NR_MMAP && event->map.ino && event->map.prot & PROT_EXEC)
+		event->kind = EV_EXEC_MAP;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}

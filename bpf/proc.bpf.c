@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The life of processes. fork gives the child a space of its own that inherits the parent's blocks; nothing is
+ * copied: as long as a descendant lives, the ancestor's frees and the descendant's frees of inherited addresses
+ * are sent to user space, which works out who owns what (collect/lineage.c). A child that shares its parent's memory
+ * (vfork, clone(CLONE_VM)) lives in the parent's space until it execs.
+ */
+#include "maps.bpf.h"
+#include "thread.bpf.h"
+
+#define MAX_LINEAGE 32
+
+/* A space has ended and nobody inherits from it any more: its ancestors lose an heir, and so on upwards. */
+static __noinline int space_release(__u32 id)
+{
+	for (int i = 0; i < MAX_LINEAGE; i++) {
+		struct space *space = bpf_map_lookup_elem(&spaces, &id), *parent;
+		__u32 parent_id;
+
+		if (!space)
+			break;
+		/* Two last heirs may arrive at once; the one that sets the mark goes on. */
+		if (__sync_fetch_and_or(&space->flags, SPACE_RELEASED) & SPACE_RELEASED)
+			break;
+		parent_id = space->parent;
+		if (!parent_id)
+			break;
+		__sync_fetch_and_sub(&heirs_total, 1);
+		parent = bpf_map_lookup_elem(&spaces, &parent_id);
+		if (!parent)
+			break;
+		if (__sync_fetch_and_sub(&parent->heirs, 1) != 1 || !(parent->flags & SPACE_ENDED))
+			break;
+		id = parent_id;
+	}
+	return 0;
+}
+
+static __always_inline void space_end(__u32 id)
+{
+	struct space *space = bpf_map_lookup_elem(&spaces, &id);
+
+	if (!space)
+		return;
+	__sync_fetch_and_or(&space->flags, SPACE_ENDED);
+	if (!space->heirs)
+		space_release(id);
+}
+
+SEC("?raw_tp/sched_process_fork")
+int process_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *parent = (void *)ctx->args[0], *child = (void *)ctx->args[1];
+	__u32 parent_tgid = BPF_CORE_READ(parent, tgid), child_tgid = BPF_CORE_READ(child, tgid), id;
+	struct proc *proc, borrowed = {.flags = PROC_BORROWED};
+	struct space *space;
+
+	if (parent_tgid == child_tgid || !recording)
+		return 0;
+	proc = bpf_map_lookup_elem(&procs, &parent_tgid);
+	if (!proc)
+		return 0;
+	if (BPF_CORE_READ(parent, mm) == BPF_CORE_READ(child, mm)) {
+		borrowed.space = proc->space;
+		bpf_map_update_elem(&procs, &child_tgid, &borrowed, BPF_ANY);
+		return 0;
+	}
+	id = proc->space;
+	bpf_map_delete_elem(&procs, &child_tgid); /* left over from an exit that was not seen */
+	space = bpf_map_lookup_elem(&spaces, &id);
+	if (!space)
+		return 0;
+	space->last_fork_ns = bpf_ktime_get_ns();
+	__sync_fetch_and_add(&space->heirs, 1);
+	__sync_fetch_and_add(&heirs_total, 1);
+	id = space_create(child_tgid, id);
+	if (id)
+		event_submit_proc(EV_FORK, id, child_tgid, proc->space, parent_tgid, child);
+	return 0;
+}
+
+SEC("?raw_tp/sched_process_exec")
+int process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[0];
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32, old = SPACE_NONE, id;
+	struct thread *thread = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), 0, 0);
+	struct proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	struct event *event;
+
+	if (!recording && !proc)
+		return 0;
+	if (proc) {
+		old = proc->space;
+		if (!(proc->flags & PROC_BORROWED))
+			space_end(old);
+		bpf_map_delete_elem(&procs, &tgid);
+		id = space_create(tgid, SPACE_NONE);
+		if (thread) {
+			thread->space = id;
+			thread->depth = 0;
+			thread->syscall_active = 0;
+			thread->last_freed = 0;
+		}
+		if (id)
+			event_submit_proc(EV_EXEC, id, tgid, old, 0, task);
+		return 0;
+	}
+	if (!watch_execs || tgid == own_tgid)
+		return 0;
+	event = event_reserve(EV_EXEC, SPACE_NONE);
+	if (!event)
+		return 0;
+	event->flags = EVENT_UNTRACED;
+	event->proc.tgid = tgid;
+	bpf_probe_read_kernel_str(event->proc.comm, sizeof(event->proc.comm), &task->comm);
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+SEC("?raw_tp/sched_process_exit")
+int process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[0];
+	__u32 tgid = BPF_CORE_READ(task, tgid), id;
+	struct proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	bool borrowed;
+
+	if (!proc || BPF_CORE_READ(task, signal, live.counter) > 0)
+		return 0;
+	id = proc->space;
+	borrowed = proc->flags & PROC_BORROWED;
+	/* Two last threads may both see nobody left: one of them takes the process out. */
+	if (bpf_map_delete_elem(&procs, &tgid) || borrowed)
+		return 0;
+	space_end(id);
+	event_submit_proc(EV_EXIT, id, tgid, SPACE_NONE, 0, task);
+	return 0;
+}
