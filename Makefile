@@ -31,7 +31,7 @@ OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SAN_LIST := address,undefined
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN_LIST) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 CFLAGS_ALL := $(CSTD) $(WARN) $(OPT) $(SANFLAGS) -I. -Isrc -I$(OUTPUT) -DLEAKSWEEP_VERSION='"$(VERSION)"' $(CFLAGS)
-LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz
+LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz -liberty
 
 # ---- the stages, in flow order; a stage may call only the archives it lists --------------------------------
 
@@ -130,9 +130,10 @@ $(OUTPUT)/tests/unit/%: tests/unit/%.c $(OUTPUT)/flags $$(call unit_libs,$$*)
 $(OUTPUT)/tests/e2e/%: tests/e2e/%.c $(TEST_LIB_OBJS) $(OUTPUT)/flags
 	$(call msg,TEST,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -o $@ $< $(TEST_LIB_OBJS) -lcmocka -ljson-c
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -o $@ $< $(TEST_LIB_OBJS) -lcmocka -ljson-c -lm
 
 include tests/leakers/leakers.mk
+include tests/bench/bench.mk
 
 .PHONY: deps unit unit-san e2e test check-layers
 deps: ## install missing distribution packages (root)
@@ -151,7 +152,7 @@ check-layers: ## the rules of the one-way flow that the linker cannot see
 	$(Q)tests/lib/check-layers.sh
 
 test: ## everything: installs what is missing, builds, runs every test (root)
-	$(Q)$(MAKE) --no-print-directory deps
+	$(Q)tests/lib/install-deps.sh test
 	$(Q)$(MAKE) --no-print-directory all check-layers unit
 	$(Q)$(MAKE) --no-print-directory unit-san
 	$(Q)$(MAKE) --no-print-directory e2e
@@ -167,8 +168,8 @@ demo: ## install what is missing, build, trace a small leaking service (root)
 run: all ## run the built tool: make run ARGS="doctor"
 	$(OUTPUT)/leaksweep $(ARGS)
 
-bench: all leakers ## cost per call, beside bcc's memleak, in one run (root)
-	$(Q)OUTPUT=$(OUTPUT) tests/bench/run.sh
+bench: all bench-programs ## cost per call, beside bcc's memleak, in one run (root); ROUNDS=5
+	$(Q)OUTPUT=$(OUTPUT) tests/bench/run.sh $(ARGS)
 
 install: all ## install to $(DESTDIR)$(PREFIX)/sbin
 	install -D -m 0755 $(OUTPUT)/leaksweep $(DESTDIR)$(PREFIX)/sbin/leaksweep

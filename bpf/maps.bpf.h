@@ -10,7 +10,7 @@
  *  spaces        space -> space            lineage of address spaces
  *  threads       task -> thread            what one thread is in the middle of
  *  events        ring buffer               life of processes, memory system calls
- *  stats         enum stat -> u64          effort and losses
+ *  stats         enum stat_id -> u64          effort and losses
  */
 #ifndef LEAKSWEEP_MAPS_BPF_H
 #define LEAKSWEEP_MAPS_BPF_H
@@ -156,7 +156,7 @@ SHARED __u32 target_epoch;	/* changes when user space adds processes */
 SHARED __u32 next_space;	/* the last space number handed out */
 SHARED __u64 heirs_total;	/* forked children that may still free inherited blocks */
 
-static __always_inline void count(enum stat stat, __u64 n)
+static __always_inline void count(enum stat_id stat, __u64 n)
 {
 	__u32 key = stat;
 	__u64 *value = bpf_map_lookup_elem(&stats, &key);

@@ -55,7 +55,7 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	struct proc *proc, borrowed = {.flags = PROC_BORROWED};
 	struct space *space;
 
-	if (parent_tgid == child_tgid || !recording)
+	if (parent_tgid == child_tgid)
 		return 0;
 	proc = bpf_map_lookup_elem(&procs, &parent_tgid);
 	if (!proc)
@@ -88,8 +88,6 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct proc *proc = bpf_map_lookup_elem(&procs, &tgid);
 	struct event *event;
 
-	if (!recording && !proc)
-		return 0;
 	if (proc) {
 		old = proc->space;
 		if (!(proc->flags & PROC_BORROWED))

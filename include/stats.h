@@ -36,7 +36,7 @@
 	STAT(EVENTS_LOST, "events_lost", LOSS, "events dropped: the ring buffer was full", "--ring-size")           \
 	STAT(SPACES_FULL, "spaces_full", LOSS, "processes not followed: too many at once", "--max-procs")
 
-enum stat {
+enum stat_id {
 #define STAT(symbol, name, class, meaning, cure) STAT_##symbol,
 	STATS(STAT)
 #undef STAT

@@ -21,7 +21,7 @@ struct placement {
 /*
  * `code` holds the function's `len` bytes as they stand in memory; `arg_cnt` integer arguments must be
  * intact at the chosen place. Decodes from the entry; steps over instructions that leave the argument
- * registers and the stack pointer alone; takes the first that the kernel emulates within 16 bytes, unless a
+ * registers and the stack pointer alone; takes the first that the kernel emulates within 64 bytes, unless a
  * branch of the function targets a byte after the entry up to and including it; otherwise the entry itself.
  * Returns 0, or -ENOTSUP when not even the entry can be probed (undecodable, or an instruction that the
  * kernel refuses). *ret untouched on failure.

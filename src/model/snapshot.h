@@ -99,6 +99,8 @@ struct snapshot {
 	uint64_t interval;	/* 0 = final, else number of the interval from 1 */
 	bool estimated;		/* sampling: costs are scaled estimates */
 	uint64_t sample_bytes;	/* mean bytes between samples, 0 = every allocation */
+	uint64_t min_age_ns;	/* rows' live figures hold only blocks at least this old, 0 = all ... */
+	int64_t young_bytes, young_count;	/* ... and these are the younger ones, in no row */
 	char *hostname, *kernel, *arch;
 	uint32_t cpus;
 

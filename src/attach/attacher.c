@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "attach/attacher.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/perf_event.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "include/maps.h"
+#include "leaksweep.skel.h"
+#include "util/array.h"
+#include "util/clock.h"
+
+struct attacher {
+	struct leaksweep_bpf *skel;
+	struct map_fds maps;
+	enum link_mode mode;
+	const char *mode_why;
+	ARRAY(int) link_fds;			/* of allocator probes */
+	ARRAY(struct bpf_link *) links;		/* of tracepoints */
+	int mmap_layer_err;
+};
+
+static const struct {
+	const char *enter, *exit;
+} memory_syscalls[] = {
+	{"sys_enter_mmap", "sys_exit_mmap"},		{"sys_enter_munmap", "sys_exit_munmap"},
+	{"sys_enter_mremap", "sys_exit_mremap"},	{"sys_enter_brk", "sys_exit_brk"},
+	{"sys_enter_mprotect", "sys_exit_mprotect"},	{"sys_enter_pkey_mprotect", "sys_exit_pkey_mprotect"},
+};
+
+static int quiet_print(enum libbpf_print_level level, const char *format, va_list args)
+{
+	if (level == LIBBPF_WARN && getenv("LEAKSWEEP_LIBBPF_LOG"))
+		return vfprintf(stderr, format, args);
+	return 0;
+}
+
+static int configure(struct attacher *attacher, const struct attacher_opts *opts)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+	uint64_t seed = 0;
+	int err;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed))
+		seed = (uintptr_t)skel ^ getpid();
+	skel->rodata->min_size = opts->min_size;
+	skel->rodata->max_size = opts->max_size ? opts->max_size : UINT64_MAX;
+	skel->rodata->sample_bytes = opts->sample_bytes;
+	skel->rodata->hash_seed = seed;
+	skel->rodata->trace_all = opts->trace_all;
+	skel->rodata->watch_execs = opts->watch_execs;
+	skel->rodata->own_tgid = getpid();
+	skel->bss->target_epoch = 1;
+
+	err = bpf_map__set_max_entries(skel->maps.live_blocks, opts->max_blocks);
+	err = err ? err : bpf_map__set_max_entries(skel->maps.stack_frames, opts->max_stacks);
+	err = err ? err : bpf_map__set_max_entries(skel->maps.stack_costs, opts->max_stacks * 4);
+	err = err ? err : bpf_map__set_max_entries(skel->maps.procs, opts->max_procs);
+	err = err ? err : bpf_map__set_max_entries(skel->maps.spaces, opts->max_procs * 2);
+	err = err ? err : bpf_map__set_max_entries(skel->maps.events, opts->ring_bytes);
+	return err;
+}
+
+/* Only what will be attached is loaded: an older kernel never sees a program that it could refuse. */
+static void select_programs(struct attacher *attacher)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+	bool session = attacher->mode == LINK_SESSION, multi = session || attacher->mode == LINK_MULTI;
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program (prog, skel->obj)
+		bpf_program__set_autoload(prog, true);
+	bpf_program__set_autoload(skel->progs.alloc_session, session);
+	bpf_program__set_autoload(skel->progs.alloc_enter, !session);
+	bpf_program__set_autoload(skel->progs.alloc_exit, !session);
+	if (session)
+		bpf_program__set_expected_attach_type(skel->progs.alloc_session,
+						      ATTACH_TRACE_UPROBE_SESSION);
+	if (!multi)
+		return;
+	bpf_program__set_expected_attach_type(skel->progs.free_enter, ATTACH_TRACE_UPROBE_MULTI);
+	bpf_program__set_expected_attach_type(skel->progs.alloc_enter, ATTACH_TRACE_UPROBE_MULTI);
+	bpf_program__set_expected_attach_type(skel->progs.alloc_exit, ATTACH_TRACE_UPROBE_MULTI);
+}
+
+static int keep_link(struct attacher *attacher, struct bpf_link *link)
+{
+	if (!link)
+		return -errno;
+	if (array_push(&attacher->links, link)) {
+		bpf_link__destroy(link);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* libbpf wants tracefs mounted to find a tracepoint's number; we already know it. */
+static int attach_tracepoint(struct attacher *attacher, struct bpf_program *prog, const char *group,
+			     const char *name)
+{
+	struct perf_event_attr event = {.size = sizeof(event), .type = PERF_TYPE_TRACEPOINT};
+	int id = tracepoint_id(group, name), fd, err;
+
+	if (id < 0)
+		return id;
+	event.config = id;
+	event.sample_period = 1;
+	fd = syscall(__NR_perf_event_open, &event, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	err = keep_link(attacher, bpf_program__attach_perf_event(prog, fd));
+	if (err)
+		close(fd);
+	return err;
+}
+
+static int attach_memory_syscalls(struct attacher *attacher)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(memory_syscalls) / sizeof(memory_syscalls[0]) && !err; i++) {
+		err = attach_tracepoint(attacher, skel->progs.memory_exit, "syscalls", memory_syscalls[i].exit);
+		if (!err)
+			err = attach_tracepoint(attacher, skel->progs.memory_enter, "syscalls",
+						memory_syscalls[i].enter);
+	}
+	return err;
+}
+
+static int attach_process_life(struct attacher *attacher)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+	const struct {
+		struct bpf_program *prog;
+		const char *name;
+	} points[] = {
+		{skel->progs.process_exit, "sched_process_exit"},
+		{skel->progs.process_exec, "sched_process_exec"},
+		{skel->progs.process_fork, "sched_process_fork"},
+		{skel->progs.signal_deliver, "signal_deliver"},
+	};
+	int err;
+
+	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		err = keep_link(attacher, bpf_program__attach_raw_tracepoint(points[i].prog, points[i].name));
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+static void fill_map_fds(struct attacher *attacher)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+
+	attacher->maps = (struct map_fds){
+		.live_blocks = bpf_map__fd(skel->maps.live_blocks),
+		.stack_frames = bpf_map__fd(skel->maps.stack_frames),
+		.stack_costs = bpf_map__fd(skel->maps.stack_costs),
+		.procs = bpf_map__fd(skel->maps.procs),
+		.spaces = bpf_map__fd(skel->maps.spaces),
+		.events = bpf_map__fd(skel->maps.events),
+		.stats = bpf_map__fd(skel->maps.stats),
+	};
+}
+
+int attacher__open(const struct attacher_opts *opts, const struct features *features, struct attacher **ret)
+{
+	struct attacher *attacher;
+	int err;
+
+	libbpf_set_print(quiet_print);
+	attacher = calloc(1, sizeof(*attacher));
+	if (!attacher)
+		return -ENOMEM;
+	err = link_mode__choose(features, opts->mode, &attacher->mode_why);
+	if (err < 0)
+		goto cleanup;
+	attacher->mode = err;
+	attacher->skel = leaksweep_bpf__open();
+	if (!attacher->skel) {
+		err = -errno;
+		goto cleanup;
+	}
+	err = configure(attacher, opts);
+	if (err)
+		goto cleanup;
+	select_programs(attacher);
+	err = leaksweep_bpf__load(attacher->skel);
+	if (err)
+		goto cleanup;
+	fill_map_fds(attacher);
+	err = attach_process_life(attacher);
+	if (err)
+		goto cleanup;
+	attacher->mmap_layer_err = attach_memory_syscalls(attacher);
+	if (!attacher->mmap_layer_err)
+		attacher->mmap_layer_err = attach_tracepoint(attacher, attacher->skel->progs.signal_return,
+							     "syscalls", "sys_enter_rt_sigreturn");
+	*ret = attacher;
+	return 0;
+cleanup:
+	attacher__free(attacher);
+	return err;
+}
+
+void attacher__free(struct attacher *attacher)
+{
+	if (!attacher)
+		return;
+	if (attacher->skel && attacher->skel->bss)
+		attacher__freeze(attacher);
+	for (size_t i = 0; i < attacher->link_fds.cnt; i++)
+		close(attacher->link_fds.items[i]);
+	array_free(&attacher->link_fds);
+	for (size_t i = 0; i < attacher->links.cnt; i++)
+		bpf_link__destroy(attacher->links.items[i]);
+	array_free(&attacher->links);
+	leaksweep_bpf__destroy(attacher->skel);
+	free(attacher);
+}
+
+static int program_fd(const struct attacher *attacher, enum probe_role role)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+	struct bpf_program *progs[ROLE_MAX] = {
+		[ROLE_FREE] = skel->progs.free_enter,
+		[ROLE_RETURN] = skel->progs.alloc_exit,
+		[ROLE_ENTER] = skel->progs.alloc_enter,
+		[ROLE_SESSION] = skel->progs.alloc_session,
+	};
+
+	return bpf_program__fd(progs[role]);
+}
+
+static int keep_link_fd(struct attacher *attacher, int fd)
+{
+	if (fd < 0)
+		return fd;
+	if (array_push(&attacher->link_fds, fd)) {
+		close(fd);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Attaches sites [from, from + cnt) of a step. */
+static int attach_sites(struct attacher *attacher, const struct plan_step *step, size_t from, size_t cnt, int fd,
+			pid_t pid)
+{
+	struct probe_set set = {
+		.offsets = step->offsets.items + from,
+		.cookies = step->cookies.items + from,
+		.cnt = cnt,
+	};
+	int prog_fd = program_fd(attacher, step->role), type;
+
+	if (step->mode == LINK_PERF)
+		return keep_link_fd(attacher, probe_link__perf(prog_fd, fd, set.offsets[0], set.cookies[0], pid,
+							       step->role == ROLE_RETURN));
+	type = step->mode == LINK_SESSION ? ATTACH_TRACE_UPROBE_SESSION : ATTACH_TRACE_UPROBE_MULTI;
+	return keep_link_fd(attacher,
+			    probe_link__multi(prog_fd, fd, &set, pid, step->role == ROLE_RETURN, type));
+}
+
+/* One link for all; if the kernel refuses one place it refuses all, then each is tried alone. */
+static void attach_step(struct attacher *attacher, const struct plan_step *step, int fd, pid_t pid,
+			struct attach_outcome *outcome)
+{
+	size_t cnt = step->offsets.cnt;
+	bool counts = step->role != ROLE_RETURN; /* entry and return are one site */
+	int err;
+
+	if (step->mode != LINK_PERF && !attach_sites(attacher, step, 0, cnt, fd, pid)) {
+		outcome->site_cnt += counts ? cnt : 0;
+		return;
+	}
+	for (size_t i = 0; i < cnt; i++) {
+		err = attach_sites(attacher, step, i, 1, fd, pid);
+		if (!err) {
+			outcome->site_cnt += counts;
+			continue;
+		}
+		outcome->refused_cnt++;
+		outcome->refused_err = err;
+	}
+}
+
+int attacher__attach(struct attacher *attacher, int fd, const struct elf_allocs *allocs, pid_t pid,
+		     struct attach_outcome *ret_outcome)
+{
+	struct attach_outcome outcome = {.mode = attacher->mode};
+	struct attach_plan plan;
+	int err;
+
+	err = attach_plan__make(allocs, attacher->mode, &plan);
+	if (err)
+		return err;
+	for (size_t i = 0; i < plan.step_cnt; i++)
+		attach_step(attacher, &plan.steps[i], fd, pid, &outcome);
+	outcome.stepped_cnt = plan.stepped_cnt;
+	attach_plan__free(&plan);
+	*ret_outcome = outcome;
+	return outcome.site_cnt ? 0 : outcome.refused_err ? outcome.refused_err : -ENOENT;
+}
+
+int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space)
+{
+	struct leaksweep_bpf__bss *bss = attacher->skel->bss;
+	uint32_t tgid = pid, id = __sync_fetch_and_add(&bss->next_space, 1) + 1;
+	struct space space = {.tgid = tgid, .born_ns = clock_ns(CLOCK_MONOTONIC)};
+	struct proc proc = {.space = id}, other;
+	int err;
+
+	err = bpf_map_update_elem(attacher->maps.spaces, &id, &space, BPF_ANY);
+	if (err)
+		return err;
+	err = bpf_map_update_elem(attacher->maps.procs, &tgid, &proc, BPF_NOEXIST);
+	if (err == -EEXIST && !bpf_map_lookup_elem(attacher->maps.procs, &tgid, &other)) {
+		bpf_map_delete_elem(attacher->maps.spaces, &id);
+		*ret_space = other.space;
+		return 0;
+	}
+	if (err) {
+		bpf_map_delete_elem(attacher->maps.spaces, &id);
+		return err;
+	}
+	__sync_fetch_and_add(&bss->target_epoch, 1);
+	*ret_space = id;
+	return 0;
+}
+
+void attacher__start(struct attacher *attacher)
+{
+	__atomic_store_n(&attacher->skel->bss->recording, 1, __ATOMIC_SEQ_CST);
+}
+
+void attacher__freeze(struct attacher *attacher)
+{
+	__atomic_store_n(&attacher->skel->bss->recording, 0, __ATOMIC_SEQ_CST);
+}
+
+bool attacher__has_mmap_layer(const struct attacher *attacher, int *ret_err)
+{
+	*ret_err = attacher->mmap_layer_err;
+	return !attacher->mmap_layer_err;
+}
+
+const struct map_fds *attacher__maps(const struct attacher *attacher)
+{
+	return &attacher->maps;
+}
+
+enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_why)
+{
+	if (ret_why)
+		*ret_why = attacher->mode_why;
+	return attacher->mode;
+}
+
+uint64_t attacher__missed_runs(const struct attacher *attacher)
+{
+	struct bpf_program *prog;
+	uint64_t missed = 0;
+
+	bpf_object__for_each_program (prog, attacher->skel->obj) {
+		struct bpf_prog_info info = {0};
+		uint32_t len = sizeof(info);
+
+		if (bpf_program__fd(prog) >= 0 && !bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
+			missed += info.recursion_misses;
+	}
+	return missed;
+}

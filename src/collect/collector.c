@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One pass over the sums gives the rows; one pass over the live blocks gives their ages, checks the sums, and collects
+ * what the lineage of forked processes needs. Memory grows with stacks, not with blocks: only ancestors' blocks are kept.
+ */
+#include "collect/collector.h"
+
+#include <bpf/bpf.h>
+#include <errno.h>
+#include <string.h>
+
+#include "bpf/sample.bpf.h"
+#include "collect/lineage.h"
+#include "collect/map_reader.h"
+#include "collect/ranges.h"
+#include "collect/stack_cache.h"
+
+struct raw_row {
+	uint64_t stack_id;
+	struct space_info *space;
+	uint8_t layer;
+	struct cost cost;
+	uint64_t oldest_born, newest_born;
+	int64_t old_bytes, old_count;		/* live blocks of at least the minimum age */
+	int64_t seen_bytes, seen_count;		/* live blocks found one by one */
+};
+
+struct collector {
+	const struct map_fds *maps;
+	struct space_table *table;
+	struct stack_cache *stacks;
+
+	/* of the pass that is running */
+	const struct collect_opts *opts;
+	ARRAY(struct raw_row) rows;
+	struct hashmap row_index;	/* {stack id, space << 8 | layer} -> index */
+	struct hashmap purged;		/* {space, 0} -> 1: released, not kept */
+	struct lineage lineage;
+	ARRAY(struct block_key) dead_blocks;
+	uint64_t unknown_frees;
+};
+
+struct collector *collector__new(const struct map_fds *maps, struct space_table *table)
+{
+	struct collector *collector = calloc(1, sizeof(*collector));
+
+	if (!collector)
+		return NULL;
+	collector->maps = maps;
+	collector->table = table;
+	collector->stacks = stack_cache__new(maps->stack_frames);
+	if (!collector->stacks) {
+		free(collector);
+		return NULL;
+	}
+	return collector;
+}
+
+void collector__free(struct collector *collector)
+{
+	if (!collector)
+		return;
+	stack_cache__free(collector->stacks);
+	array_free(&collector->rows);
+	array_free(&collector->dead_blocks);
+	hashmap__free(&collector->row_index);
+	hashmap__free(&collector->purged);
+	free(collector);
+}
+
+static bool is_kept(const struct collector *c, const struct space_info *space)
+{
+	if (space->state == PROC_RUNNING)
+		return true;
+	return space->state == PROC_EXITED && (c->opts->keep_ended || space->is_root);
+}
+
+static struct raw_row *row_get(struct collector *c, struct space_info *space, uint8_t layer, uint64_t stack_id)
+{
+	struct raw_row row = {.space = space, .layer = layer, .stack_id = stack_id};
+	bool is_new;
+	uint64_t *slot = hashmap__insert(&c->row_index, stack_id, (uint64_t)space->id << 8 | layer, &is_new);
+
+	if (!slot)
+		return NULL;
+	if (is_new) {
+		*slot = c->rows.cnt;
+		if (array_push(&c->rows, row))
+			return NULL;
+	}
+	return &c->rows.items[*slot];
+}
+
+static void row_add_age(struct raw_row *row, uint64_t born_ns)
+{
+	if (!row->oldest_born || born_ns < row->oldest_born)
+		row->oldest_born = born_ns;
+	if (born_ns > row->newest_born)
+		row->newest_born = born_ns;
+}
+
+/* Which ended spaces can go: nobody inherits from them, nobody wants to read about them. */
+static int find_purged(struct collector *c)
+{
+	struct map_reader *reader = map_reader__new(c->maps->spaces, sizeof(uint32_t), sizeof(struct space));
+	const void *keys, *values;
+	int cnt;
+
+	if (!reader)
+		return -ENOMEM;
+	while ((cnt = map_reader__next(reader, &keys, &values)) > 0) {
+		for (int i = 0; i < cnt; i++) {
+			const struct space *kernel = (const struct space *)values + i;
+			uint32_t id = ((const uint32_t *)keys)[i];
+			struct space_info *space = space_table__find(c->table, id);
+
+			if (!(kernel->flags & SPACE_RELEASED) || !space || space->state == PROC_RUNNING ||
+			    is_kept(c, space))
+				continue;
+			if (!hashmap__insert(&c->purged, id, 0, NULL))
+				cnt = -ENOMEM;
+		}
+	}
+	map_reader__free(reader);
+	return cnt;
+}
+
+static int64_t unscale(const struct collector *c, uint64_t count)
+{
+	return c->opts->sample_bytes ? (int64_t)((count + (1 << (WEIGHT_SHIFT - 1))) >> WEIGHT_SHIFT) : (int64_t)count;
+}
+
+static int add_cost(struct collector *c, const struct cost_key *key, const struct stack_cost *kernel)
+{
+	struct space_info *space = space_table__find(c->table, key->space);
+	struct raw_row *row;
+
+	if (!space)
+		return 0;
+	if (hashmap__find(&c->purged, key->space, 0)) {
+		c->table->ended_bytes += kernel->alloc_bytes - kernel->free_bytes;
+		c->table->ended_count += unscale(c, kernel->alloc_count - kernel->free_count);
+		return 0;
+	}
+	if (!is_kept(c, space))
+		return 0;
+	row = row_get(c, space, key->layer, key->stack_id);
+	if (!row)
+		return -ENOMEM;
+	row->cost.alloc_bytes = kernel->alloc_bytes;
+	row->cost.free_bytes = kernel->free_bytes;
+	row->cost.live_bytes = kernel->alloc_bytes - kernel->free_bytes;
+	row->cost.alloc_count = unscale(c, kernel->alloc_count);
+	row->cost.free_count = unscale(c, kernel->free_count);
+	row->cost.live_count = row->cost.alloc_count - row->cost.free_count;
+	return 0;
+}
+
+static int read_costs(struct collector *c)
+{
+	struct map_reader *reader =
+		map_reader__new(c->maps->stack_costs, sizeof(struct cost_key), sizeof(struct stack_cost));
+	ARRAY(struct cost_key) dead = {0};
+	const void *keys, *values;
+	int cnt, err = 0;
+
+	if (!reader)
+		return -ENOMEM;
+	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
+		for (int i = 0; i < cnt && !err; i++) {
+			const struct cost_key *key = (const struct cost_key *)keys + i;
+
+			err = add_cost(c, key, (const struct stack_cost *)values + i);
+			if (!err && hashmap__find(&c->purged, key->space, 0))
+				err = array_push(&dead, *key);
+		}
+	}
+	if (!err)
+		err = cnt;
+	map_reader__free(reader);
+	if (dead.cnt)
+		map_delete_batch(c->maps->stack_costs, dead.items, sizeof(struct cost_key), dead.cnt);
+	array_free(&dead);
+	return err;
+}
+
+/* Blocks and bytes that one recorded block stands for. */
+static void scaled(const struct collector *c, uint64_t size, int64_t *ret_bytes, int64_t *ret_count_q16)
+{
+	uint64_t weight = 1ULL << WEIGHT_SHIFT;
+
+	if (c->opts->sample_bytes)
+		weight = sample_weight(sample_probability(size, c->opts->sample_bytes));
+	*ret_bytes = (unsigned __int128)size * weight >> WEIGHT_SHIFT;
+	*ret_count_q16 = weight;
+}
+
+static int add_block(struct collector *c, const struct block_key *key, const struct block *block)
+{
+	struct space_info *space;
+	struct raw_row *row;
+	uint64_t *slot;
+	int64_t bytes, count_q16;
+
+	if (hashmap__find(&c->purged, key->space, 0))
+		return array_push(&c->dead_blocks, *key);
+	space = space_table__find(c->table, key->space);
+	if (!space || block->flags & BLOCK_NESTED)
+		return 0;
+	ranges__mark_allocator(space->ranges, key->addr);
+	if (lineage__wants(&c->lineage, key->space) && lineage__add(&c->lineage, key->space, key->addr, block))
+		return -ENOMEM;
+	slot = hashmap__find(&c->row_index, block->stack_id, (uint64_t)key->space << 8 | block->layer);
+	if (!slot)
+		return 0;
+	row = &c->rows.items[*slot];
+	row_add_age(row, block->born_ns);
+	scaled(c, block->size, &bytes, &count_q16);
+	row->seen_bytes += bytes;
+	row->seen_count += count_q16;
+	if (c->opts->now_ns - block->born_ns >= c->opts->min_age_ns) {
+		row->old_bytes += bytes;
+		row->old_count += count_q16;
+	}
+	return 0;
+}
+
+static int read_blocks(struct collector *c, struct snapshot *snap)
+{
+	struct map_reader *reader =
+		map_reader__new(c->maps->live_blocks, sizeof(struct block_key), sizeof(struct block));
+	const void *keys, *values;
+	int cnt, err = 0;
+
+	if (!reader)
+		return -ENOMEM;
+	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
+		for (int i = 0; i < cnt && !err; i++)
+			err = add_block(c, (const struct block_key *)keys + i, (const struct block *)values + i);
+		snap->blocks_checked += cnt;
+	}
+	if (!err)
+		err = cnt;
+	map_reader__free(reader);
+	if (c->dead_blocks.cnt)
+		map_delete_batch(c->maps->live_blocks, c->dead_blocks.items, sizeof(struct block_key),
+				 c->dead_blocks.cnt);
+	snap->blocks_checked -= c->dead_blocks.cnt;
+	return err;
+}
+
+/* What fork handed down is live in the child as well, until it frees its copy. */
+static int add_inherited(struct collector *c, struct space_info *space)
+{
+	struct inherited_blocks inherited;
+	int err;
+
+	err = lineage__inherited(&c->lineage, space, &inherited);
+	if (err)
+		return err;
+	c->unknown_frees += inherited.unknown_frees;
+	for (size_t i = 0; i < inherited.blocks.cnt && !err; i++) {
+		const struct inherited_block *item = &inherited.blocks.items[i];
+		struct raw_row *row;
+		int64_t bytes, count_q16;
+
+		if (item->block->flags & BLOCK_NESTED)
+			continue;
+		row = row_get(c, space, item->block->layer, item->block->stack_id);
+		if (!row) {
+			err = -ENOMEM;
+			break;
+		}
+		scaled(c, item->block->size, &bytes, &count_q16);
+		row->cost.inherited_bytes += bytes;
+		row->cost.inherited_count += count_q16 >> WEIGHT_SHIFT;
+		if (item->freed) {
+			row->cost.free_bytes += bytes;
+			row->cost.free_count += count_q16 >> WEIGHT_SHIFT;
+			continue;
+		}
+		row->cost.live_bytes += bytes;
+		row->cost.live_count += count_q16 >> WEIGHT_SHIFT;
+		row->seen_bytes += bytes;
+		row->seen_count += count_q16;
+		row_add_age(row, item->block->born_ns);
+		if (c->opts->now_ns - item->block->born_ns >= c->opts->min_age_ns) {
+			row->old_bytes += bytes;
+			row->old_count += count_q16;
+		}
+	}
+	inherited_blocks__free(&inherited);
+	return err;
+}
+
+static int add_ranges(struct collector *c, struct space_info *space)
+{
+	struct range_costs costs = {0};
+	int err;
+
+	err = ranges__costs(space->ranges, &costs);
+	for (size_t i = 0; i < costs.rows.cnt && !err; i++) {
+		const struct range_cost *range = &costs.rows.items[i];
+		struct raw_row *row = row_get(c, space, LAYER_MMAP, range->stack_id);
+
+		if (!row) {
+			err = -ENOMEM;
+			break;
+		}
+		row->cost = range->cost;
+		row->oldest_born = range->oldest_ns;
+		row->newest_born = range->newest_ns;
+		row->seen_bytes = range->cost.live_bytes;
+		row->seen_count = range->cost.live_count << WEIGHT_SHIFT;
+		if (range->oldest_ns && c->opts->now_ns - range->oldest_ns >= c->opts->min_age_ns) {
+			row->old_bytes = row->seen_bytes;
+			row->old_count = row->seen_count;
+		}
+	}
+	range_costs__free(&costs);
+	return err;
+}
+
+static int add_modules(const struct collector *c, struct snapshot *snap)
+{
+	for (size_t i = 0; i < c->table->modules.modules.cnt; i++) {
+		const struct module *m = &c->table->modules.modules.items[i];
+
+		if (snapshot__add_module(snap, m->path, m->dev, m->ino, m->build_id, m->build_id_len, m->fd) ==
+		    SNAP_NONE)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static int add_proc(struct snapshot *snap, const struct space_info *space, uint32_t *ret_index)
+{
+	uint32_t index = snapshot__add_proc(snap, space->tgid, space->start_ns, space->comm, space->exe,
+					    space->cgroup, "");
+	struct snap_proc *proc;
+
+	if (index == SNAP_NONE)
+		return -ENOMEM;
+	proc = &snap->procs.items[index];
+	proc->state = space->state;
+	proc->exit_code = space->exit_code;
+	proc->rss_bytes = space->state == PROC_RUNNING ? space->rss_bytes : 0;
+	proc->inherited = space->forked;
+	proc->late = space->late;
+	for (size_t i = 0; i < space->coverage.cnt; i++) {
+		const struct coverage *cov = &space->coverage.items[i];
+
+		if (snapshot__add_coverage(snap, index, cov->name, cov->path, cov->status, cov->reason))
+			return -ENOMEM;
+	}
+	*ret_index = index;
+	return 0;
+}
+
+/* Addresses become module and offset; the stack ends where a return address cannot be code. */
+static int add_stack(struct collector *c, struct snapshot *snap, const struct space_info *space, uint64_t stack_id,
+		     struct snap_row *row)
+{
+	uint32_t frames[MAX_FRAMES];
+	const struct cached_stack *stack = stack_cache__find(c->stacks, stack_id);
+	size_t cnt = 0;
+
+	row->unwind = stack ? stack->end : UNWIND_LOST;
+	for (size_t i = 0; stack && i < stack->frame_cnt; i++) {
+		const struct code_map *code = space_info__find_code(space, stack->pc[i]);
+
+		if (!code && space->code.cnt && i > 0) {
+			row->unwind = UNWIND_BROKEN;
+			break;
+		}
+		frames[cnt] = snapshot__add_frame(snap, FRAME_NATIVE, code ? code->module : SNAP_NONE,
+						  code ? stack->pc[i] - code->start + code->off : stack->pc[i]);
+		if (frames[cnt++] == SNAP_NONE)
+			return -ENOMEM;
+	}
+	row->stack = snapshot__add_stack(snap, frames, cnt);
+	return row->stack == SNAP_NONE ? -ENOMEM : 0;
+}
+
+static void check_row(struct collector *c, struct snapshot *snap, const struct raw_row *raw)
+{
+	if (!c->opts->is_final || c->opts->sample_bytes)
+		return;
+	snap->unaccounted_bytes += raw->cost.live_bytes - raw->seen_bytes;
+	snap->unaccounted_count += raw->cost.live_count - (raw->seen_count >> WEIGHT_SHIFT);
+}
+
+static int add_row(struct collector *c, struct snapshot *snap, const struct raw_row *raw, uint32_t proc)
+{
+	struct snap_row row = {.proc = proc, .layer = raw->layer, .cost = raw->cost};
+	int err;
+
+	err = add_stack(c, snap, raw->space, raw->stack_id, &row);
+	if (err)
+		return err;
+	check_row(c, snap, raw);
+	if (raw->oldest_born) {
+		row.oldest_ns = c->opts->now_ns - raw->oldest_born;
+		row.newest_ns = c->opts->now_ns > raw->newest_born ? c->opts->now_ns - raw->newest_born : 0;
+	}
+	if (c->opts->min_age_ns) {
+		row.cost.live_bytes = raw->old_bytes;
+		row.cost.live_count = raw->old_count >> WEIGHT_SHIFT;
+		snap->young_bytes += raw->cost.live_bytes - row.cost.live_bytes;
+		snap->young_count += raw->cost.live_count - row.cost.live_count;
+	}
+	return snapshot__add_row(snap, &row);
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct raw_row *x = a, *y = b;
+
+	if (x->space->id != y->space->id)
+		return x->space->id < y->space->id ? -1 : 1;
+	if (x->layer != y->layer)
+		return x->layer < y->layer ? -1 : 1;
+	return x->stack_id < y->stack_id ? -1 : x->stack_id > y->stack_id;
+}
+
+static int build(struct collector *c, struct snapshot *snap)
+{
+	size_t next = 0;
+	uint32_t proc;
+	int err;
+
+	/* Rows of one space become neighbours, in the order in which spaces were born. */
+	qsort(c->rows.items, c->rows.cnt, sizeof(struct raw_row), compare_rows);
+	err = add_modules(c, snap);
+	for (size_t i = 0; i < c->table->spaces.cnt && !err; i++) {
+		struct space_info *space = c->table->spaces.items[i];
+
+		if (!is_kept(c, space))
+			continue;
+		err = add_proc(snap, space, &proc);
+		while (next < c->rows.cnt && c->rows.items[next].space->id < space->id)
+			next++;
+		for (; !err && next < c->rows.cnt && c->rows.items[next].space == space; next++)
+			err = add_row(c, snap, &c->rows.items[next], proc);
+	}
+	return err;
+}
+
+static void drop_purged(struct collector *c)
+{
+	for (size_t i = c->table->spaces.cnt; i-- > 0;) {
+		struct space_info *space = c->table->spaces.items[i];
+		uint32_t id = space->id;
+
+		if (!hashmap__find(&c->purged, id, 0))
+			continue;
+		if (space->state == PROC_EXITED)
+			c->table->ended_procs++;
+		bpf_map_delete_elem(c->maps->spaces, &id);
+		space_table__drop(c->table, space);
+	}
+}
+
+static int compare_spaces(const void *a, const void *b)
+{
+	const struct space_info *x = *(struct space_info *const *)a, *y = *(struct space_info *const *)b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static int read_all(struct collector *c, struct snapshot *snap)
+{
+	int err;
+
+	qsort(c->table->spaces.items, c->table->spaces.cnt, sizeof(struct space_info *), compare_spaces);
+	err = map_read_counters(c->maps->stats, snap->stats, STAT_MAX);
+	if (!err)
+		err = find_purged(c);
+	if (!err)
+		err = read_costs(c);
+	if (!err)
+		err = lineage__begin(&c->lineage, c->table);
+	if (!err)
+		err = read_blocks(c, snap);
+	for (size_t i = 0; i < c->table->spaces.cnt && !err; i++) {
+		struct space_info *space = c->table->spaces.items[i];
+
+		if (space->parent && space->state == PROC_RUNNING)
+			err = add_inherited(c, space);
+		if (!err && is_kept(c, space))
+			err = add_ranges(c, space);
+	}
+	return err;
+}
+
+int collector__fill(struct collector *c, const struct collect_opts *opts, struct snapshot *snap)
+{
+	int err;
+
+	c->opts = opts;
+	c->rows.cnt = 0;
+	c->dead_blocks.cnt = 0;
+	c->unknown_frees = 0;
+	hashmap__clear(&c->row_index);
+	hashmap__clear(&c->purged);
+	snap->min_age_ns = opts->min_age_ns;
+	snap->sample_bytes = opts->sample_bytes;
+	snap->estimated = opts->sample_bytes != 0;
+	err = read_all(c, snap);
+	if (!err)
+		err = stack_cache__refresh(c->stacks);
+	if (!err)
+		err = build(c, snap);
+	if (!err)
+		drop_purged(c);
+	snap->stats[STAT_UNKNOWN_FREES] += c->unknown_frees;
+	snap->ended_bytes = c->table->ended_bytes;
+	snap->ended_count = c->table->ended_count;
+	snap->ended_procs = c->table->ended_procs;
+	lineage__free(&c->lineage);
+	return err;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Turns the maps and what is known of the spaces into a snapshot. */
+#ifndef LEAKSWEEP_COLLECT_COLLECTOR_H
+#define LEAKSWEEP_COLLECT_COLLECTOR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "attach/attacher.h"
+#include "collect/space_table.h"
+#include "model/snapshot.h"
+
+struct collect_opts {
+	uint64_t now_ns;	/* CLOCK_MONOTONIC */
+	uint64_t min_age_ns;	/* 0 = all live blocks */
+	uint64_t sample_bytes;	/* as the capture was configured */
+	bool is_final;		/* recording is frozen: sums and blocks must agree, and are checked */
+	bool keep_ended;	/* processes that ended stay in the report with what they held (a command's end) */
+};
+
+struct collector;
+
+/* `maps` and `table` are borrowed and must outlive it. NULL: no memory. */
+struct collector *collector__new(const struct map_fds *maps, struct space_table *table);
+void collector__free(struct collector *collector);
+
+/*
+ * Fills rows, processes, modules, statistics and checks of `snap`. Ended spaces that nobody inherits from and that are not
+ * kept are purged from the maps and from the table. Returns 0 or a negative errno.
+ */
+int collector__fill(struct collector *collector, const struct collect_opts *opts, struct snapshot *snap);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "collect/map_reader.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+#define BATCH_BYTES (1 << 20)
+
+struct map_reader {
+	int fd;
+	size_t key_size, value_size;
+	uint32_t capacity;	/* entries */
+	void *keys, *values;
+	uint32_t position;	/* the kernel's cursor: a bucket number */
+	bool started, ended;
+};
+
+static int reserve(struct map_reader *reader, uint32_t capacity)
+{
+	void *keys = reallocarray(reader->keys, capacity, reader->key_size);
+	void *values;
+
+	if (!keys)
+		return -ENOMEM;
+	reader->keys = keys;
+	values = reallocarray(reader->values, capacity, reader->value_size);
+	if (!values)
+		return -ENOMEM;
+	reader->values = values;
+	reader->capacity = capacity;
+	return 0;
+}
+
+struct map_reader *map_reader__new(int fd, size_t key_size, size_t value_size)
+{
+	struct map_reader *reader = calloc(1, sizeof(*reader));
+	uint32_t capacity = BATCH_BYTES / value_size;
+
+	if (!reader)
+		return NULL;
+	reader->fd = fd;
+	reader->key_size = key_size;
+	reader->value_size = value_size;
+	if (reserve(reader, capacity > 64 ? capacity : 64)) {
+		map_reader__free(reader);
+		return NULL;
+	}
+	return reader;
+}
+
+void map_reader__free(struct map_reader *reader)
+{
+	if (!reader)
+		return;
+	free(reader->keys);
+	free(reader->values);
+	free(reader);
+}
+
+int map_reader__next(struct map_reader *reader, const void **ret_keys, const void **ret_values)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	uint32_t cnt, next;
+	int err;
+
+	while (!reader->ended) {
+		cnt = reader->capacity;
+		err = bpf_map_lookup_batch(reader->fd, reader->started ? &reader->position : NULL, &next,
+					   reader->keys, reader->values, &cnt, &opts);
+		if (err == -ENOSPC) { /* a single bucket holds more than the buffer */
+			err = reserve(reader, reader->capacity * 2);
+			if (err)
+				return err;
+			continue;
+		}
+		if (err && err != -ENOENT)
+			return err;
+		reader->started = true;
+		reader->ended = err == -ENOENT;
+		reader->position = next;
+		if (!cnt)
+			continue;
+		*ret_keys = reader->keys;
+		*ret_values = reader->values;
+		return cnt;
+	}
+	return 0;
+}
+
+int map_delete_batch(int fd, const void *keys, size_t key_size, size_t cnt)
+{
+	const char *key = keys;
+	size_t done = 0, gone = 0;
+
+	while (done < cnt) {
+		LIBBPF_OPTS(bpf_map_batch_opts, opts);
+		uint32_t part = cnt - done;
+		int err = bpf_map_delete_batch(fd, key + done * key_size, &part, &opts);
+
+		if (err && err != -ENOENT)
+			return err;
+		gone += part;
+		done += part + (err == -ENOENT); /* the next one had gone by itself */
+		if (!err)
+			break;
+	}
+	return gone;
+}
+
+int map_read_counters(int fd, uint64_t *ret, size_t cnt)
+{
+	int cpus = libbpf_num_possible_cpus(), err = 0;
+	uint64_t *values;
+
+	if (cpus < 0)
+		return cpus;
+	values = calloc(cpus, sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < cnt && !err; i++) {
+		err = bpf_map_lookup_elem(fd, &i, values);
+		ret[i] = 0;
+		for (int cpu = 0; cpu < cpus && !err; cpu++)
+			ret[i] += values[cpu];
+	}
+	free(values);
+	return err;
+}

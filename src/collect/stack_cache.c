@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "collect/stack_cache.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "collect/map_reader.h"
+#include "include/maps.h"
+#include "util/hashmap.h"
+
+struct stack_cache {
+	int map_fd;
+	struct hashmap by_id;	/* {id, 0} -> struct cached_stack */
+};
+
+struct stack_cache *stack_cache__new(int map_fd)
+{
+	struct stack_cache *cache = calloc(1, sizeof(*cache));
+
+	if (cache)
+		cache->map_fd = map_fd;
+	return cache;
+}
+
+void stack_cache__free(struct stack_cache *cache)
+{
+	if (!cache)
+		return;
+	for (size_t i = 0; i < cache->by_id.cap; i++)
+		if (cache->by_id.slots[i].used)
+			free((void *)(uintptr_t)cache->by_id.slots[i].value);
+	hashmap__free(&cache->by_id);
+	free(cache);
+}
+
+static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_frames *frames)
+{
+	uint32_t cnt = frames->frame_cnt < MAX_FRAMES ? frames->frame_cnt : MAX_FRAMES;
+	struct cached_stack *stack;
+	uint64_t *slot;
+	bool is_new;
+
+	slot = hashmap__insert(&cache->by_id, id, 0, &is_new);
+	if (!slot)
+		return -ENOMEM;
+	if (!is_new)
+		return 0;
+	stack = malloc(sizeof(*stack) + cnt * sizeof(stack->pc[0]));
+	if (!stack) {
+		hashmap__remove(&cache->by_id, id, 0);
+		return -ENOMEM;
+	}
+	stack->frame_cnt = cnt;
+	stack->end = frames->end;
+	memcpy(stack->pc, frames->pc, cnt * sizeof(stack->pc[0]));
+	*slot = (uintptr_t)stack;
+	return 0;
+}
+
+int stack_cache__refresh(struct stack_cache *cache)
+{
+	struct map_reader *reader =
+		map_reader__new(cache->map_fd, sizeof(uint64_t), sizeof(struct stack_frames));
+	const void *keys, *values;
+	int cnt, err = 0;
+
+	if (!reader)
+		return -ENOMEM;
+	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
+		for (int i = 0; i < cnt && !err; i++)
+			err = add_stack(cache, ((const uint64_t *)keys)[i],
+					(const struct stack_frames *)values + i);
+	map_reader__free(reader);
+	return err ? err : cnt;
+}
+
+const struct cached_stack *stack_cache__find(const struct stack_cache *cache, uint64_t id)
+{
+	uint64_t *slot = hashmap__find(&cache->by_id, id, 0);
+
+	return slot ? (const struct cached_stack *)(uintptr_t)*slot : NULL;
+}

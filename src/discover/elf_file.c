@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "discover/elf_file.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MAX_PHDRS 1170		/* the kernel executes no file with more (64 KiB of them) */
+#define MAX_SEGMENTS 128	/* linkers make four to ten */
+#define MAX_SECTIONS 65280	/* SHN_LORESERVE: more than these need extended numbering, which linkers do not write */
+#define MAX_SYMBOLS (16U << 20)
+#define MAX_RELOCS (16U << 20)
+#define MAX_NOTE_BYTES (64U << 10)
+#define WINDOW_BYTES (64U << 10)
+#define SMALL_STRTAB (16U << 20)	/* kept whole: dynamic symbols are sorted by hash, names by nothing */
+
+#if defined(__x86_64__)
+#define NATIVE_MACHINE EM_X86_64
+#elif defined(__aarch64__)
+#define NATIVE_MACHINE EM_AARCH64
+#else
+#error "unknown machine"
+#endif
+
+int elf_file__read(const struct elf_file *file, uint64_t off, void *buf, size_t len)
+{
+	uint8_t *pos = buf;
+
+	if (off > file->size || len > file->size - off)
+		return -EBADMSG;
+	while (len) {
+		ssize_t got = pread(file->fd, pos, len, (off_t)off);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return -errno;
+		if (got == 0)
+			return -EBADMSG;	/* truncated since */
+		pos += got;
+		off += (uint64_t)got;
+		len -= (size_t)got;
+	}
+	return 0;
+}
+
+/* ---- a window that slides over a range of the file ------------------------------------------------------ */
+
+struct window {
+	const struct elf_file *file;
+	uint64_t start, end;	/* the range */
+	uint8_t *buf;
+	size_t cap, len;
+	uint64_t off;		/* of buf[0] */
+};
+
+static int window__open(struct window *window, const struct elf_file *file, uint64_t start, uint64_t size, size_t cap)
+{
+	if (start > file->size || size > file->size - start)
+		return -EBADMSG;
+	*window = (struct window){.file = file, .start = start, .end = start + size};
+	window->cap = size < cap ? (size_t)size : cap;
+	window->buf = malloc(window->cap ? window->cap : 1);
+	return window->buf ? 0 : -ENOMEM;
+}
+
+/* Returns min(want, what is left of the range, capacity) bytes at `at` bytes into the range; NULL when there are none. */
+static const uint8_t *window__at(struct window *window, uint64_t at, size_t want, size_t *ret_got)
+{
+	uint64_t off = window->start + at, left;
+	size_t len;
+
+	if (at >= window->end - window->start)
+		return NULL;
+	left = window->end - off;
+	if (want > left)
+		want = (size_t)left;
+	if (want > window->cap)
+		want = window->cap;
+	if (off < window->off || off - window->off > window->len || window->len - (off - window->off) < want) {
+		window->len = 0;
+		if (window->end - window->start <= window->cap)
+			off = window->start;	/* all of it, once */
+		left = window->end - off;
+		len = left < window->cap ? (size_t)left : window->cap;
+		if (elf_file__read(window->file, off, window->buf, len))
+			return NULL;
+		window->off = off;
+		window->len = len;
+	}
+	*ret_got = want;
+	return window->buf + (window->start + at - window->off);
+}
+
+/* ---- headers -------------------------------------------------------------------------------------------- */
+
+static int read_ehdr(const struct elf_file *file, Elf64_Ehdr *ret)
+{
+	int err;
+
+	if (file->size < SELFMAG)
+		return -ENOEXEC;
+	err = elf_file__read(file, 0, ret->e_ident, SELFMAG);
+	if (err)
+		return err;
+	if (memcmp(ret->e_ident, ELFMAG, SELFMAG) != 0)
+		return -ENOEXEC;
+	if (file->size < sizeof(Elf32_Ehdr))
+		return -EBADMSG;
+	/* Up to e_machine both classes have the same layout. */
+	err = elf_file__read(file, 0, ret, offsetof(Elf64_Ehdr, e_version));
+	if (err)
+		return err;
+	if (ret->e_ident[EI_CLASS] != ELFCLASS64 || ret->e_ident[EI_DATA] != ELFDATA2LSB ||
+	    ret->e_machine != NATIVE_MACHINE)
+		return -ENOTSUP;
+	if (ret->e_type != ET_EXEC && ret->e_type != ET_DYN)
+		return -ENOEXEC;
+	return elf_file__read(file, 0, ret, sizeof(*ret));
+}
+
+static void read_build_id(struct elf_file *file, const Elf64_Phdr *phdr)
+{
+	size_t size = phdr->p_filesz < MAX_NOTE_BYTES ? (size_t)phdr->p_filesz : MAX_NOTE_BYTES;
+	size_t align = phdr->p_align == 8 ? 8 : 4;
+	uint8_t *notes = malloc(size ? size : 1);
+	Elf64_Nhdr note;
+	size_t pos = 0;
+
+	if (!notes || elf_file__read(file, phdr->p_offset, notes, size))
+		goto cleanup;
+	while (size - pos >= sizeof(note)) {
+		uint64_t desc, next;
+
+		memcpy(&note, notes + pos, sizeof(note));
+		desc = pos + sizeof(note) + (((uint64_t)note.n_namesz + align - 1) & ~(align - 1));
+		next = desc + (((uint64_t)note.n_descsz + align - 1) & ~(align - 1));
+		if (desc > size || note.n_descsz > size - desc)
+			break;
+		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof(ELF_NOTE_GNU) && note.n_descsz &&
+		    note.n_descsz <= sizeof(file->build_id) &&
+		    memcmp(notes + pos + sizeof(note), ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0) {
+			memcpy(file->build_id, notes + desc, note.n_descsz);
+			file->build_id_len = (uint8_t)note.n_descsz;
+			break;
+		}
+		if (next >= size)
+			break;
+		pos = (size_t)next;
+	}
+cleanup:
+	free(notes);
+}
+
+static int add_segment(struct elf_file *file, const Elf64_Phdr *phdr)
+{
+	struct elf_segment segment = {
+		.vaddr = phdr->p_vaddr,
+		.off = phdr->p_offset,
+		.size = phdr->p_filesz,
+		.executable = phdr->p_flags & PF_X,
+	};
+
+	if (segment.off >= file->size || !segment.size)
+		return 0;
+	if (segment.size > file->size - segment.off)
+		segment.size = file->size - segment.off;
+	if (segment.vaddr > UINT64_MAX - segment.size)
+		return 0;
+	if (file->segments.cnt >= MAX_SEGMENTS)
+		return -EBADMSG;
+	return array_push(&file->segments, segment);
+}
+
+static int read_phdrs(struct elf_file *file, const Elf64_Ehdr *ehdr, Elf64_Phdr *ret_dynamic)
+{
+	Elf64_Phdr phdr;
+	int err;
+
+	ret_dynamic->p_type = PT_NULL;
+	if (!ehdr->e_phnum || ehdr->e_phnum > MAX_PHDRS || ehdr->e_phentsize != sizeof(phdr))
+		return -EBADMSG;
+	for (size_t i = 0; i < ehdr->e_phnum; i++) {
+		if (ehdr->e_phoff > file->size)
+			return -EBADMSG;
+		err = elf_file__read(file, ehdr->e_phoff + i * sizeof(phdr), &phdr, sizeof(phdr));
+		if (!err && phdr.p_type == PT_LOAD)
+			err = add_segment(file, &phdr);
+		if (err)
+			return err;
+		if (phdr.p_type == PT_NOTE && !file->build_id_len)
+			read_build_id(file, &phdr);
+		if (phdr.p_type == PT_DYNAMIC)
+			*ret_dynamic = phdr;
+		file->is_dynamic |= phdr.p_type == PT_DYNAMIC || phdr.p_type == PT_INTERP;
+	}
+	return file->segments.cnt ? 0 : -EBADMSG;
+}
+
+bool elf_file__find(const struct elf_file *file, uint64_t vaddr, bool executable, uint64_t *ret_off,
+		    uint64_t *ret_avail)
+{
+	for (size_t i = 0; i < file->segments.cnt; i++) {
+		const struct elf_segment *segment = &file->segments.items[i];
+
+		if (vaddr < segment->vaddr || vaddr - segment->vaddr >= segment->size ||
+		    (executable && !segment->executable))
+			continue;
+		*ret_off = segment->off + (vaddr - segment->vaddr);
+		*ret_avail = segment->size - (vaddr - segment->vaddr);
+		return true;
+	}
+	return false;
+}
+
+/* ---- symbol tables -------------------------------------------------------------------------------------- */
+
+/* Adds a table if it lies in the file; what is past the file's end is cut off. */
+static void add_symtab(struct elf_file *file, struct elf_symtab table)
+{
+	if (file->symtab_cnt == 2 || table.off > file->size || table.str_off > file->size)
+		return;
+	if (table.cnt > (file->size - table.off) / sizeof(Elf64_Sym))
+		table.cnt = (file->size - table.off) / sizeof(Elf64_Sym);
+	if (table.cnt > MAX_SYMBOLS)
+		table.cnt = MAX_SYMBOLS;
+	if (table.str_size > file->size - table.str_off)
+		table.str_size = file->size - table.str_off;
+	if (table.cnt && table.str_size)
+		file->symtabs[file->symtab_cnt++] = table;
+}
+
+/* Adds the first section of `type` (SHT_DYNSYM or SHT_SYMTAB) as a symbol table. */
+static int add_section_symtab(struct elf_file *file, struct window *window, size_t section_cnt, uint32_t type)
+{
+	Elf64_Shdr shdr, strings;
+	const uint8_t *at;
+	size_t got;
+
+	for (size_t i = 0; i < section_cnt; i++) {
+		at = window__at(window, i * sizeof(shdr), sizeof(shdr), &got);
+		if (!at || got < sizeof(shdr))
+			return -EBADMSG;
+		memcpy(&shdr, at, sizeof(shdr));
+		if (shdr.sh_type != type || shdr.sh_link >= section_cnt)
+			continue;
+		at = window__at(window, shdr.sh_link * sizeof(shdr), sizeof(strings), &got);
+		if (!at || got < sizeof(strings))
+			return -EBADMSG;
+		memcpy(&strings, at, sizeof(strings));
+		if (strings.sh_type != SHT_STRTAB)
+			continue;
+		add_symtab(file, (struct elf_symtab){
+					 .off = shdr.sh_offset,
+					 .cnt = shdr.sh_size / sizeof(Elf64_Sym),
+					 .str_off = strings.sh_offset,
+					 .str_size = strings.sh_size,
+					 .is_dynamic = type == SHT_DYNSYM,
+				 });
+		return 0;
+	}
+	return 0;
+}
+
+/* Sections are a convenience that a file may lack or lie about: a broken table counts as none. */
+static int read_sections(struct elf_file *file, const Elf64_Ehdr *ehdr, uint32_t type)
+{
+	struct window window;
+	int err;
+
+	if (!ehdr->e_shoff || !ehdr->e_shnum || ehdr->e_shnum >= MAX_SECTIONS ||
+	    ehdr->e_shentsize != sizeof(Elf64_Shdr))
+		return 0;
+	err = window__open(&window, file, ehdr->e_shoff, ehdr->e_shnum * sizeof(Elf64_Shdr), WINDOW_BYTES);
+	if (!err) {
+		err = add_section_symtab(file, &window, ehdr->e_shnum, type);
+		free(window.buf);
+	}
+	return err == -EBADMSG ? 0 : err;
+}
+
+/* ---- the dynamic segment -------------------------------------------------------------------------------- */
+
+struct dynamic {
+	uint64_t symtab, strtab, strsz, hash, gnu_hash;	/* addresses and a size; 0 = absent */
+	uint64_t jmprel, pltrelsz, rela, relasz;
+};
+
+static void take_tag(struct dynamic *dynamic, const Elf64_Dyn *entry)
+{
+	uint64_t value = entry->d_un.d_val;
+
+	switch (entry->d_tag) {
+	case DT_SYMTAB:
+		dynamic->symtab = value;
+		break;
+	case DT_STRTAB:
+		dynamic->strtab = value;
+		break;
+	case DT_STRSZ:
+		dynamic->strsz = value;
+		break;
+	case DT_HASH:
+		dynamic->hash = value;
+		break;
+	case DT_GNU_HASH:
+		dynamic->gnu_hash = value;
+		break;
+	case DT_JMPREL:
+		dynamic->jmprel = value;
+		break;
+	case DT_PLTRELSZ:
+		dynamic->pltrelsz = value;
+		break;
+	case DT_RELA:
+		dynamic->rela = value;
+		break;
+	case DT_RELASZ:
+		dynamic->relasz = value;
+		break;
+	}
+}
+
+static int read_dynamic(const struct elf_file *file, const Elf64_Phdr *phdr, struct dynamic *ret)
+{
+	uint64_t cnt = phdr->p_filesz / sizeof(Elf64_Dyn);
+	struct dynamic dynamic = {0};
+	Elf64_Dyn entry;
+	int err;
+
+	if (phdr->p_offset > file->size)
+		return -EBADMSG;
+	for (uint64_t i = 0; i < cnt && i < 4096; i++) {
+		err = elf_file__read(file, phdr->p_offset + i * sizeof(entry), &entry, sizeof(entry));
+		if (err)
+			return err;
+		if (entry.d_tag == DT_NULL)
+			break;
+		take_tag(&dynamic, &entry);
+	}
+	*ret = dynamic;
+	return 0;
+}
+
+/* The index after the last symbol of a DT_GNU_HASH table: its chains end with an odd hash. */
+static int count_by_gnu_hash(const struct elf_file *file, uint64_t vaddr, uint64_t *ret)
+{
+	uint32_t header[4], value, last = 0;	/* bucket count, first symbol, bloom words, shift */
+	uint64_t off, avail, at;
+	struct window window;
+	const uint8_t *pos;
+	size_t got;
+	int err;
+
+	if (!elf_file__find(file, vaddr, false, &off, &avail) || elf_file__read(file, off, header, sizeof(header)))
+		return -EBADMSG;
+	err = window__open(&window, file, off, avail, WINDOW_BYTES);
+	if (err)
+		return err;
+	at = sizeof(header) + (uint64_t)header[2] * 8;
+	err = -EBADMSG;
+	for (uint32_t i = 0; i < header[0] && i < MAX_SYMBOLS; i++, at += 4) {
+		pos = window__at(&window, at, 4, &got);
+		if (!pos || got < 4)
+			goto cleanup;
+		memcpy(&value, pos, 4);
+		last = value > last ? value : last;
+	}
+	if (last < header[1]) {
+		*ret = header[1];
+		err = 0;
+		goto cleanup;
+	}
+	at += (uint64_t)(last - header[1]) * 4;
+	for (; last < MAX_SYMBOLS; last++, at += 4) {
+		pos = window__at(&window, at, 4, &got);
+		if (!pos || got < 4)
+			goto cleanup;
+		if (!(pos[0] & 1))
+			continue;
+		*ret = (uint64_t)last + 1;
+		err = 0;
+		break;
+	}
+cleanup:
+	free(window.buf);
+	return err;
+}
+
+static int count_dynamic_symbols(const struct elf_file *file, const struct dynamic *dynamic, uint64_t *ret)
+{
+	uint64_t off, avail;
+	uint32_t header[2];	/* bucket count, chain count = symbols */
+
+	if (dynamic->hash && elf_file__find(file, dynamic->hash, false, &off, &avail) &&
+	    !elf_file__read(file, off, header, sizeof(header))) {
+		*ret = header[1];
+		return 0;
+	}
+	if (dynamic->gnu_hash)
+		return count_by_gnu_hash(file, dynamic->gnu_hash, ret);
+	return -EBADMSG;
+}
+
+static int add_dynamic_symtab(struct elf_file *file, const struct dynamic *dynamic)
+{
+	struct elf_symtab table = {.is_dynamic = true, .str_size = dynamic->strsz};
+	uint64_t avail, str_avail;
+	int err;
+
+	if (!elf_file__find(file, dynamic->symtab, false, &table.off, &avail) ||
+	    !elf_file__find(file, dynamic->strtab, false, &table.str_off, &str_avail))
+		return 0;
+	err = count_dynamic_symbols(file, dynamic, &table.cnt);
+	if (err)
+		return err == -EBADMSG ? 0 : err;
+	if (table.cnt > avail / sizeof(Elf64_Sym))
+		table.cnt = avail / sizeof(Elf64_Sym);
+	if (table.str_size > str_avail)
+		table.str_size = str_avail;
+	add_symtab(file, table);
+	return 0;
+}
+
+static void add_relocs(struct elf_file *file, uint64_t vaddr, uint64_t size)
+{
+	struct elf_relocs relocs;
+	uint64_t avail;
+
+	if (!size || !elf_file__find(file, vaddr, false, &relocs.off, &avail))
+		return;
+	relocs.cnt = (size < avail ? size : avail) / sizeof(Elf64_Rela);
+	if (relocs.cnt > MAX_RELOCS)
+		relocs.cnt = MAX_RELOCS;
+	if (relocs.cnt)
+		file->relocs[file->reloc_cnt++] = relocs;
+}
+
+static int read_tables(struct elf_file *file, const Elf64_Ehdr *ehdr, const Elf64_Phdr *dynamic_phdr)
+{
+	struct dynamic dynamic = {0};
+	int err;
+
+	if (dynamic_phdr->p_type == PT_DYNAMIC) {
+		err = read_dynamic(file, dynamic_phdr, &dynamic);
+		if (err && err != -EBADMSG)
+			return err;
+		add_relocs(file, dynamic.jmprel, dynamic.pltrelsz);
+		add_relocs(file, dynamic.rela, dynamic.relasz);
+	}
+	err = read_sections(file, ehdr, SHT_DYNSYM);
+	if (!err && !file->symtab_cnt && dynamic.symtab && dynamic.strtab)
+		err = add_dynamic_symtab(file, &dynamic);
+	if (!err)
+		err = read_sections(file, ehdr, SHT_SYMTAB);
+	return err;
+}
+
+int elf_file__open(int fd, struct elf_file *ret)
+{
+	struct elf_file file = {.fd = fd};
+	Elf64_Phdr dynamic;
+	Elf64_Ehdr ehdr;
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return -ENOEXEC;
+	file.size = (uint64_t)st.st_size;
+	err = read_ehdr(&file, &ehdr);
+	if (err)
+		return err;
+	file.machine = ehdr.e_machine;
+	err = read_phdrs(&file, &ehdr, &dynamic);
+	if (!err)
+		err = read_tables(&file, &ehdr, &dynamic);
+	if (err)
+		elf_file__close(&file);
+	else
+		*ret = file;
+	return err;
+}
+
+void elf_file__close(struct elf_file *file)
+{
+	array_free(&file->segments);
+}
+
+/* ---- walks ---------------------------------------------------------------------------------------------- */
+
+/* Returns the name, valid until the next call, or NULL when there is none of at most `name_max` characters. */
+static const char *name_at(struct window *strings, uint64_t at, size_t name_max)
+{
+	size_t got;
+	const uint8_t *name = at ? window__at(strings, at, name_max + 1, &got) : NULL;
+
+	return name && *name && memchr(name, '\0', got) ? (const char *)name : NULL;
+}
+
+static int walk_symtab(const struct elf_symtab *table, struct window *symbols, struct window *strings, size_t name_max,
+		       elf_symbol_fn fn, void *arg)
+{
+	struct elf_symbol symbol = {.is_dynamic = table->is_dynamic};
+	const uint8_t *at;
+	Elf64_Sym sym;
+	size_t got;
+	int err = 0;
+
+	for (uint64_t i = 0; i < table->cnt && !err; i++) {
+		at = window__at(symbols, i * sizeof(sym), sizeof(sym), &got);
+		if (!at || got < sizeof(sym))
+			return -EBADMSG;
+		memcpy(&sym, at, sizeof(sym));
+		symbol.type = ELF64_ST_TYPE(sym.st_info);
+		if (symbol.type != STT_FUNC && symbol.type != STT_GNU_IFUNC && symbol.type != STT_NOTYPE)
+			continue;
+		symbol.name = name_at(strings, sym.st_name, name_max);
+		if (!symbol.name)
+			continue;
+		symbol.value = sym.st_value;
+		symbol.size = sym.st_size;
+		symbol.is_defined = sym.st_shndx != SHN_UNDEF;
+		err = fn(arg, &symbol);
+	}
+	return err;
+}
+
+int elf_file__each_symbol(const struct elf_file *file, size_t name_max, elf_symbol_fn fn, void *arg)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < file->symtab_cnt && !err; i++) {
+		const struct elf_symtab *table = &file->symtabs[i];
+		/* Names of a big table come in the order of its symbols, more or less: a small window will do. */
+		size_t cap = table->str_size <= SMALL_STRTAB ? SMALL_STRTAB : 4096 + name_max;
+		struct window symbols = {0}, strings = {0};
+
+		err = window__open(&symbols, file, table->off, table->cnt * sizeof(Elf64_Sym), WINDOW_BYTES);
+		if (!err)
+			err = window__open(&strings, file, table->str_off, table->str_size, cap);
+		if (!err)
+			err = walk_symtab(table, &symbols, &strings, name_max, fn, arg);
+		free(symbols.buf);
+		free(strings.buf);
+	}
+	return err;
+}
+
+int elf_file__each_reloc(const struct elf_file *file, elf_reloc_fn fn, void *arg)
+{
+	struct window window;
+	const uint8_t *at;
+	Elf64_Rela rela;
+	size_t got;
+	int err = 0;
+
+	for (size_t i = 0; i < file->reloc_cnt && !err; i++) {
+		const struct elf_relocs *relocs = &file->relocs[i];
+
+		err = window__open(&window, file, relocs->off, relocs->cnt * sizeof(rela), WINDOW_BYTES);
+		if (err)
+			return err;
+		for (uint64_t k = 0; k < relocs->cnt && !err; k++) {
+			at = window__at(&window, k * sizeof(rela), sizeof(rela), &got);
+			if (!at || got < sizeof(rela)) {
+				err = -EBADMSG;
+				break;
+			}
+			memcpy(&rela, at, sizeof(rela));
+			if (ELF64_R_SYM(rela.r_info))
+				err = fn(arg, rela.r_offset, ELF64_R_SYM(rela.r_info));
+		}
+		free(window.buf);
+	}
+	return err;
+}
+
+bool elf_file__dynamic_name(const struct elf_file *file, uint32_t idx, char *buf, size_t buf_size)
+{
+	const struct elf_symtab *table = &file->symtabs[0];
+	uint64_t left;
+	Elf64_Sym sym;
+
+	if (!file->symtab_cnt || !table->is_dynamic || idx >= table->cnt || !buf_size ||
+	    elf_file__read(file, table->off + idx * sizeof(sym), &sym, sizeof(sym)) ||
+	    sym.st_name >= table->str_size)
+		return false;
+	left = table->str_size - sym.st_name;
+	if (elf_file__read(file, table->str_off + sym.st_name, buf, left < buf_size ? (size_t)left : buf_size))
+		return false;
+	return memchr(buf, '\0', left < buf_size ? (size_t)left : buf_size) != NULL;
+}

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/prober.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "util/hashmap.h"
+
+enum file_state { FILE_UNREAD = 0, FILE_READ, FILE_BAD };
+
+struct probed_file {
+	enum file_state state;
+	int read_err;
+	bool attached, attach_failed;
+	int attach_err;
+	struct elf_allocs allocs;
+	struct attach_outcome outcome;
+};
+
+struct prober {
+	struct attacher *attacher;
+	struct space_table *table;
+	const struct elf_allocs_opts *opts;
+	bool per_process;
+	ARRAY(struct probed_file) files;	/* beside the module table */
+	struct hashmap in_process;		/* {module, space} probed, per_process only */
+};
+
+struct prober *prober__new(struct attacher *attacher, struct space_table *table, const struct elf_allocs_opts *opts,
+			   bool per_process)
+{
+	struct prober *prober = calloc(1, sizeof(*prober));
+
+	if (!prober)
+		return NULL;
+	prober->attacher = attacher;
+	prober->table = table;
+	prober->opts = opts;
+	prober->per_process = per_process;
+	return prober;
+}
+
+void prober__free(struct prober *prober)
+{
+	if (!prober)
+		return;
+	for (size_t i = 0; i < prober->files.cnt; i++)
+		if (prober->files.items[i].state == FILE_READ)
+			elf_allocs__free(&prober->files.items[i].allocs);
+	array_free(&prober->files);
+	hashmap__free(&prober->in_process);
+	free(prober);
+}
+
+static struct probed_file *file_of(struct prober *prober, uint32_t index)
+{
+	struct module *module = &prober->table->modules.modules.items[index];
+	struct probed_file *file;
+
+	while (prober->files.cnt <= index)
+		if (array_push(&prober->files, (struct probed_file){0}))
+			return NULL;
+	file = &prober->files.items[index];
+	if (file->state != FILE_UNREAD)
+		return file;
+	file->state = FILE_BAD;
+	file->read_err = module->open_err;
+	if (module->fd >= 0)
+		file->read_err = elf_allocs__read(module->fd, prober->opts, &file->allocs);
+	if (module->fd >= 0 && !file->read_err)
+		file->state = FILE_READ;
+	return file;
+}
+
+/* Puts the file's probes in place for this space. Returns whether they were not there before. */
+static bool attach_file(struct prober *prober, struct probed_file *file, uint32_t index,
+			const struct space_info *space)
+{
+	int fd = prober->table->modules.modules.items[index].fd;
+	bool is_new = !file->attached && !file->attach_failed;
+
+	if (prober->per_process && !hashmap__insert(&prober->in_process, index, space->id, &is_new))
+		return false;
+	if (!is_new)
+		return false;
+	file->attach_err = attacher__attach(prober->attacher, fd, &file->allocs,
+					    prober->per_process ? space->tgid : 0, &file->outcome);
+	file->attached = !file->attach_err;
+	file->attach_failed = file->attach_err != 0;
+	return file->attached;
+}
+
+static int note_coverage(struct prober *prober, struct space_info *space, struct probed_file *file, uint32_t index)
+{
+	const struct module *module = &prober->table->modules.modules.items[index];
+	const char *name = file->allocs.allocator ? file->allocs.allocator : "custom";
+	char *reason = NULL;
+	enum coverage_status status = COVERAGE_PROBED;
+	int err;
+
+	if (file->attach_failed) {
+		status = COVERAGE_SKIPPED;
+		err = asprintf(&reason, "the kernel refused its probes: %s", strerror(-file->attach_err));
+	} else if (file->outcome.refused_cnt) {
+		status = COVERAGE_PARTIAL;
+		err = asprintf(&reason, "%zu of its functions could not be probed: %s",
+			       file->outcome.refused_cnt, strerror(-file->outcome.refused_err));
+	} else {
+		err = asprintf(&reason, "%s", "");
+	}
+	if (err < 0)
+		return -ENOMEM;
+	err = space_info__set_coverage(space, index, name, module->path, status, reason);
+	free(reason);
+	return err;
+}
+
+static const char *read_failure(int err)
+{
+	switch (err) {
+	case -ENOTSUP:
+		return "a 32-bit or foreign program: only native 64-bit code can be traced";
+	case -ENOEXEC:
+		return "not an ELF file";
+	case -EBADMSG:
+		return "its ELF headers are broken";
+	default:
+		return strerror(-err);
+	}
+}
+
+/* Nothing to probe: say why, in the program's own file. */
+static int note_nothing(struct prober *prober, struct space_info *space)
+{
+	struct module_table *modules = &prober->table->modules;
+	const char *reason = "no allocator functions found: stripped static program or allocator of its own; name "
+			     "them with --alloc-fn and --free-fn";
+	uint32_t index = MODULE_NONE;
+
+	if (!space->code.cnt)
+		return space_info__set_coverage(space, MODULE_NONE, "none", space->exe, COVERAGE_SKIPPED,
+						"it was gone before its mappings could be read");
+	for (size_t i = 0; i < space->code.cnt && index == MODULE_NONE; i++)
+		if (!strcmp(modules->modules.items[space->code.items[i].module].path, space->exe))
+			index = space->code.items[i].module;
+	if (index != MODULE_NONE && index < prober->files.cnt && prober->files.items[index].state == FILE_BAD)
+		reason = read_failure(prober->files.items[index].read_err);
+	return space_info__set_coverage(space, MODULE_NONE, "none", space->exe, COVERAGE_SKIPPED, reason);
+}
+
+int prober__cover(struct prober *prober, struct space_info *space, size_t *ret_new_cnt)
+{
+	size_t new_cnt = 0, found = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < space->code.cnt && !err; i++) {
+		uint32_t index = space->code.items[i].module;
+		struct probed_file *file;
+
+		if (i && index == space->code.items[i - 1].module)
+			continue;
+		file = file_of(prober, index);
+		if (!file)
+			return -ENOMEM;
+		if (file->state != FILE_READ || !file->allocs.sites.cnt)
+			continue;
+		found++;
+		new_cnt += attach_file(prober, file, index, space);
+		err = note_coverage(prober, space, file, index);
+	}
+	if (!err && !found && !space->coverage.cnt)
+		err = note_nothing(prober, space);
+	if (ret_new_cnt)
+		*ret_new_cnt = new_cnt;
+	return err;
+}
+
+char *prober__obstacle(const struct space_info *space)
+{
+	for (size_t i = 0; i < space->coverage.cnt; i++)
+		if (space->coverage.items[i].status != COVERAGE_SKIPPED)
+			return NULL;
+	return strdup(space->coverage.cnt ? space->coverage.items[0].reason : "nothing is known of it");
+}

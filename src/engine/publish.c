@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/publish.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "symbolize/symbolizer.h"
+
+struct publisher {
+	const struct publish_opts *opts;
+	struct symbolizer *symbolizer;
+	/* of the last report, for the differences of the next */
+	struct snapshot *snap;
+	struct symbol *symbols;
+	struct profile *profile;
+};
+
+struct publisher *publisher__new(const struct publish_opts *opts)
+{
+	struct publisher *publisher = calloc(1, sizeof(*publisher));
+
+	if (!publisher)
+		return NULL;
+	publisher->opts = opts;
+	publisher->symbolizer = symbolizer__new();
+	if (!publisher->symbolizer) {
+		free(publisher);
+		return NULL;
+	}
+	return publisher;
+}
+
+static void forget_last(struct publisher *publisher)
+{
+	profile__free(publisher->profile);
+	free(publisher->symbols);
+	snapshot__free(publisher->snap);
+	publisher->profile = NULL;
+	publisher->symbols = NULL;
+	publisher->snap = NULL;
+}
+
+void publisher__free(struct publisher *publisher)
+{
+	if (!publisher)
+		return;
+	forget_last(publisher);
+	symbolizer__free(publisher->symbolizer);
+	free(publisher);
+}
+
+static int write_all(int fd, const char *text, size_t len)
+{
+	while (len) {
+		ssize_t written = write(fd, text, len);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -errno;
+		text += written;
+		len -= written;
+	}
+	return 0;
+}
+
+static char *directory_of(const char *path)
+{
+	char *copy = strdup(path), *dir = NULL;
+
+	if (copy)
+		dir = strdup(dirname(copy));
+	free(copy);
+	return dir;
+}
+
+/* Writes beside the target and renames: a reader sees the old report or the new one, never a part. */
+static int write_atomically(const char *path, const char *text, size_t len)
+{
+	char *dir = directory_of(path), *temporary = NULL;
+	int fd = -1, err = -ENOMEM;
+
+	if (!dir || asprintf(&temporary, "%s/.leaksweep-XXXXXX", dir) < 0) {
+		free(dir);
+		return -ENOMEM;
+	}
+	fd = mkostemp(temporary, O_CLOEXEC);
+	if (fd < 0) {
+		err = -errno;
+		goto cleanup;
+	}
+	err = write_all(fd, text, len);
+	if (!err && fchmod(fd, 0644))
+		err = -errno;
+	if (!err && fsync(fd) && errno != EINVAL)
+		err = -errno;
+	if (!err && rename(temporary, path))
+		err = -errno;
+	if (err)
+		unlink(temporary);
+	close(fd);
+cleanup:
+	free(temporary);
+	free(dir);
+	return err;
+}
+
+static int write_report(const char *path, const char *text, size_t len)
+{
+	struct stat st;
+	int fd, err;
+
+	if (!path)
+		return write_all(STDOUT_FILENO, text, len);
+	if (stat(path, &st) || S_ISREG(st.st_mode))
+		return write_atomically(path, text, len);
+	fd = open(path, O_WRONLY | O_CLOEXEC); /* a pipe or a device */
+	if (fd < 0)
+		return -errno;
+	err = write_all(fd, text, len);
+	close(fd);
+	return err;
+}
+
+int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64_t *ret_live_bytes)
+{
+	struct symbol *symbols = NULL;
+	struct profile *profile = NULL;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out;
+	int err;
+
+	err = symbolizer__resolve(publisher->symbolizer, snap, &symbols);
+	if (err)
+		goto fail;
+	err = -ENOMEM;
+	profile = profile__new(snap, symbols, &publisher->opts->profile, publisher->profile);
+	out = profile ? open_memstream(&text, &len) : NULL;
+	if (!out)
+		goto fail;
+	err = publisher->opts->report(profile, &publisher->opts->render, out);
+	if (fclose(out) && !err)
+		err = -errno;
+	if (!err)
+		err = write_report(publisher->opts->path, text, len);
+	if (err)
+		goto fail;
+	if (ret_live_bytes)
+		*ret_live_bytes = profile->total.live_bytes;
+	free(text);
+	forget_last(publisher);
+	publisher->snap = snap;
+	publisher->symbols = symbols;
+	publisher->profile = profile;
+	return 0;
+fail:
+	free(text);
+	profile__free(profile);
+	free(symbols);
+	snapshot__free(snap);
+	return err;
+}
+
+int publish__check_path(const char *path)
+{
+	char *dir = directory_of(path);
+	struct stat st;
+	int err = 0;
+
+	if (!dir)
+		return -ENOMEM;
+	if (!stat(path, &st)) {
+		if (S_ISDIR(st.st_mode))
+			err = -EISDIR;
+		else if (access(path, W_OK))
+			err = -errno;
+	}
+	if (!err && (S_ISREG(st.st_mode) || stat(path, &st)) && access(dir, W_OK))
+		err = -errno;
+	free(dir);
+	return err;
+}

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "engine/targets.h"
+#include "util/clock.h"
+#include "util/message.h"
+
+/* Whether this host lets us work at all. */
+static int check_host(struct session *session, char **ret_message)
+{
+	struct features *features = &session->features;
+
+	features__probe(features);
+	if (features->err[FEAT_BPF] == -EPERM || features->err[FEAT_BPF] == -EACCES)
+		return fail(ret_message, -EPERM, "not allowed to load BPF programs: run as root (CAP_BPF, CAP_PERFMON "
+						 "and CAP_SYS_ADMIN are needed; a container must be privileged)");
+	if (features->err[FEAT_BPF])
+		return fail(ret_message, features->err[FEAT_BPF], "this kernel loads no BPF programs (%s): see "
+								  "`leaksweep doctor`",
+			    strerror(-features->err[FEAT_BPF]));
+	if (!features__has(features, FEAT_BTF))
+		return fail(ret_message, -ENOTSUP, "this kernel has no /sys/kernel/btf/vmlinux: boot one built with "
+						   "CONFIG_DEBUG_INFO_BTF=y (all distributions' since 2021 are)");
+	if (!features__has(features, FEAT_PERF_LINK) && !features__has(features, FEAT_UPROBE_MULTI))
+		return fail(ret_message, -ENOTSUP, "this kernel is too old or forbids uprobes (%s): Linux 6.1 is the "
+						   "minimum, see `leaksweep doctor`",
+			    strerror(-features->err[FEAT_PERF_LINK]));
+	return 0;
+}
+
+static int load(struct session *session, char **ret_message)
+{
+	const char *mode = link_mode__name(session->opts->attach.mode);
+	int err = attacher__open(&session->opts->attach, &session->features, &session->attacher);
+
+	if (err == -EPERM || err == -EACCES)
+		return fail(ret_message, err, "not allowed to attach BPF programs: run as root, outside of a locked-down "
+					      "container; `leaksweep doctor` tells what is missing");
+	if (err == -ENOMEM || err == -E2BIG)
+		return fail(ret_message, err, "the kernel has no room for the tables: use smaller --max-blocks or "
+					      "--max-stacks");
+	if (err && session->opts->attach.mode != LINK_AUTO)
+		return fail(ret_message, err, "this kernel has no %s probes (%s): leave --probe-mode out", mode,
+			    strerror(-err));
+	if (err)
+		return fail(ret_message, err, "the kernel refused the BPF programs (%s): Linux 6.1 is the minimum, see "
+					      "`leaksweep doctor`",
+			    strerror(-err));
+	return 0;
+}
+
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	/* Every file that code is mapped from is held open, and every probe of an old kernel is a descriptor. */
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int start_command(struct session *session, char **ret_message)
+{
+	uint32_t space;
+	int err;
+
+	if (!session->opts->command)
+		return 0;
+	err = launch__start(session->opts->command, &session->launch);
+	if (err)
+		return fail(ret_message, err, "could not start a process under control: %s (is another tracer "
+					      "forbidden here?)",
+			    strerror(-err));
+	err = attacher__add_proc(session->attacher, session->launch.pid, &space);
+	if (err)
+		return err;
+	return targets__add_root(session, session->launch.pid, space);
+}
+
+int session__open(const struct capture_opts *opts, struct session **ret, char **ret_message)
+{
+	struct session *session = calloc(1, sizeof(*session));
+	int err;
+
+	if (!session)
+		return -ENOMEM;
+	*ret = session;
+	session->opts = opts;
+	raise_file_limit();
+	err = targets__check(opts, ret_message);
+	if (!err)
+		err = check_host(session, ret_message);
+	if (!err)
+		err = load(session, ret_message);
+	if (err)
+		return err;
+	session->events = event_source__new(attacher__maps(session->attacher)->events);
+	session->prober = prober__new(session->attacher, &session->table, &opts->elf, opts->per_process);
+	session->collector = collector__new(attacher__maps(session->attacher), &session->table);
+	session->publisher = publisher__new(&opts->publish);
+	if (!session->events || !session->prober || !session->collector || !session->publisher)
+		return -ENOMEM;
+	err = targets__add(session, ret_message);
+	return err ? err : start_command(session, ret_message);
+}
+
+void session__free(struct session *session)
+{
+	if (!session)
+		return;
+	if (session->launch.pid && !session->begun)
+		launch__abort(&session->launch);
+	publisher__free(session->publisher);
+	collector__free(session->collector);
+	prober__free(session->prober);
+	event_source__free(session->events);
+	attacher__free(session->attacher);
+	space_table__free(&session->table);
+	free(session);
+}
+
+/* Brings what is known of a space up to date and probes what it maps. */
+static int cover(struct session *session, struct space_info *space)
+{
+	bool had_new_code = space->maps_stale;
+	size_t new_files = 0;
+	int err;
+
+	err = space_info__refresh(&session->table, space);
+	if (err == -ENOMEM)
+		return err;
+	space->maps_stale = false; /* gone, or read: do not ask again until something changes */
+	if (!had_new_code && space->coverage.cnt && !session->opts->per_process)
+		return 0;
+	err = prober__cover(session->prober, space, &new_files);
+	if (new_files && session->begun && !session->launch.in_loader) {
+		space->late = true;
+		session->late_files += new_files;
+	}
+	return err;
+}
+
+int session__process_events(struct session *session)
+{
+	const struct event *events;
+	size_t cnt;
+	int err;
+
+	err = event_source__drain(session->events, &events, &cnt);
+	if (err)
+		return err;
+	for (size_t i = 0; i < cnt && !err; i++) {
+		if (events[i].flags & EVENT_UNTRACED)
+			err = targets__consider_exec(session, &events[i]);
+		else
+			err = space_table__apply(&session->table, &events[i]);
+	}
+	for (size_t i = 0; i < session->table.spaces.cnt && !err; i++) {
+		struct space_info *space = session->table.spaces.items[i];
+
+		if (space->state == PROC_RUNNING && (space->maps_stale || !space->start_ns))
+			err = cover(session, space);
+	}
+	return err;
+}
+
+/* Execs the command and follows its loader, library by library. */
+static int run_command(struct session *session, char **ret_message)
+{
+	const char *name = session->opts->command[0];
+	struct space_info *space;
+	int err, held;
+
+	attacher__start(session->attacher);
+	err = launch__exec(&session->launch);
+	if (err)
+		return fail(ret_message, err, "cannot run %s: %s", name, strerror(-err));
+	do {
+		err = session__process_events(session);
+		space = space_table__find_tgid(&session->table, session->launch.pid);
+		if (!err && space) {
+			space->maps_stale = true;
+			err = cover(session, space);
+		}
+		held = err ? err : launch__next_library(&session->launch);
+	} while (held > 0);
+	return held;
+}
+
+static int cover_initial_targets(struct session *session, char **ret_message)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < session->table.spaces.cnt && !err; i++) {
+		struct space_info *space = session->table.spaces.items[i];
+
+		if (space->tgid == session->launch.pid)
+			continue;
+		err = cover(session, space);
+	}
+	return err ? err : targets__check_coverage(session, ret_message);
+}
+
+static void print_status(struct session *session)
+{
+	const char *why = "", *mode = link_mode__name(attacher__mode(session->attacher, &why));
+	size_t running = 0;
+
+	if (!session->opts->status)
+		return;
+	for (size_t i = 0; i < session->table.spaces.cnt; i++)
+		running += session->table.spaces.items[i]->state == PROC_RUNNING;
+	fprintf(session->opts->status, "leaksweep: tracing %zu process%s by %s probes (%s); %s\n", running,
+		running == 1 ? "" : "es", mode, why,
+		session->opts->duration_ns ? "Ctrl-C ends it early with the report" : "Ctrl-C ends it with the report");
+	fflush(session->opts->status);
+}
+
+int session__begin(struct session *session, char **ret_message)
+{
+	int err;
+
+	err = cover_initial_targets(session, ret_message);
+	if (err)
+		return err;
+	session->started_ns = clock_ns(CLOCK_MONOTONIC);
+	session->started_real_ns = clock_ns(CLOCK_REALTIME);
+	if (session->opts->command) {
+		err = run_command(session, ret_message);
+		if (err)
+			return err;
+	}
+	attacher__start(session->attacher);
+	session->begun = true;
+	print_status(session);
+	return 0;
+}
+
+int session__poll_cgroups(struct session *session)
+{
+	return targets__poll_cgroups(session);
+}
+
+bool session__is_over(const struct session *session)
+{
+	const struct capture_opts *opts = session->opts;
+	size_t roots = 0;
+
+	if (opts->all || opts->comms.cnt || opts->cgroups.cnt)
+		return false;
+	for (size_t i = 0; i < session->table.spaces.cnt; i++)
+		roots += session->table.spaces.items[i]->is_root &&
+			 session->table.spaces.items[i]->state == PROC_RUNNING;
+	return !roots;
+}
+
+char *session__explain(const struct session *session, int err)
+{
+	const char *path = session->opts->publish.path;
+	char *message = NULL;
+	int len;
+
+	if (err == -ENOMEM)
+		len = asprintf(&message, "out of memory while collecting: use --min-size or a smaller --max-blocks");
+	else if (path)
+		len = asprintf(&message, "cannot write %s: %s", path, strerror(-err));
+	else
+		len = asprintf(&message, "cannot write the report: %s", strerror(-err));
+	return len < 0 ? NULL : message;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What one capture works with: its targets, their probes, what is known of them. The loop is in capture.c. */
+#ifndef LEAKSWEEP_ENGINE_SESSION_H
+#define LEAKSWEEP_ENGINE_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "attach/attacher.h"
+#include "collect/collector.h"
+#include "collect/event_source.h"
+#include "collect/space_table.h"
+#include "engine/capture.h"
+#include "engine/launch.h"
+#include "engine/prober.h"
+#include "engine/publish.h"
+
+struct session {
+	const struct capture_opts *opts;
+	struct features features;
+	struct attacher *attacher;
+	struct event_source *events;
+	struct space_table table;
+	struct prober *prober;
+	struct collector *collector;
+	struct publisher *publisher;
+	struct launch launch;		/* pid 0 = no command */
+	bool begun;			/* the initial targets are covered */
+	uint64_t interval;		/* reports at intervals so far */
+	uint64_t started_real_ns, started_ns;
+	double trap_ns;			/* measured cost of one emulated hit, 0 = not measured */
+	size_t late_files;		/* allocators that were found after their process had begun to use them */
+};
+
+/*
+ * Checks what this host allows, loads the programs and finds the targets; the command, if there is one, is started and held
+ * before exec. Returns 0 or a negative errno; *ret_message is then an owned sentence or NULL.
+ */
+int session__open(const struct capture_opts *opts, struct session **ret, char **ret_message);
+void session__free(struct session *session);
+
+/* Puts the probes in place and starts recording. Same contract. */
+int session__begin(struct session *session, char **ret_message);
+
+/* Applies waiting events, follows new processes and libraries. Returns 0 or a negative errno. */
+int session__process_events(struct session *session);
+
+/* Looks for processes that moved into the wanted cgroups. */
+int session__poll_cgroups(struct session *session);
+
+/* Whether all named targets have ended. */
+bool session__is_over(const struct session *session);
+
+/* Takes a snapshot and publishes it. *ret_live_bytes may be NULL. */
+int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes);
+
+/* Returns an owned sentence for an error of the functions above. */
+char *session__explain(const struct session *session, int err);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From a session's state at one moment to a published snapshot. */
+#include <errno.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "engine/session.h"
+#include "util/clock.h"
+
+static uint64_t cpu_ns(void)
+{
+	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+static void fill_overhead(const struct session *session, struct snapshot *snap)
+{
+	struct snap_overhead *overhead = &snap->overhead;
+	const uint64_t *stats = snap->stats;
+
+	overhead->probe_hits = stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] + stats[STAT_HITS_FREE] +
+			       stats[STAT_HITS_SYSCALL] + stats[STAT_HITS_FOREIGN];
+	overhead->ns_per_hit = session->trap_ns;
+	if (!snap->duration_ns)
+		return;
+	overhead->cpu_percent = 100.0 * overhead->probe_hits * overhead->ns_per_hit / snap->duration_ns;
+	overhead->tool_cpu_percent = 100.0 * cpu_ns() / (clock_ns(CLOCK_MONOTONIC) - session->started_ns);
+}
+
+static int add_notes(const struct session *session, struct snapshot *snap)
+{
+	uint64_t missed = attacher__missed_runs(session->attacher);
+	int err = 0, why;
+
+	if (!attacher__has_mmap_layer(session->attacher, &why))
+		err = snapshot__add_note(snap,
+					 "memory that programs map themselves (mmap, brk) was not followed: system call "
+					 "tracepoints are not available (%s)",
+					 strerror(-why));
+	if (!err && session->late_files)
+		err = snapshot__add_note(snap,
+					 "%zu allocator file%s began to be used before probes were in place there; the "
+					 "first milliseconds are missing",
+					 session->late_files, session->late_files == 1 ? "" : "s");
+	if (!err && missed)
+		err = snapshot__add_note(snap, "the kernel skipped %llu probe runs that nested in others",
+					 (unsigned long long)missed);
+	if (!err && session->launch.exited && WIFSIGNALED(session->launch.wait_status))
+		err = snapshot__add_note(snap, "the command was killed by signal %d (%s)",
+					 WTERMSIG(session->launch.wait_status),
+					 strsignal(WTERMSIG(session->launch.wait_status)));
+	else if (!err && session->launch.exited)
+		err = snapshot__add_note(snap, "the command exited with status %d",
+					 WEXITSTATUS(session->launch.wait_status));
+	return err;
+}
+
+int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes)
+{
+	struct collect_opts collect = {
+		.min_age_ns = session->opts->min_age_ns,
+		.sample_bytes = session->opts->attach.sample_bytes,
+		.is_final = is_final,
+		.keep_ended = session->opts->command != NULL,
+	};
+	struct snapshot *snap;
+	int err;
+
+	err = session__process_events(session);
+	if (err)
+		return err;
+	for (size_t i = 0; i < session->table.spaces.cnt; i++)
+		if (session->table.spaces.items[i]->state == PROC_RUNNING)
+			space_info__refresh(&session->table, session->table.spaces.items[i]);
+	snap = snapshot__new("trace");
+	if (!snap)
+		return -ENOMEM;
+	collect.now_ns = clock_ns(CLOCK_MONOTONIC);
+	snap->started_at_ns = session->started_real_ns;
+	snap->duration_ns = collect.now_ns - session->started_ns;
+	snap->interval = is_final ? 0 : ++session->interval;
+	err = collector__fill(session->collector, &collect, snap);
+	if (!err)
+		err = add_notes(session, snap);
+	if (err) {
+		snapshot__free(snap);
+		return err;
+	}
+	fill_overhead(session, snap);
+	return publisher__publish(session->publisher, snap, ret_live_bytes);
+}

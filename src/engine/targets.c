@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/targets.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/message.h"
+#include "util/procfs.h"
+
+static int check_pid(pid_t pid, char **ret_message)
+{
+	struct proc_info info;
+	int err;
+
+	if (pid == getpid())
+		return fail(ret_message, -EINVAL, "%d is leaksweep itself: name another process", pid);
+	err = proc_info__read(pid, &info);
+	if (err == -ESRCH || err == -ENOENT)
+		return fail(ret_message, -ESRCH, "there is no process %d: `ps -e` lists those that run", pid);
+	if (err)
+		return fail(ret_message, err, "cannot read /proc/%d: %s", pid, strerror(-err));
+	if (info.kernel_thread)
+		return fail(ret_message, -EINVAL, "%d (%s) is a kernel thread: it has no memory of its own to trace", pid,
+			    info.comm);
+	if (info.zombie)
+		return fail(ret_message, -ESRCH, "%d (%s) has already exited and only waits for its parent", pid,
+			    info.comm);
+	return 0;
+}
+
+int targets__check(const struct capture_opts *opts, char **ret_message)
+{
+	size_t cnt;
+	pid_t *pids;
+	int err = 0;
+
+	for (size_t i = 0; i < opts->pids.cnt && !err; i++)
+		err = check_pid(opts->pids.items[i], ret_message);
+	for (size_t i = 0; i < opts->cgroups.cnt && !err; i++) {
+		err = proc_list_cgroup(opts->cgroups.items[i], &pids, &cnt);
+		if (err)
+			return fail(ret_message, err, "there is no cgroup %s: give its path below /sys/fs/cgroup, as in "
+						      "/proc/PID/cgroup",
+				    opts->cgroups.items[i]);
+		free(pids);
+	}
+	if (!err && opts->publish.path) {
+		err = publish__check_path(opts->publish.path);
+		if (err)
+			return fail(ret_message, err, "cannot write %s: %s", opts->publish.path, strerror(-err));
+	}
+	return err;
+}
+
+int targets__add_root(struct session *session, pid_t pid, uint32_t space_id)
+{
+	struct space_info *space =
+		space_table__add(&session->table, space_id, pid, clock_ns(CLOCK_MONOTONIC));
+
+	if (!space)
+		return -ENOMEM;
+	space->is_root = true;
+	return 0;
+}
+
+static int add_process(struct session *session, pid_t pid, bool is_root)
+{
+	uint32_t id;
+	int err;
+
+	if (pid == getpid() || pid == session->launch.pid)
+		return 0;
+	err = attacher__add_proc(session->attacher, pid, &id);
+	if (err)
+		return err;
+	if (is_root)
+		return targets__add_root(session, pid, id);
+	return space_table__add(&session->table, id, pid, clock_ns(CLOCK_MONOTONIC)) ? 0 : -ENOMEM;
+}
+
+static bool is_wanted_comm(const struct session *session, const char *comm)
+{
+	const struct capture_opts *opts = session->opts;
+
+	for (size_t i = 0; i < opts->comms.cnt; i++)
+		if (!strncmp(opts->comms.items[i], comm, MAX_COMM - 1))
+			return true;
+	return false;
+}
+
+/* Adds all processes, or those with a wanted name. */
+static int add_by_scan(struct session *session, size_t *ret_added)
+{
+	struct proc_info info;
+	pid_t *pids;
+	size_t cnt;
+	int err;
+
+	err = proc_list(&pids, &cnt);
+	if (err)
+		return err;
+	*ret_added = 0;
+	for (size_t i = 0; i < cnt && !err; i++) {
+		if (pids[i] == getpid() || proc_info__read(pids[i], &info) || info.kernel_thread || info.zombie)
+			continue;
+		if (!session->opts->all && !is_wanted_comm(session, info.comm))
+			continue;
+		err = add_process(session, pids[i], false);
+		(*ret_added)++;
+	}
+	free(pids);
+	return err;
+}
+
+int targets__poll_cgroups(struct session *session)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < session->opts->cgroups.cnt; i++) {
+		pid_t *pids;
+		size_t cnt;
+
+		if (proc_list_cgroup(session->opts->cgroups.items[i], &pids, &cnt))
+			continue; /* removed: it may come back */
+		for (size_t k = 0; k < cnt && !err; k++)
+			if (!space_table__find_tgid(&session->table, pids[k]))
+				err = add_process(session, pids[k], false);
+		free(pids);
+	}
+	return err ? err : session->begun ? session__process_events(session) : 0;
+}
+
+int targets__add(struct session *session, char **ret_message)
+{
+	const struct capture_opts *opts = session->opts;
+	size_t added = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < opts->pids.cnt && !err; i++)
+		err = add_process(session, opts->pids.items[i], true);
+	if (!err && opts->cgroups.cnt)
+		err = targets__poll_cgroups(session);
+	if (!err && (opts->all || opts->comms.cnt)) {
+		err = add_by_scan(session, &added);
+		if (!err && !added)
+			return fail(ret_message, -ESRCH, "no process is named %s: `ps -e -o comm` lists the names "
+							 "(15 characters at most)",
+				    opts->comms.cnt ? opts->comms.items[0] : "");
+	}
+	if (err == -E2BIG || err == -ENOSPC)
+		return fail(ret_message, err, "more processes than the table holds: use a larger --max-procs");
+	return err;
+}
+
+int targets__check_coverage(struct session *session, char **ret_message)
+{
+	struct proc_info info;
+
+	for (size_t i = 0; i < session->table.spaces.cnt; i++) {
+		struct space_info *space = session->table.spaces.items[i];
+		char *obstacle;
+		int err;
+
+		if (!space->is_root || space->tgid == session->launch.pid)
+			continue;
+		if (proc_info__read(space->tgid, &info) || info.zombie)
+			return fail(ret_message, -ESRCH, "process %d ended while probes were being made: name one that "
+							 "still runs",
+				    space->tgid);
+		obstacle = prober__obstacle(space);
+		if (!obstacle)
+			continue;
+		err = fail(ret_message, -ENOTSUP, "cannot trace process %d (%s): %s", space->tgid, space->comm,
+			   obstacle);
+		free(obstacle);
+		return err;
+	}
+	return 0;
+}
+
+int targets__consider_exec(struct session *session, const struct event *event)
+{
+	char comm[MAX_COMM + 1] = "";
+
+	memcpy(comm, event->proc.comm, MAX_COMM);
+	if (!session->opts->all && !is_wanted_comm(session, comm))
+		return 0;
+	return add_process(session, event->proc.tgid, false);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who is traced: by PID, by name, by cgroup, or everybody. */
+#ifndef LEAKSWEEP_ENGINE_TARGETS_H
+#define LEAKSWEEP_ENGINE_TARGETS_H
+
+#include "engine/session.h"
+
+/* Whether what was asked for exists, before anything is loaded. 0 or a negative errno and a sentence. */
+int targets__check(const struct capture_opts *opts, char **ret_message);
+
+/* Begins to trace the processes that are wanted and run now. Same contract. */
+int targets__add(struct session *session, char **ret_message);
+
+/* Notes a process as one whose end ends the capture. Returns 0 or -ENOMEM. */
+int targets__add_root(struct session *session, pid_t pid, uint32_t space);
+
+/* Fails with a sentence when a process named by PID cannot be traced at all. */
+int targets__check_coverage(struct session *session, char **ret_message);
+
+/* A process that is not traced has exec'ed: it may be wanted now. */
+int targets__consider_exec(struct session *session, const struct event *event);
+
+/* Processes may have been moved into a wanted cgroup. */
+int targets__poll_cgroups(struct session *session);
+
+#endif

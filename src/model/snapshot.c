@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Frames and stacks are interned by exact keys, so ten thousand stacks that share `main` share its
+ * node. A node's parent always has a smaller index than the node: whoever needs something per stack
+ * computes it in one pass over the nodes, without recursion.
+ */
+#include "model/snapshot.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+struct snapshot *snapshot__new(const char *mode)
+{
+	struct snapshot *snap = calloc(1, sizeof(*snap));
+	const struct snap_node empty = {.parent = 0, .frame = SNAP_NONE};
+	struct utsname host = {0};
+	long cpus;
+
+	if (!snap)
+		return NULL;
+	snap->mode = mode;
+	uname(&host);
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	snap->cpus = cpus > 0 ? cpus : 1;
+	snap->hostname = strdup(host.nodename);
+	snap->kernel = strdup(host.release);
+	snap->arch = strdup(host.machine);
+	if (!snap->hostname || !snap->kernel || !snap->arch || array_push(&snap->nodes, empty)) {
+		snapshot__free(snap);
+		return NULL;
+	}
+	return snap;
+}
+
+static void free_proc(struct snap_proc *proc)
+{
+	for (size_t i = 0; i < proc->coverage.cnt; i++) {
+		free(proc->coverage.items[i].name);
+		free(proc->coverage.items[i].path);
+		free(proc->coverage.items[i].reason);
+	}
+	array_free(&proc->coverage);
+	free(proc->comm);
+	free(proc->exe);
+	free(proc->cgroup);
+	free(proc->container);
+}
+
+void snapshot__free(struct snapshot *snap)
+{
+	if (!snap)
+		return;
+	for (size_t i = 0; i < snap->modules.cnt; i++)
+		free(snap->modules.items[i].path);
+	for (size_t i = 0; i < snap->procs.cnt; i++)
+		free_proc(&snap->procs.items[i]);
+	for (size_t i = 0; i < snap->notes.cnt; i++)
+		free(snap->notes.items[i]);
+	array_free(&snap->modules);
+	array_free(&snap->frames);
+	array_free(&snap->nodes);
+	array_free(&snap->procs);
+	array_free(&snap->rows);
+	array_free(&snap->notes);
+	hashmap__free(&snap->frame_index);
+	hashmap__free(&snap->node_index);
+	free(snap->hostname);
+	free(snap->kernel);
+	free(snap->arch);
+	free(snap);
+}
+
+static char *copy_text(const char *text)
+{
+	return strdup(text ? text : "");
+}
+
+uint32_t snapshot__add_module(struct snapshot *snap, const char *path, uint64_t dev, uint64_t ino,
+			      const uint8_t *build_id, size_t build_id_len, int fd)
+{
+	struct snap_module module = {.dev = dev, .ino = ino, .fd = fd};
+
+	if (snap->modules.cnt >= SNAP_NONE || array_reserve_one(&snap->modules))
+		return SNAP_NONE;
+	module.path = copy_text(path);
+	if (!module.path)
+		return SNAP_NONE;
+	/* A longer one (the note may be anything) would not tell files apart once cut. */
+	if (build_id && build_id_len <= MAX_BUILD_ID) {
+		memcpy(module.build_id, build_id, build_id_len);
+		module.build_id_len = build_id_len;
+	}
+	snap->modules.items[snap->modules.cnt] = module;
+	return snap->modules.cnt++;
+}
+
+uint32_t snapshot__add_frame(struct snapshot *snap, enum frame_kind kind, uint32_t module,
+			     uint64_t offset)
+{
+	const struct snap_frame frame = {.module = module, .kind = kind, .offset = offset};
+	uint64_t *index;
+	bool is_new;
+
+	if (snap->frames.cnt >= SNAP_NONE || (module != SNAP_NONE && module >= snap->modules.cnt) ||
+	    array_reserve_one(&snap->frames))
+		return SNAP_NONE;
+	index = hashmap__insert(&snap->frame_index, offset, (uint64_t)kind << 32 | module, &is_new);
+	if (!index)
+		return SNAP_NONE;
+	if (is_new) {
+		*index = snap->frames.cnt;
+		snap->frames.items[snap->frames.cnt++] = frame;
+	}
+	return *index;
+}
+
+uint32_t snapshot__add_stack(struct snapshot *snap, const uint32_t *frames, size_t frame_cnt)
+{
+	uint32_t node = 0;
+	uint64_t *index;
+	bool is_new;
+
+	for (size_t i = frame_cnt; i-- > 0;) {
+		const struct snap_node next = {.parent = node, .frame = frames[i]};
+
+		if (snap->nodes.cnt >= SNAP_NONE || frames[i] >= snap->frames.cnt ||
+		    array_reserve_one(&snap->nodes))
+			return SNAP_NONE;
+		index = hashmap__insert(&snap->node_index, (uint64_t)node << 32 | frames[i], 0,
+					&is_new);
+		if (!index)
+			return SNAP_NONE;
+		if (is_new) {
+			*index = snap->nodes.cnt;
+			snap->nodes.items[snap->nodes.cnt++] = next;
+		}
+		node = *index;
+	}
+	return node;
+}
+
+uint32_t snapshot__add_proc(struct snapshot *snap, int32_t pid, uint64_t start_ns, const char *comm,
+			    const char *exe, const char *cgroup, const char *container)
+{
+	struct snap_proc proc = {
+		.pid = pid,
+		.start_ns = start_ns,
+		.comm = copy_text(comm),
+		.exe = copy_text(exe),
+		.cgroup = copy_text(cgroup),
+		.container = copy_text(container),
+		.state = PROC_RUNNING,
+	};
+
+	if (!proc.comm || !proc.exe || !proc.cgroup || !proc.container ||
+	    snap->procs.cnt >= SNAP_NONE || array_reserve_one(&snap->procs)) {
+		free_proc(&proc);
+		return SNAP_NONE;
+	}
+	snap->procs.items[snap->procs.cnt] = proc;
+	return snap->procs.cnt++;
+}
+
+int snapshot__add_coverage(struct snapshot *snap, uint32_t proc, const char *name, const char *path,
+			   enum coverage_status status, const char *reason)
+{
+	struct snap_coverage coverage = {.status = status};
+
+	if (proc >= snap->procs.cnt)
+		return -EINVAL;
+	coverage.name = copy_text(name);
+	coverage.path = copy_text(path);
+	coverage.reason = copy_text(reason);
+	if (!coverage.name || !coverage.path || !coverage.reason ||
+	    array_push(&snap->procs.items[proc].coverage, coverage)) {
+		free(coverage.name);
+		free(coverage.path);
+		free(coverage.reason);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int snapshot__add_row(struct snapshot *snap, const struct snap_row *row)
+{
+	if (row->proc >= snap->procs.cnt || row->stack >= snap->nodes.cnt)
+		return -EINVAL;
+	return array_push(&snap->rows, *row);
+}
+
+int snapshot__add_note(struct snapshot *snap, const char *fmt, ...)
+{
+	char *note = NULL;
+	va_list args;
+	int len;
+
+	va_start(args, fmt);
+	len = vasprintf(&note, fmt, args);
+	va_end(args);
+	if (len < 0)
+		return -ENOMEM;
+	if (array_push(&snap->notes, note)) {
+		free(note);
+		return -ENOMEM;
+	}
+	return 0;
+}

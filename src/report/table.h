@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The parts of the text report. Private to the table renderer. */
+#ifndef LEAKSWEEP_REPORT_TABLE_H
+#define LEAKSWEEP_REPORT_TABLE_H
+
+#include "model/profile.h"
+#include "report/screen.h"
+
+/* What the traced processes look like as a whole. */
+struct situation {
+	size_t running, exited, execed, late;
+	size_t probed, partial, skipped; /* allocators, counted per process */
+	size_t bare;			 /* running processes without any allocator */
+	size_t live_rows;		 /* rows of the profile with something live */
+	size_t growing_rows;		 /* of those, rows that grew since the last interval */
+	int64_t broken_bytes;		 /* live bytes whose stack was cut short */
+	int64_t unnamed_bytes;		 /* live bytes whose leaf function has no name */
+};
+
+void situation__read(struct situation *situation, const struct profile *profile);
+
+/* Writes everything above the stacks. Returns 0 or -ENOMEM. */
+int table_head(struct screen *screen, const struct profile *profile,
+	       const struct situation *situation);
+
+/* Writes why there are no rows to show: nothing seen is never called nothing found. */
+void table_no_rows(struct screen *screen, const struct profile *profile,
+		   const struct situation *situation);
+
+/* Writes the last line: what to try next. */
+void table_next(struct screen *screen, const struct profile *profile,
+		const struct situation *situation);
+
+/*
+ * Returns how often the counter says that something is missing: 0 for counters of work, and for
+ * unknown frees while sampling, where they mean nothing.
+ */
+uint64_t loss_count(const struct snapshot *snap, enum stat_id stat);
+
+/* Returns what helps against a loss, "" when nothing does. */
+const char *loss_cure(enum stat_id stat);
+
+/* Returns what a loss means. */
+const char *loss_meaning(enum stat_id stat);
+
+#endif

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "symbolize/debug_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#define MAX_LINK_SECTION 8192
+#define CRC_CHUNK (256U << 10)
+
+/* What a debug file has to match. */
+struct wanted {
+	const struct elf_image *file;
+	uint8_t build_id[MAX_ELF_BUILD_ID];
+	size_t build_id_len;
+	bool check_crc;
+	uint32_t crc;
+};
+
+/*
+ * Opens a regular file without ever opening anything else: O_PATH has no side effects on devices
+ * and does not block on FIFOs.
+ */
+static int open_regular(const char *path)
+{
+	char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+	int path_fd, fd = -1;
+	struct stat st;
+
+	path_fd = open(path, O_PATH | O_CLOEXEC);
+	if (path_fd < 0)
+		return -errno;
+	if (!fstat(path_fd, &st) && S_ISREG(st.st_mode)) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
+		fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	}
+	close(path_fd);
+	return fd < 0 ? -ENOENT : fd;
+}
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The CRC-32 of .gnu_debuglink is zlib's. */
+static bool has_crc(int fd, uint32_t wanted)
+{
+	uLong crc = crc32(0, NULL, 0);
+	off_t off = 0;
+	ssize_t got;
+	void *buf;
+
+	buf = malloc(CRC_CHUNK);
+	if (!buf)
+		return false;
+	while ((got = pread(fd, buf, CRC_CHUNK, off)) != 0) {
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			break;
+		crc = crc32(crc, buf, (uInt)got);
+		off += got;
+	}
+	free(buf);
+	return !got && crc == wanted;
+}
+
+static bool matches(const struct wanted *wanted, int fd)
+{
+	uint8_t build_id[MAX_ELF_BUILD_ID];
+	struct stat ours, theirs;
+	struct elf_image debug;
+	size_t len;
+
+	/* A link that leads back to the file itself brings nothing. */
+	if (fstat(fd, &theirs) ||
+	    (wanted->file->fd >= 0 && !fstat(wanted->file->fd, &ours) && same_file(&ours, &theirs)))
+		return false;
+	if (elf_image__open(&debug, fd))
+		return false;
+	len = elf_image__build_id(&debug, build_id);
+	elf_image__close(&debug);
+	if (wanted->build_id_len &&
+	    (len != wanted->build_id_len || memcmp(build_id, wanted->build_id, len)))
+		return false;
+	return !wanted->check_crc || has_crc(fd, wanted->crc);
+}
+
+/* Takes the path over (NULL = no memory). */
+static int try_path(const struct wanted *wanted, char *path, int *ret_fd)
+{
+	int fd;
+
+	if (!path)
+		return -ENOMEM;
+	fd = open_regular(path);
+	free(path);
+	if (fd < 0)
+		return -ENOENT;
+	if (!matches(wanted, fd)) {
+		close(fd);
+		return -ENOENT;
+	}
+	*ret_fd = fd;
+	return 0;
+}
+
+static char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static char *format(const char *fmt, ...)
+{
+	va_list args;
+	char *text;
+	int len;
+
+	va_start(args, fmt);
+	len = vasprintf(&text, fmt, args);
+	va_end(args);
+	return len < 0 ? NULL : text;
+}
+
+static int by_build_id(const struct wanted *wanted, const char *debug_root, int *ret_fd)
+{
+	char hex[2 * MAX_ELF_BUILD_ID + 1];
+
+	if (wanted->build_id_len < 2)
+		return -ENOENT;
+	for (size_t i = 0; i < wanted->build_id_len; i++)
+		snprintf(hex + 2 * i, 3, "%02x", wanted->build_id[i]);
+	return try_path(wanted, format("%s/.build-id/%.2s/%s.debug", debug_root, hex, hex + 2),
+			ret_fd);
+}
+
+/* The section holds a file name with its zero byte, padding to 4, and the CRC. */
+static int read_link(const struct elf_image *file, char **ret_name, uint32_t *ret_crc)
+{
+	const Elf64_Shdr *shdr = elf_image__section_named(file, ".gnu_debuglink");
+	size_t crc_off;
+	char *name;
+	int err;
+
+	if (!shdr)
+		return -ENOENT;
+	err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, MAX_LINK_SECTION, &name);
+	if (err)
+		return err == -ENOMEM ? err : -ENOENT;
+	crc_off = (strlen(name) + 1 + 3) & ~(size_t)3;
+	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, "..") ||
+	    crc_off + sizeof(*ret_crc) > shdr->sh_size) {
+		free(name);
+		return -ENOENT;
+	}
+	memcpy(ret_crc, name + crc_off, sizeof(*ret_crc));
+	*ret_name = name;
+	return 0;
+}
+
+static int by_link(struct wanted *wanted, const char *path, const char *debug_root, int *ret_fd)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat ours, theirs;
+	int dir_len, err;
+	char *name;
+
+	if (path[0] != '/' || strlen(path) > INT32_MAX || strstr(path, "/../"))
+		return -ENOENT;
+	dir_len = (int)(slash - path);
+	err = read_link(wanted->file, &name, &wanted->crc);
+	if (err)
+		return err;
+	wanted->check_crc = true;
+	err = -ENOENT;
+	if (wanted->file->fd >= 0 && !fstat(wanted->file->fd, &ours) && !stat(path, &theirs) &&
+	    same_file(&ours, &theirs)) {
+		err = try_path(wanted, format("%.*s/%s", dir_len, path, name), ret_fd);
+		if (err == -ENOENT)
+			err = try_path(wanted, format("%.*s/.debug/%s", dir_len, path, name),
+				       ret_fd);
+	}
+	if (err == -ENOENT)
+		err = try_path(wanted, format("%s%.*s/%s", debug_root, dir_len, path, name),
+			       ret_fd);
+	free(name);
+	return err;
+}
+
+int debug_file__open(const struct elf_image *file, const char *path, const char *debug_root,
+		     int *ret_fd)
+{
+	struct wanted wanted = {.file = file};
+	int err;
+
+	wanted.build_id_len = elf_image__build_id(file, wanted.build_id);
+	err = by_build_id(&wanted, debug_root, ret_fd);
+	if (err == -ENOENT)
+		err = by_link(&wanted, path, debug_root, ret_fd);
+	return err;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Finds the separate debug file of an ELF file on this host, never over the network. Where debug
+ * files lie and how they are tied to their program: "Debugging Information in Separate Files" in
+ * the GDB manual.
+ */
+#ifndef LEAKSWEEP_SYMBOLIZE_DEBUG_FILE_H
+#define LEAKSWEEP_SYMBOLIZE_DEBUG_FILE_H
+
+#include "symbolize/elf_image.h"
+
+#define DEBUG_ROOT "/usr/lib/debug"
+
+/*
+ * Looks by build-id under `debug_root`, then by .gnu_debuglink beside the file, in .debug/ beside
+ * it, and under `debug_root`. A debug file must carry the same build-id when the file has one; one
+ * found by name must also have the CRC-32 that the link demands. `path` is the file's path as its
+ * process sees it: places beside it are used only if the path leads to the same file from here, so
+ * that a container cannot point at our files. Returns 0 with a descriptor of a regular file that
+ * the caller closes, -ENOENT or -ENOMEM.
+ */
+int debug_file__open(const struct elf_image *file, const char *path, const char *debug_root,
+		     int *ret_fd);
+
+#endif

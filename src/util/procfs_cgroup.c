@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Control groups of processes. A host may have the one v2 hierarchy, the old v1 hierarchies, or v1 controllers
+ * beside an empty v2: memory is what this tool is about, so of v1 the memory hierarchy counts.
+ */
+#include "util/procfs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "util/procfs_read.h"
+
+/* Whether `word` is one of the comma-separated words of text[0..len). */
+static bool has_word(const char *text, size_t len, const char *word)
+{
+	size_t word_len = strlen(word);
+
+	for (const char *pos = text, *end; pos <= text + len; pos = end + 1) {
+		end = memchr(pos, ',', (size_t)(text + len - pos));
+		if (!end)
+			end = text + len;
+		if ((size_t)(end - pos) == word_len && memcmp(pos, word, word_len) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Picks the path of a /proc/PID/cgroup text, lines of HIERARCHY:CONTROLLERS:PATH. Returns a part of `text`. */
+static char *pick_cgroup(char *text)
+{
+	char *unified = NULL, *memory = NULL, *save = NULL;
+
+	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *controllers = strchr(line, ':');
+		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+
+		if (!path)
+			continue;
+		controllers++;
+		if (path == controllers && strncmp(line, "0:", 2) == 0)
+			unified = path + 1;
+		else if (has_word(controllers, (size_t)(path - controllers), "memory"))
+			memory = path + 1;
+	}
+	if (unified && (!memory || strcmp(unified, "/") != 0))
+		return unified;
+	return memory;
+}
+
+char *proc_cgroup(pid_t pid)
+{
+	char *text, *path, *copy;
+	size_t len;
+
+	if (procfs_read_pid(pid, "cgroup", &text, &len))
+		return NULL;
+	path = pick_cgroup(text);
+	copy = path ? strdup(path) : NULL;
+	if (copy)
+		procfs_cut_deleted(copy);
+	free(text);
+	return copy;
+}
+
+/* ---- where the hierarchies are mounted ------------------------------------------------------------------ */
+
+struct cgroup_mounts {
+	char *unified, *memory;	/* owned; NULL = not mounted */
+};
+
+static void free_mounts(struct cgroup_mounts *mounts)
+{
+	free(mounts->unified);
+	free(mounts->memory);
+}
+
+/* One line of mountinfo (proc(5)): ID PARENT DEV ROOT MOUNTPOINT OPTIONS [TAG]... - TYPE SOURCE SUPEROPTIONS */
+static int parse_mount(char *line, struct cgroup_mounts *mounts)
+{
+	char *fields[5], *save = NULL, *type, *options, **slot = NULL;
+	char *tail = strstr(line, " - ");
+
+	if (!tail)
+		return 0;
+	*tail = '\0';
+	type = strtok_r(tail + 3, " ", &save);
+	strtok_r(NULL, " ", &save);
+	options = strtok_r(NULL, " ", &save);
+	if (!type)
+		return 0;
+	if (strcmp(type, "cgroup2") == 0)
+		slot = &mounts->unified;
+	else if (strcmp(type, "cgroup") == 0 && options && has_word(options, strlen(options), "memory"))
+		slot = &mounts->memory;
+	if (!slot || *slot)
+		return 0;
+	fields[0] = strtok_r(line, " ", &save);
+	for (int i = 1; i < 5; i++)
+		fields[i] = fields[i - 1] ? strtok_r(NULL, " ", &save) : NULL;
+	if (!fields[4])
+		return 0;
+	*slot = procfs_unescape(fields[4], strlen(fields[4]), " \t\n\\");
+	return *slot ? 0 : -ENOMEM;
+}
+
+static int find_mounts(struct cgroup_mounts *ret)
+{
+	struct cgroup_mounts mounts = {0};
+	char *text, *save = NULL;
+	size_t len;
+	int err;
+
+	err = procfs_read_path("/proc/self/mountinfo", &text, &len);
+	if (err)
+		return err;
+	for (char *line = strtok_r(text, "\n", &save); line && !err; line = strtok_r(NULL, "\n", &save))
+		err = parse_mount(line, &mounts);
+	free(text);
+	if (err)
+		free_mounts(&mounts);
+	else
+		*ret = mounts;
+	return err;
+}
+
+/* ---- walking a subtree ---------------------------------------------------------------------------------- */
+
+struct dir_stack {
+	ARRAY(char *) paths;	/* owned */
+};
+
+/* Takes over `path`, which may be NULL when there was no memory for it. */
+static int push_dir(struct dir_stack *stack, char *path)
+{
+	if (path && !array_push(&stack->paths, path))
+		return 0;
+	free(path);
+	return -ENOMEM;
+}
+
+static bool is_cgroup_dir(const char *path)
+{
+	struct statfs fs;
+	struct stat st;
+
+	if (stat(path, &st) || !S_ISDIR(st.st_mode) || statfs(path, &fs))
+		return false;
+	return (unsigned long)fs.f_type == CGROUP2_SUPER_MAGIC || (unsigned long)fs.f_type == CGROUP_SUPER_MAGIC;
+}
+
+/* A group may be removed at any moment, and one in threaded mode refuses to list processes: both have none. */
+static int add_procs(int dir_fd, struct pid_list *list)
+{
+	int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	char *text, *end;
+	size_t len;
+	int err;
+
+	if (fd < 0)
+		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
+	err = procfs_read_fd(fd, &text, &len);
+	close(fd);
+	if (err)
+		return err == -ENODEV || err == -EOPNOTSUPP ? 0 : err;
+	for (char *pos = text; *pos && !err; pos = end + strspn(end, "\n")) {
+		err = pid_list__add(list, pos, &end);
+		if (end == pos)
+			break;
+	}
+	free(text);
+	return err;
+}
+
+static int visit_dir(const char *path, struct dir_stack *stack, struct pid_list *list)
+{
+	struct dirent *entry;
+	struct stat st;
+	DIR *dir;
+	int err;
+
+	dir = opendir(path);
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	err = add_procs(dirfd(dir), list);
+	while (!err && (entry = readdir(dir))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
+			continue;
+		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode))
+			continue;
+		err = push_dir(stack, procfs_format("%s/%s", path, entry->d_name));
+	}
+	closedir(dir);
+	return err;
+}
+
+/* Pushes `path`, taken from below `mount` when that is not NULL, if it is a control group. */
+static int push_root(struct dir_stack *stack, const char *mount, const char *path)
+{
+	char *full = mount ? procfs_format("%s/%s", mount, path) : strdup(path);
+
+	if (full && !is_cgroup_dir(full)) {
+		free(full);
+		return 0;
+	}
+	return push_dir(stack, full);
+}
+
+int proc_list_cgroup(const char *path, pid_t **ret_pids, size_t *ret_cnt)
+{
+	struct cgroup_mounts mounts = {0};
+	struct dir_stack stack = {0};
+	struct pid_list list = {0};
+	int err = 0;
+
+	if (!*path)
+		return -ENOENT;
+	if (path[0] == '/')
+		err = push_root(&stack, NULL, path);
+	if (!err && !stack.paths.cnt) {
+		err = find_mounts(&mounts);
+		if (!err && mounts.unified)
+			err = push_root(&stack, mounts.unified, path);
+		if (!err && mounts.memory)
+			err = push_root(&stack, mounts.memory, path);
+	}
+	if (!err && !stack.paths.cnt)
+		err = -ENOENT;
+	while (!err && stack.paths.cnt) {
+		char *dir = stack.paths.items[--stack.paths.cnt];
+
+		err = visit_dir(dir, &stack, &list);
+		free(dir);
+	}
+	if (!err)
+		pid_list__finish(&list, ret_pids, ret_cnt);
+	else
+		array_free(&list.pids);
+	while (stack.paths.cnt)
+		free(stack.paths.items[--stack.paths.cnt]);
+	array_free(&stack.paths);
+	free_mounts(&mounts);
+	return err;
+}

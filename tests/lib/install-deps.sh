@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Installs the distribution packages that are missing, and does nothing when none is.
+#   install-deps.sh         what `make` and `make demo` need
+#   install-deps.sh test    that, and what the tests need
+set -euo pipefail
+
+build=(gcc make binutils clang llvm libbpf-dev bpftool libelf-dev libdw-dev libcapstone-dev libjson-c-dev
+       zlib1g-dev libiberty-dev libc6-dev linux-libc-dev)
+test=(g++ libcmocka-dev libclang-rt-14-dev musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0
+      redis-server redis-tools nginx-light git valgrind ltrace heaptrack)
+
+wanted=("${build[@]}")
+[ "${1-}" = test ] && wanted+=("${test[@]}")
+
+missing=()
+for package in "${wanted[@]}"; do
+	[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)" = installed ] ||
+		missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+	echo "install-deps: run it as root, or install these packages: ${missing[*]}" >&2
+	exit 1
+fi
+
+# Servers among the packages must not start: the tests start their own, with their own settings.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	printf '#!/bin/sh\nexit 101\n' >$policy
+	chmod 755 $policy
+	trap 'rm -f $policy' EXIT
+fi
+
+log=$(mktemp)
+install()
+{
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+		-o DPkg::Lock::Timeout=300 "${missing[@]}" >"$log" 2>&1
+}
+
+echo "installing: ${missing[*]}"
+if ! install && ! { apt-get update -qq >"$log" 2>&1 && install; }; then
+	tail -n 20 "$log" >&2
+	rm -f "$log"
+	echo "install-deps: apt-get could not install: ${missing[*]}" >&2
+	exit 1
+fi
+rm -f "$log"
