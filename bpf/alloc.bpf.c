@@ -93,7 +93,7 @@ static __always_inline void pending_take_old(struct thread *thread, struct pendi
 /* Returns whether the call's return matters. */
 static __always_inline bool on_alloc_enter(struct pt_regs *ctx)
 {
-	__u64 cookie = bpf_get_attach_cookie(ctx), sp, ret_pc;
+	__u64 cookie = bpf_get_attach_cookie(ctx), sp;
 	struct thread *thread;
 	struct pending *call;
 	__u32 depth;
@@ -107,9 +107,8 @@ static __always_inline bool on_alloc_enter(struct pt_regs *ctx)
 	}
 	count(STAT_HITS_ALLOC, 1);
 	sp = PT_REGS_SP(ctx);
-	ret_pc = function_ret_pc(ctx);
 	if (thread->depth)
-		drop_abandoned(thread, sp, ret_pc);
+		drop_abandoned(thread, sp, function_ret_pc(ctx));
 	depth = thread->depth;
 	if (depth >= MAX_PENDING) {
 		count(STAT_PENDING_FULL, 1);
@@ -119,7 +118,6 @@ static __always_inline bool on_alloc_enter(struct pt_regs *ctx)
 	call->kind = PENDING_CALL;
 	call->flags = 0;
 	call->sp = sp;
-	call->ret_pc = ret_pc;
 	call->cookie = cookie;
 	call->size = requested_size(ctx, cookie);
 	call->out = ALLOC_FN_OUT_ARG(cookie) ? function_arg(ctx, ALLOC_FN_OUT_ARG(cookie)) : 0;

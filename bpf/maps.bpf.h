@@ -39,10 +39,16 @@ enum pending_kind {
 	PENDING_ALTSTACK = 3,	/* the same, on another stack: stack pointers do not compare */
 };
 
+#define KNOWN_STACKS 16	/* a power of two */
+#define STACK_WINDOW 32 /* words, a power of two */
+
+struct stack_hash {
+	__u64 id, check;
+};
+
 /* An allocation call that has been entered and has not returned. */
 struct pending {
 	__u64 sp;		/* at entry, where the return address lies; signals: of the interrupted code */
-	__u64 ret_pc;		/* that return address: a probe on the return overwrites it in place */
 	__u64 size;
 	__u64 cookie;
 	__u64 out;		/* pointer through which the block comes back */
@@ -72,6 +78,8 @@ struct thread {
 	__u64 syscall_args[6];
 	struct pending pending[MAX_PENDING];
 	struct stack_frames stack;
+	struct stack_hash known[KNOWN_STACKS];	/* stacks that surely are in the table: they are never deleted */
+	__u64 window[STACK_WINDOW];		/* a piece of the user's stack */
 };
 
 #define PENDING(thread, i) (&(thread)->pending[(i) & (MAX_PENDING - 1)])

@@ -10,10 +10,6 @@
 #include "maps.bpf.h"
 #include "thread.bpf.h"
 
-struct stack_hash {
-	__u64 id, check;
-};
-
 static __always_inline void stack_hash_add(struct stack_hash *hash, __u64 pc)
 {
 	hash->id = (hash->id ^ pc) * 0x9e3779b97f4a7c15ULL;
@@ -22,43 +18,53 @@ static __always_inline void stack_hash_add(struct stack_hash *hash, __u64 pc)
 	hash->check ^= hash->check >> 29;
 }
 
-/* Return probes replace return addresses on the stack; the call that is being probed remembers the real one. */
-static __always_inline __u64 stack_real_pc(struct thread *thread, __u64 slot, __u64 pc)
+/* See stack.bpf.c. */
+__u64 stack_real_pc(__u64 slot, __u64 pc);
+
+/* Reads a frame {caller's frame pointer, return address} through the window. Returns false when it is unreadable. */
+static __always_inline bool stack_read_frame(struct thread *thread, __u64 *window_at, __u64 fp, __u64 frame[2])
 {
-	for (__u32 i = 0; i < MAX_PENDING; i++) {
-		if (i >= thread->depth)
-			break;
-		if (thread->pending[i].sp == slot && thread->pending[i].kind == PENDING_CALL)
-			return thread->pending[i].ret_pc;
+	__u64 word = (fp - *window_at) / 8;
+
+	if (word >= STACK_WINDOW - 1) {
+		/* One long read costs little more than a short one; it fails where the stack's last page ends. */
+		if (bpf_probe_read_user(thread->window, sizeof(thread->window), (void *)fp)) {
+			*window_at = 0;
+			return !bpf_probe_read_user(frame, 2 * sizeof(__u64), (void *)fp);
+		}
+		*window_at = fp;
+		word = 0;
 	}
-	return pc;
+	frame[0] = thread->window[word & (STACK_WINDOW - 1)];
+	frame[1] = thread->window[(word + 1) & (STACK_WINDOW - 1)];
+	return true;
 }
 
 /* Walks from the frame in thread->stack.pc[0 .. cnt-1] on. Returns how the walk ended. */
 static __noinline __u32 stack_walk(struct thread *thread, struct stack_hash *hash, __u64 sp, __u64 fp)
 {
-	struct {
-		__u64 fp, pc;
-	} frame;
-	__u32 cnt;
+	__u64 window_at = 0, frame[2] = {};
+	__u32 cnt, slot;
 
 	if (!thread || !hash)
 		return UNWIND_LOST;
 	for (cnt = thread->stack.frame_cnt; cnt < MAX_FRAMES; cnt++) {
 		if (!fp)
 			break;
-		if (fp < sp || fp & 7 || bpf_probe_read_user(&frame, sizeof(frame), (void *)fp)) {
+		if (fp < sp || fp & 7 || !stack_read_frame(thread, &window_at, fp, frame)) {
 			thread->stack.frame_cnt = cnt;
 			return UNWIND_BROKEN;
 		}
 		if (thread->depth)
-			frame.pc = stack_real_pc(thread, fp + 8, frame.pc);
-		if (!frame.pc)
+			frame[1] = stack_real_pc(fp + 8, frame[1]);
+		if (!frame[1])
 			break;
-		thread->stack.pc[cnt] = frame.pc;
-		stack_hash_add(hash, frame.pc);
+		slot = cnt;
+		asm volatile("%0 &= 127" : "+r"(slot)); /* for the verifier, which does not follow the count */
+		thread->stack.pc[slot] = frame[1];
+		stack_hash_add(hash, frame[1]);
 		sp = fp + sizeof(frame);
-		fp = frame.fp;
+		fp = frame[0];
 	}
 	thread->stack.frame_cnt = cnt;
 	return cnt < MAX_FRAMES ? UNWIND_COMPLETE : UNWIND_TRUNCATED;
@@ -67,17 +73,24 @@ static __noinline __u32 stack_walk(struct thread *thread, struct stack_hash *has
 /* Stores the stack in the thread's scratch. Returns its id, or STACK_LOST (counted). */
 static __noinline __u64 stack_store(struct thread *thread, struct stack_hash *hash)
 {
-	struct stack_frames *known;
+	struct stack_frames *stored;
+	struct stack_hash *known;
 	__u64 id;
 	long err;
 
 	if (!thread || !hash)
 		return STACK_LOST;
 	id = hash->id ? hash->id : 1;
-	known = bpf_map_lookup_elem(&stack_frames, &id);
-	if (known) {
-		if (known->check == hash->check && known->frame_cnt == thread->stack.frame_cnt)
+	known = &thread->known[id & (KNOWN_STACKS - 1)];
+	if (known->id == id && known->check == hash->check)
+		return id;
+	stored = bpf_map_lookup_elem(&stack_frames, &id);
+	if (stored) {
+		if (stored->check == hash->check && stored->frame_cnt == thread->stack.frame_cnt) {
+			known->id = id;
+			known->check = hash->check;
 			return id;
+		}
 		count(STAT_STACK_COLLISIONS, 1);
 		return STACK_LOST;
 	}

@@ -52,6 +52,16 @@ struct uprobes_state {
 	struct xol_area *xol_area;
 };
 
+struct return_instance {
+	unsigned long stack;
+	unsigned long orig_ret_vaddr;
+	struct return_instance *next;
+};
+
+struct uprobe_task {
+	struct return_instance *return_instances;
+};
+
 struct mm_struct {
 	unsigned long brk;
 	struct uprobes_state uprobes_state;
@@ -81,7 +91,7 @@ struct task_struct {
 	struct mm_struct *mm;
 	struct signal_struct *signal;
 	struct files_struct *files;
-	struct task_struct *group_leader;
+	struct uprobe_task *utask;
 };
 
 struct trace_entry {

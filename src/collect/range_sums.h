@@ -46,8 +46,8 @@ int range_sums__init(struct range_sums *sums);
 void range_sums__free(struct range_sums *sums);
 
 /*
- * Makes `child`, fresh from init, inherit all that lives in `parent`, with the same numbers. Returns
- * 0 or -ENOMEM.
+ * Makes `child`, fresh from init, inherit all that lives in `parent`, with the same numbers.
+ * Returns 0 or -ENOMEM.
  */
 int range_sums__inherit(struct range_sums *child, const struct range_sums *parent);
 

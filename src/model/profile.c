@@ -10,7 +10,7 @@
 
 #include <string.h>
 
-#include "symbolize/symbolizer.h"
+#include "model/symbol.h"
 
 /* A snapshot with the hashes of its parts. */
 struct keyer {

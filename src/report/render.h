@@ -19,8 +19,8 @@
 size_t text_width(const char *raw);
 
 /*
- * Writes text for a terminal: control characters as \x1b, those that reorder or hide text as \u{202e},
- * bytes that are not UTF-8 as U+FFFD.
+ * Writes text for a terminal: control characters as \x1b, those that reorder or hide text as
+ * \u{202e}, bytes that are not UTF-8 as U+FFFD.
  */
 void text_put(FILE *out, const char *raw);
 

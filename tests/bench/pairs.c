@@ -2,8 +2,9 @@
 /*
  * A process that does one thing over and over and says what one costs: pairs [CPU...]
  *
- * Reads "OP FRAMES THREADS MILLISECONDS" from stdin, one line for each measurement, and answers with a line of
- * numbers: ns of wall time for each call, averaged over the run (and over the threads). Ends at end of file.
+ * Reads "OP FRAMES THREADS MILLISECONDS" from stdin, one line for each measurement, and answers
+ * with a line of numbers: ns of wall time for each call, averaged over the run (and over the
+ * threads). Ends at end of file.
  *
  *   pair      malloc(64) and free of it
  *   null      free(NULL)
@@ -14,8 +15,8 @@
  *   refuse    a malloc that fails
  *   split     two numbers: batches of malloc(64), then of free
  *
- * FRAMES is the number of frames of this program from the calling function up to main (or the thread's function).
- * Each thread stays on the CPU of its number in the list.
+ * FRAMES is the number of frames of this program from the calling function up to main (or the
+ * thread's function). Each thread stays on the CPU of its number in the list.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -42,11 +43,12 @@
 #define BATCH_CNT 2048
 
 struct job {
-	void (*batch)(struct job *job); /* CALLS_PER_LOOK calls, or one batch that takes its own times */
+	void (*batch)(
+		struct job *job); /* CALLS_PER_LOOK calls, or one batch that takes its own times */
 	int frames;
 	uint64_t run_ns;
-	uint64_t calls, elapsed_ns;	/* out; of the first half of a split */
-	uint64_t second_ns;		/* out; of its second half */
+	uint64_t calls, elapsed_ns; /* out; of the first half of a split */
+	uint64_t second_ns;	    /* out; of its second half */
 	bool split;
 	int cpu;
 	pthread_barrier_t *start;
@@ -88,7 +90,8 @@ FRAME_FN static void batch_null(struct job *job)
 FRAME_FN static void batch_map(struct job *job)
 {
 	for (int i = 0; i < CALLS_PER_LOOK; i++) {
-		void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			       0);
 
 		if (p == MAP_FAILED || munmap(p, 4096))
 			_exit(3);
@@ -161,9 +164,9 @@ static const struct {
 	const char *name;
 	void (*batch)(struct job *job);
 } ops[] = {
-	{"pair", batch_pair},	  {"null", batch_null},	    {"map", batch_map},
-	{"syscall", batch_syscall}, {"idle", batch_idle},	    {"resize", batch_resize},
-	{"refuse", batch_refuse}, {"split", batch_split},
+	{"pair", batch_pair},	    {"null", batch_null},   {"map", batch_map},
+	{"syscall", batch_syscall}, {"idle", batch_idle},   {"resize", batch_resize},
+	{"refuse", batch_refuse},   {"split", batch_split},
 };
 
 FRAME_FN static void repeat(struct job *job, uint64_t until_ns)

@@ -33,7 +33,9 @@ fi
 command -v apt-get > /dev/null || die "no apt-get here"
 
 # The first archive that apt has configured for this release's main component, and the keys it is trusted with.
+# shellcheck disable=SC1091
 . /etc/os-release
+# shellcheck disable=SC2016
 uri=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' "Created-By: Packages" |
 	awk -v release="${VERSION_CODENAME:-}" '$1 == release && $2 == "main" { print $3; exit }')
 [[ -n $uri ]] || die "apt has no archive configured for ${VERSION_CODENAME:-this release}"
@@ -48,11 +50,11 @@ echo "deb $signed$uri $suite main" > "$apt/sources.list"
 opts=(-q -o "Dir::Etc::sourcelist=$apt/sources.list" -o "Dir::Etc::sourceparts=$apt/parts"
 	-o "Dir::Etc::preferences=$apt/none" -o "Dir::Etc::preferencesparts=$apt/parts"
 	-o "Dir::State=$apt/state" -o "Dir::State::status=$apt/status" -o "Dir::Cache=$apt/cache"
-	-o "APT::Default-Release=" -o "APT::Sandbox::User=root" -o "Acquire::Retries=2")
+	-o "APT::Default-Release=" -o "APT::Sandbox::User=root" -o "Acquire::Retries=2" -o "APT::Update::Error-Mode=any")
 log=$cache/apt.log
-timeout 120 apt-get "${opts[@]}" update > "$log" 2>&1 ||
+timeout 60 apt-get "${opts[@]}" update > "$log" 2>&1 ||
 	die "apt-get update for $suite failed: $(grep -m1 '^[EW]:' "$log" || tail -n 1 "$log")"
-(cd "$apt/debs" && timeout 120 apt-get "${opts[@]}" download "${packages[@]}") >> "$log" 2>&1 ||
+(cd "$apt/debs" && timeout 60 apt-get "${opts[@]}" download "${packages[@]}") >> "$log" 2>&1 ||
 	die "apt-get download failed: $(grep -m1 '^E:' "$log" || tail -n 1 "$log")"
 for deb in "$apt"/debs/*.deb; do
 	dpkg-deb -x "$deb" "$cache/unpacking" || die "${deb##*/} cannot be unpacked"
@@ -73,3 +75,4 @@ exec "$cache/root/${loader##*/}" --library-path "$cache/root" "$cache/root/${bin
 END
 chmod +x "$cache/memleak"
 dpkg-deb -f "$apt"/debs/libbpf-tools_*.deb Version > "$cache/version"
+rm -rf "$apt/state" "$apt/cache"

@@ -2,11 +2,14 @@
 /*
  * Runs a tracer and takes its times: tool_run LOG READY_TEXT REPORT LIMIT_S CMD [ARG...]
  *
- * The command's output goes to LOG. When READY_TEXT first appears in it, says "ready MS". SIGINT to this program is
- * passed on; when the report is there - REPORT is a file that appears, if it begins with '/', else a text in the
- * output - says "report MS", counted from the signal. At the end: "exit STATUS MS PEAK_KB CPU_MS", MS from the
- * signal too. A command that is not ready, or not gone, within LIMIT_S seconds is killed: its status is 137.
+ * The command's output goes to LOG. When READY_TEXT first appears in it, says "ready MS". SIGINT to
+ * this program is passed on; when the report is there - REPORT is a file that appears, if it begins
+ * with '/', else a text in the output - says "report MS", counted from the signal. At the end:
+ * "exit STATUS MS PEAK_KB MAPS_KB", MS from the signal too, MAPS_KB the kernel memory of the
+ * command's BPF maps before the signal. A command that is not ready, or not gone, within LIMIT_S
+ * seconds is killed: its status is 137.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -23,14 +26,16 @@
 #include <unistd.h>
 
 #define LOOK_MS 2
+#define MAX_MAPS 256
 
 struct run {
 	const char *ready_text, *report;
 	pid_t pid;
 	int pipe_fd, signal_fd, log_fd;
 	uint64_t limit_ms, start_us, ready_us, asked_us, report_us;
-	char *text; /* all output so far */
+	char *text;		    /* all output so far */
 	size_t text_len, text_from; /* from: where the output after the signal begins */
+	uint64_t maps_bytes;
 };
 
 static uint64_t now_us(void)
@@ -108,11 +113,57 @@ static void run__look(struct run *run)
 	}
 	if (!run->asked_us || run->report_us)
 		return;
-	if (run->report[0] == '/' ? access(run->report, F_OK) == 0 :
-				    run->text && strstr(run->text + run->text_from, run->report)) {
+	if (run->report[0] == '/' ? access(run->report, F_OK) == 0
+				  : run->text && strstr(run->text + run->text_from, run->report)) {
 		run->report_us = now_us();
 		say_ms("report", run->report_us - run->asked_us);
 	}
+}
+
+/* Adds what /proc/PID/fdinfo tells of one descriptor, unless its map was seen through another one.
+ */
+static void run__add_map(struct run *run, int dir_fd, const char *name, uint64_t *seen,
+			 size_t *seen_cnt)
+{
+	unsigned long long bytes = 0, id = 0;
+	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC);
+	char text[2048], *at;
+	ssize_t len;
+
+	if (fd < 0)
+		return;
+	len = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[len > 0 ? len : 0] = '\0';
+	at = strstr(text, "\nmap_id:");
+	if (!at || sscanf(at, " map_id: %llu", &id) != 1)
+		return;
+	for (size_t i = 0; i < *seen_cnt; i++) {
+		if (seen[i] == id)
+			return;
+	}
+	at = strstr(text, "\nmemlock:");
+	if (*seen_cnt == MAX_MAPS || !at || sscanf(at, " memlock: %llu", &bytes) != 1)
+		return;
+	seen[(*seen_cnt)++] = id;
+	run->maps_bytes += bytes;
+}
+
+static void run__measure_maps(struct run *run)
+{
+	uint64_t seen[MAX_MAPS];
+	size_t seen_cnt = 0;
+	struct dirent *entry;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)run->pid);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		run__add_map(run, dirfd(dir), entry->d_name, seen, &seen_cnt);
+	closedir(dir);
 }
 
 static void run__signal(struct run *run)
@@ -122,6 +173,7 @@ static void run__signal(struct run *run)
 	if (read(run->signal_fd, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (!run->asked_us) {
+		run__measure_maps(run);
 		run->asked_us = now_us();
 		run->text_from = run->text_len;
 	}
@@ -174,10 +226,10 @@ int main(int argc, char **argv)
 	if (wait4(run.pid, &status, 0, &usage) < 0)
 		return 1;
 	run__look(&run);
-	printf("exit %d %.1f %ld %ld\n", WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-	       (double)(now_us() - (run.asked_us ? run.asked_us : run.start_us)) / 1000, usage.ru_maxrss,
-	       (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000 +
-		       (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000);
+	printf("exit %d %.1f %ld %ju\n",
+	       WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+	       (double)(now_us() - (run.asked_us ? run.asked_us : run.start_us)) / 1000,
+	       usage.ru_maxrss, (uintmax_t)(run.maps_bytes / 1024));
 	free(run.text);
 	return 0;
 }

@@ -9,7 +9,7 @@
 #include <time.h>
 
 #include "model/profile.h"
-#include "symbolize/symbolizer.h"
+#include "model/symbol.h"
 
 /* Two processes of one program and a library: the usual scene. Frames: the two halves of `leak`,
  * `other`, `main`. */

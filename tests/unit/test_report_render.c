@@ -574,7 +574,8 @@ static void check_width(const struct profile *profile, const struct report_opts 
 
 static void test_width_and_color(void **state)
 {
-	const struct report_opts narrow = {.columns = 80}, color = {.columns = 100, .color = true};
+	const struct report_opts narrow = {.columns = 80}, usual = {.columns = 100},
+				 color = {.columns = 100, .color = true};
 	struct profile *profile;
 	struct scene scene;
 	char *text, *plain, *line, *rest, *end;
@@ -583,7 +584,7 @@ static void test_width_and_color(void **state)
 	scene__init(&scene);
 	scene__add_rows(&scene);
 	profile = profile_of(&scene, GROUP_FUNCTION, NULL);
-	check_width(profile, &narrow);
+	check_width(profile, &usual);
 	profile__free(profile);
 	profile = profile_of(&scene, GROUP_STACK, NULL);
 	check_width(profile, &narrow);
@@ -619,6 +620,60 @@ static void check_utf8(const char *text)
 	}
 }
 
+/* No renderer lets a control character through, and all of them write UTF-8. */
+static void check_clean(const struct scene *scene)
+{
+	static const char *const formats[] = {"table", "folded", "json"};
+
+	for (int group = GROUP_STACK; group <= GROUP_CGROUP; group++) {
+		struct profile *profile = profile_of(scene, group, NULL);
+
+		for (int i = 0; i < 3; i++) {
+			char *text = render(profile, formats[i]);
+
+			for (char *at = text; *at; at++)
+				if ((unsigned char)*at < 0x20 && *at != '\n')
+					fail_msg("control character in %s", formats[i]);
+			check_utf8(text);
+			if (i == 2) {
+				struct json_object *report = json_tokener_parse(text);
+
+				assert_non_null(report);
+				json_object_put(report);
+			}
+			free(text);
+		}
+		profile__free(profile);
+	}
+}
+
+static void test_random_names(void **state)
+{
+	unsigned int seed = 42;
+	char name[24];
+
+	(void)state;
+	for (int round = 0; round < 300; round++) {
+		struct scene scene = {.snap = new_snapshot()};
+		uint32_t module, frame;
+		size_t len = rand_r(&seed) % sizeof(name);
+
+		/* Half of the bytes look like the beginning or the middle of a UTF-8 character. */
+		for (size_t i = 0; i < len; i++) {
+			name[i] = rand_r(&seed) | (rand_r(&seed) & 0x80);
+			name[i] = name[i] ? name[i] : 1;
+		}
+		name[len] = '\0';
+		snapshot__add_proc(scene.snap, 1, 1, name, name, name, name);
+		snapshot__add_coverage(scene.snap, 0, name, name, COVERAGE_PARTIAL, name);
+		module = snapshot__add_module(scene.snap, name, 1, 2, NULL, 0, -1);
+		frame = add_frame(&scene, module, 0x10, round % 2 ? name : NULL, name, 3);
+		add_row(&scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, &frame, 1, 100, 1);
+		check_clean(&scene);
+		scene__free(&scene);
+	}
+}
+
 static void test_hostile_names(void **state)
 {
 	static const char comm[] = "\033]0;owned\007\033[2J";
@@ -628,7 +683,6 @@ static void test_hostile_names(void **state)
 	struct profile *profile;
 	struct scene scene = {.snap = new_snapshot()};
 	uint32_t frames[2], module;
-	char *text;
 
 	(void)state;
 	free(scene.snap->hostname);
@@ -641,20 +695,7 @@ static void test_hostile_names(void **state)
 	frames[0] = add_frame(&scene, module, 0x10, name, "\033[8m.c", 3);
 	frames[1] = add_frame(&scene, module, 0x20, NULL, NULL, 0);
 	add_row(&scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, frames, 2, 100, 1);
-	for (int group = GROUP_STACK; group <= GROUP_CGROUP; group++) {
-		static const char *const formats[] = {"table", "folded", "json"};
-
-		profile = profile_of(&scene, group, NULL);
-		for (int i = 0; i < 3; i++) {
-			text = render(profile, formats[i]);
-			for (char *at = text; *at; at++)
-				if ((unsigned char)*at < 0x20 && *at != '\n')
-					fail_msg("control character in %s", formats[i]);
-			check_utf8(text);
-			free(text);
-		}
-		profile__free(profile);
-	}
+	check_clean(&scene);
 	profile = profile_of(&scene, GROUP_STACK, NULL);
 	check_golden(profile, "table", "table-hostile.txt");
 	check_golden(profile, "json", "report-hostile.json");
@@ -970,9 +1011,10 @@ int main(void)
 		cmocka_unit_test(test_no_process),     cmocka_unit_test(test_nothing_seen),
 		cmocka_unit_test(test_nothing_probed), cmocka_unit_test(test_all_freed),
 		cmocka_unit_test(test_many_processes), cmocka_unit_test(test_width_and_color),
-		cmocka_unit_test(test_hostile_names),  cmocka_unit_test(test_json_fields),
-		cmocka_unit_test(test_json_extremes),  cmocka_unit_test(test_names),
-		cmocka_unit_test(test_failed_write),   cmocka_unit_test(test_speed),
+		cmocka_unit_test(test_hostile_names),  cmocka_unit_test(test_random_names),
+		cmocka_unit_test(test_json_fields),    cmocka_unit_test(test_json_extremes),
+		cmocka_unit_test(test_names),	       cmocka_unit_test(test_failed_write),
+		cmocka_unit_test(test_speed),
 	};
 
 	return cmocka_run_group_tests_name("report render", tests, NULL, NULL);

@@ -1,0 +1,350 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# What tracing costs: bare, under leaksweep, under bcc's packaged C memleak, in one run. Root.
+#
+#   run.sh            the table
+#   run.sh anatomy    the cost of each kind of probe instead
+#   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=150 for each loop; REQUESTS=100000 of redis-benchmark
+#
+# The three variants take turns, round after round, so that a slow minute of the machine hits all of them. What is
+# measured runs alone on one CPU, the tracer (and redis-benchmark) on another, both ahead of everything else. Shown
+# is the best round, which other load disturbs least, and beside it the median and how far apart the rounds were.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+OUTPUT=$(cd "${OUTPUT:-build}" && pwd)
+ROUNDS=${ROUNDS:-5}
+RUN_MS=${RUN_MS:-150}
+REQUESTS=${REQUESTS:-100000}
+BLOCKS=1000000
+STACKS=10000
+what=${1:-table}
+
+tool=$OUTPUT/leaksweep
+programs=$OUTPUT/bench
+cache=$OUTPUT/bench-cache
+
+note()
+{
+	echo "bench: $*" >&2
+}
+
+die()
+{
+	note "$*"
+	exit 1
+}
+
+[[ $EUID -eq 0 ]] || die "run as root: probes cannot be placed otherwise"
+[[ $what == table || $what == anatomy ]] || die "usage: run.sh [table|anatomy]"
+[[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS must be a number above 0"
+for program in "$tool" "$programs"/{pairs,stacks,tool_run}; do
+	[[ -x $program ]] || die "$program is missing: run make bench"
+done
+
+mapfile -t cpus < <(taskset -pc $$ | sed 's/.*: //' | tr ',' '\n' |
+	awk -F- '{ for (i = $1; i <= ($2 == "" ? $1 : $2); i++) print i }')
+target_cpu=${cpus[-1]}
+tool_cpu=${cpus[0]}
+first="nice -n -20"
+on_target="$first taskset -c $target_cpu"
+on_tool="$first taskset -c $tool_cpu"
+
+work=$(mktemp -d)
+samples=$work/samples
+: > "$samples"
+declare -A pids=()
+
+cleanup()
+{
+	local pid
+
+	for pid in "${pids[@]}"; do
+		kill -TERM "$pid" 2> /dev/null || true
+	done
+	for pid in "${pids[@]}"; do
+		wait "$pid" 2> /dev/null || true
+	done
+	rm -rf "$work"
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# ---- the peer ---------------------------------------------------------------------------------------------
+
+variants=(bare leaksweep)
+peer_note="memleak of bcc"
+if reason=$("$here/peer.sh" "$cache" 2>&1 > /dev/null); then
+	variants+=(memleak)
+	peer_note="memleak of bcc's libbpf-tools, package version $(cat "$cache/version" 2> /dev/null || echo unknown)"
+else
+	peer_note="peer not measured: ${reason##*$'\n'}"
+	note "$peer_note"
+fi
+
+# Takes memleak out of the run, once it has failed.
+drop_peer()
+{
+	peer_note="peer not measured: $1"
+	note "$peer_note"
+	variants=(bare leaksweep)
+}
+
+# ---- targets and tracers ----------------------------------------------------------------------------------
+
+# start_target NAME CMD...: runs it with a pipe to each side; to[NAME] and from[NAME] are our ends.
+declare -A to=() from=()
+start_target()
+{
+	local name=$1 write_fd read_fd
+
+	shift
+	rm -f "$work/$name".{in,out}
+	mkfifo "$work/$name".{in,out}
+	$on_target "$@" < "$work/$name.in" > "$work/$name.out" &
+	pids[$name]=$!
+	exec {write_fd}> "$work/$name.in" {read_fd}< "$work/$name.out"
+	to[$name]=$write_fd
+	from[$name]=$read_fd
+}
+
+stop()
+{
+	kill -TERM "${pids[$1]}" 2> /dev/null || true
+	wait "${pids[$1]}" 2> /dev/null || true
+	unset "pids[$1]"
+}
+
+stop_target()
+{
+	local write_fd=${to[$1]} read_fd=${from[$1]}
+
+	stop "$1"
+	exec {write_fd}>&- {read_fd}<&-
+}
+
+# ask NAME WORDS...: one line to the target, its answer in $answer.
+ask()
+{
+	local name=$1
+
+	shift
+	echo "$*" >&"${to[$name]}"
+	read -r -t 120 answer <&"${from[$name]}" || die "the measured program $name stopped answering"
+}
+
+# start_tracer VARIANT PID: returns when all probes are in place. Fails if the tracer cannot.
+start_tracer()
+{
+	local ready report cmd
+
+	rm -f "$work/report"
+	: > "$work/times"
+	if [[ $1 == leaksweep ]]; then
+		ready="leaksweep: tracing"
+		report=$work/report
+		cmd=("$tool" trace -p "$2" -o "$work/report")
+	else
+		ready="Hit Ctrl-C to end"
+		report="Top "
+		cmd=(stdbuf -oL "$cache/memleak" -p "$2" 3600)
+	fi
+	$on_tool "$programs/tool_run" "$work/log" "$ready" "$report" 60 "${cmd[@]}" > "$work/times" &
+	pids[tracer]=$!
+	while [[ $(< "$work/times") != ready* ]]; do
+		if ! kill -0 "${pids[tracer]}" 2> /dev/null; then
+			unset "pids[tracer]"
+			return 1
+		fi
+		sleep 0.02
+	done
+}
+
+# Ends the tracer; $attach_ms $report_ms $exit_ms $peak_kb $maps_kb tell of it. Fails if it failed.
+stop_tracer()
+{
+	local status
+
+	kill -INT "${pids[tracer]}"
+	wait "${pids[tracer]}"
+	unset "pids[tracer]"
+	attach_ms=$(awk '$1 == "ready" { print $2 }' "$work/times")
+	report_ms=$(awk '$1 == "report" { print $2 }' "$work/times")
+	read -r status exit_ms peak_kb maps_kb < <(awk '$1 == "exit" { print $2, $3, $4, $5 }' "$work/times")
+	[[ $status -eq 0 && -n $report_ms ]]
+}
+
+# What a failed tracer means: the end, or a table without the peer.
+tracer_failed()
+{
+	local last
+
+	last=$(tail -n 1 "$work/log")
+	[[ $1 == memleak ]] || { cat "$work/log" >&2; die "leaksweep failed, its output is above"; }
+	drop_peer "$last"
+}
+
+sample()
+{
+	echo "$1 $2 $3" >> "$samples"
+}
+
+# ---- loops ------------------------------------------------------------------------------------------------
+
+# row, who is measured (traced, or a bystander), operation, frames, threads
+table_loops="
+pair4 traced pair 4 1
+pair10 traced pair 10 1
+pair4x2 traced pair 4 2
+null traced null 4 1
+map traced map 4 1
+syscall traced syscall 4 1
+idle traced idle 4 1
+other_pair bystander pair 4 1
+other_syscall bystander syscall 4 1
+"
+anatomy_loops="
+split traced split 4 1
+refuse traced refuse 4 1
+resize traced resize 4 1
+null traced null 4 1
+map traced map 4 1
+"
+
+run_loops()
+{
+	local row target op frames threads
+
+	while read -r row target op frames threads; do
+		[[ -n $row ]] || continue
+		ask "$target" "$op" "$frames" "$threads" "$RUN_MS"
+		if [[ $op == split ]]; then
+			sample malloc "$1" "${answer% *}"
+			sample free "$1" "${answer#* }"
+		else
+			sample "$row" "$1" "$answer"
+		fi
+	done <<< "$loops"
+}
+
+measure_loops()
+{
+	local round variant
+
+	start_target traced "$programs/pairs" "$target_cpu" "$tool_cpu"
+	start_target bystander "$programs/pairs" "$target_cpu" "$tool_cpu"
+	ask traced pair 4 1 300
+	for ((round = 1; round <= ROUNDS; round++)); do
+		note "loops, round $round of $ROUNDS"
+		for variant in "${variants[@]}"; do
+			if [[ $variant == bare ]]; then
+				run_loops bare
+				continue
+			fi
+			start_tracer "$variant" "${pids[traced]}" || { tracer_failed "$variant"; continue; }
+			ask traced pair 4 1 20
+			run_loops "$variant"
+			stop_tracer || { tracer_failed "$variant"; continue; }
+			sample attach "$variant" "$attach_ms"
+			sample detach "$variant" "$exit_ms"
+			sample maps "$variant" "$(awk "BEGIN { print $maps_kb / 1024 }")"
+		done
+	done
+	stop_target traced
+	stop_target bystander
+}
+
+# ---- redis ------------------------------------------------------------------------------------------------
+
+redis_benchmark()
+{
+	$on_tool redis-benchmark -s "$work/redis.sock" -P 8 -c 20 -d 64 -r 100000 -n "$1" -t "$2" --csv
+}
+
+# measure_redis ROW_PREFIX PRELOAD VARIANT...
+measure_redis()
+{
+	local prefix=$1 preload=$2 round variant name rate tries=0
+
+	shift 2
+	$on_target env ${preload:+LD_PRELOAD=$preload} redis-server --port 0 --unixsocket "$work/redis.sock" \
+		--save "" --appendonly no --dir "$work" > "$work/redis.log" 2>&1 &
+	pids[redis]=$!
+	until redis_benchmark 200000 set > /dev/null 2>&1; do
+		((++tries < 20)) || { note "redis-server does not answer"; stop redis; return; }
+		sleep 0.2
+	done
+	for ((round = 1; round <= ROUNDS; round++)); do
+		note "$prefix, round $round of $ROUNDS"
+		for variant in "$@"; do
+			[[ " ${variants[*]} " == *" $variant "* ]] || continue
+			if [[ $variant != bare ]]; then
+				start_tracer "$variant" "${pids[redis]}" || { tracer_failed "$variant"; continue; }
+			fi
+			while IFS=, read -r name rate; do
+				sample "${prefix}_${name,,}" "$variant" "$rate"
+			done < <(redis_benchmark "$REQUESTS" set,get | tr -d '"' | awk -F, '$1 ~ /^(SET|GET)$/ { print $1 "," $2 }')
+			[[ $variant == bare ]] || stop_tracer || tracer_failed "$variant"
+		done
+	done
+	stop redis
+}
+
+# ---- the report -------------------------------------------------------------------------------------------
+
+measure_report()
+{
+	local round variant
+
+	for ((round = 1; round <= ROUNDS; round++)); do
+		note "report, round $round of $ROUNDS"
+		for variant in "${variants[@]}"; do
+			[[ $variant != bare ]] || continue
+			start_target holder "$programs/stacks" "$BLOCKS" "$STACKS"
+			read -r -t 10 answer <&"${from[holder]}"
+			if ! start_tracer "$variant" "${pids[holder]}"; then
+				tracer_failed "$variant"
+			else
+				ask holder
+				if stop_tracer; then
+					sample report "$variant" "$report_ms"
+					sample report_exit "$variant" "$exit_ms"
+					sample report_peak "$variant" "$(awk "BEGIN { print $peak_kb / 1024 }")"
+				else
+					tracer_failed "$variant"
+				fi
+			fi
+			stop_target holder
+		done
+	done
+}
+
+# ---- all of it --------------------------------------------------------------------------------------------
+
+began=$SECONDS
+load=$(cut -d' ' -f1 /proc/loadavg)
+redis_note=""
+if [[ $what == anatomy ]]; then
+	loops=$anatomy_loops
+	measure_loops
+else
+	loops=$table_loops
+	measure_loops
+	if command -v redis-server > /dev/null && command -v redis-benchmark > /dev/null; then
+		# memleak finds no mmap in jemalloc and gives up, so the common row runs the same server on libc's malloc.
+		measure_redis redis libc.so.6 "${variants[@]}"
+		measure_redis jemalloc "" bare leaksweep
+	else
+		redis_note="redis not measured: install redis-server and redis-tools"
+		note "$redis_note"
+	fi
+	measure_report
+fi
+
+model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
+{
+	echo "kernel $(uname -r), ${#cpus[@]} CPUs (${model:-$(uname -m)}), load $load before, $((SECONDS - began)) s"
+	echo "$peer_note"
+	[[ -z $redis_note ]] || echo "$redis_note"
+} > "$work/notes"
+awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/table.awk" "$here/rows.tsv" "$samples"
