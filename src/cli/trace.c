@@ -230,6 +230,7 @@ static void choose_rendering(struct trace_options *options)
 		if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
 			publish->render.columns = size.ws_col;
 	}
+	publish->fd = STDOUT_FILENO;
 	options->capture.status = options->quiet ? NULL : stderr;
 }
 

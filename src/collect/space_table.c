@@ -317,8 +317,9 @@ int space_info__set_coverage(struct space_info *space, uint32_t module, const ch
 
 	if (!entry.name || !entry.path || !entry.reason)
 		goto no_memory;
+	/* An entry without a module says that there was nothing to probe, which no longer holds. */
 	for (i = 0; i < space->coverage.cnt; i++)
-		if (space->coverage.items[i].module == module && !strcmp(space->coverage.items[i].path, entry.path))
+		if (space->coverage.items[i].module == module || space->coverage.items[i].module == MODULE_NONE)
 			break;
 	if (i == space->coverage.cnt)
 		return array_push(&space->coverage, entry) ? -ENOMEM : 0;

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "model/roots.h"
 #include "symbolize/symbolizer.h"
 
 struct publisher {
@@ -111,13 +112,14 @@ cleanup:
 	return err;
 }
 
-static int write_report(const char *path, const char *text, size_t len)
+static int write_report(const struct publish_opts *opts, const char *text, size_t len)
 {
+	const char *path = opts->path;
 	struct stat st;
 	int fd, err;
 
 	if (!path)
-		return write_all(STDOUT_FILENO, text, len);
+		return write_all(opts->fd, text, len);
 	if (stat(path, &st) || S_ISREG(st.st_mode))
 		return write_atomically(path, text, len);
 	fd = open(path, O_WRONLY | O_CLOEXEC); /* a pipe or a device */
@@ -140,6 +142,7 @@ int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64
 	err = symbolizer__resolve(publisher->symbolizer, snap, &symbols);
 	if (err)
 		goto fail;
+	roots__mark_complete(snap, symbols);
 	err = -ENOMEM;
 	profile = profile__new(snap, symbols, &publisher->opts->profile, publisher->profile);
 	out = profile ? open_memstream(&text, &len) : NULL;
@@ -149,7 +152,7 @@ int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64
 	if (fclose(out) && !err)
 		err = -errno;
 	if (!err)
-		err = write_report(publisher->opts->path, text, len);
+		err = write_report(publisher->opts, text, len);
 	if (err)
 		goto fail;
 	if (ret_live_bytes)

@@ -7,7 +7,8 @@
 #include "report/report.h"
 
 struct publish_opts {
-	const char *path;	/* NULL = stdout */
+	const char *path;	/* NULL = to `fd` */
+	int fd;
 	report_fn report;
 	struct profile_opts profile;
 	struct report_opts render;

@@ -27,7 +27,7 @@ struct session {
 	struct launch launch;		/* pid 0 = no command */
 	bool begun;			/* the initial targets are covered */
 	uint64_t interval;		/* reports at intervals so far */
-	uint64_t started_real_ns, started_ns;
+	uint64_t started_real_ns, started_ns, started_cpu_ns;
 	double trap_ns;			/* measured cost of one emulated hit, 0 = not measured */
 	size_t late_files;		/* allocators that were found after their process had begun to use them */
 };

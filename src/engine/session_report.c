@@ -7,11 +7,6 @@
 #include "engine/session.h"
 #include "util/clock.h"
 
-static uint64_t cpu_ns(void)
-{
-	return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-}
-
 static void fill_overhead(const struct session *session, struct snapshot *snap)
 {
 	struct snap_overhead *overhead = &snap->overhead;
@@ -23,7 +18,8 @@ static void fill_overhead(const struct session *session, struct snapshot *snap)
 	if (!snap->duration_ns)
 		return;
 	overhead->cpu_percent = 100.0 * overhead->probe_hits * overhead->ns_per_hit / snap->duration_ns;
-	overhead->tool_cpu_percent = 100.0 * cpu_ns() / (clock_ns(CLOCK_MONOTONIC) - session->started_ns);
+	overhead->tool_cpu_percent = 100.0 * (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - session->started_cpu_ns) /
+				     (clock_ns(CLOCK_MONOTONIC) - session->started_ns);
 }
 
 static int add_notes(const struct session *session, struct snapshot *snap)

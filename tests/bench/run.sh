@@ -133,21 +133,22 @@ ask()
 	read -r -t 120 answer <&"${from[$name]}" || die "the measured program $name stopped answering"
 }
 
-# start_tracer VARIANT PID: returns when all probes are in place. Fails if the tracer cannot.
+# start_tracer VARIANT PID [OPTION...]: returns when all probes are in place. Fails if the tracer cannot.
 start_tracer()
 {
-	local ready report cmd
+	local variant=$1 pid=$2 ready report cmd
 
+	shift 2
 	rm -f "$work/report"
 	: > "$work/times"
-	if [[ $1 == leaksweep ]]; then
+	if [[ $variant == leaksweep ]]; then
 		ready="leaksweep: tracing"
 		report=$work/report
-		cmd=("$tool" trace -p "$2" -o "$work/report")
+		cmd=("$tool" trace -p "$pid" -o "$work/report" "$@")
 	else
 		ready="Hit Ctrl-C to end"
 		report="Top "
-		cmd=(stdbuf -oL "$cache/memleak" -p "$2" 3600)
+		cmd=(stdbuf -oL "$cache/memleak" -p "$pid" 3600)
 	fi
 	$on_tool "$programs/tool_run" "$work/log" "$ready" "$report" 60 "${cmd[@]}" > "$work/times" &
 	pids[tracer]=$!
@@ -203,6 +204,11 @@ idle traced idle 4 1
 other_pair bystander pair 4 1
 other_syscall bystander syscall 4 1
 "
+# with --scope process, leaksweep only
+scoped_loops="
+pair4_scoped traced pair 4 1
+other_pair_scoped bystander pair 4 1
+"
 anatomy_loops="
 split traced split 4 1
 refuse traced refuse 4 1
@@ -211,6 +217,7 @@ null traced null 4 1
 map traced map 4 1
 "
 
+# run_loops VARIANT LOOPS
 run_loops()
 {
 	local row target op frames threads
@@ -224,7 +231,7 @@ run_loops()
 		else
 			sample "$row" "$1" "$answer"
 		fi
-	done <<< "$loops"
+	done <<< "$2"
 }
 
 measure_loops()
@@ -238,17 +245,22 @@ measure_loops()
 		note "loops, round $round of $ROUNDS"
 		for variant in "${variants[@]}"; do
 			if [[ $variant == bare ]]; then
-				run_loops bare
+				run_loops bare "$loops"
 				continue
 			fi
 			start_tracer "$variant" "${pids[traced]}" || { tracer_failed "$variant"; continue; }
 			ask traced pair 4 1 20
-			run_loops "$variant"
+			run_loops "$variant" "$loops"
 			stop_tracer || { tracer_failed "$variant"; continue; }
 			sample attach "$variant" "$attach_ms"
 			sample detach "$variant" "$exit_ms"
 			sample maps "$variant" "$(awk "BEGIN { print $maps_kb / 1024 }")"
 		done
+		[[ -n $scoped ]] || continue
+		start_tracer leaksweep "${pids[traced]}" --scope process || tracer_failed leaksweep
+		ask traced pair 4 1 20
+		run_loops leaksweep "$scoped"
+		stop_tracer || tracer_failed leaksweep
 	done
 	stop_target traced
 	stop_target bystander
@@ -325,10 +337,10 @@ began=$SECONDS
 load=$(cut -d' ' -f1 /proc/loadavg)
 redis_note=""
 if [[ $what == anatomy ]]; then
-	loops=$anatomy_loops
+	loops=$anatomy_loops scoped=""
 	measure_loops
 else
-	loops=$table_loops
+	loops=$table_loops scoped=$scoped_loops
 	measure_loops
 	if command -v redis-server > /dev/null && command -v redis-benchmark > /dev/null; then
 		# memleak finds no mmap in jemalloc and gives up, so the common row runs the same server on libc's malloc.

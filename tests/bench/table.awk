@@ -85,7 +85,7 @@ END {
 	if (cnt["pair4", "bare"] && median("pair4" SUBSEP "bare") > 1.5 * best("pair4", "pair4" SUBSEP "bare"))
 		print "not a quiet machine: the bare loop was much slower in half of the rounds (probes of another program?)"
 	printf "best of %d rounds (median, spread); bystander: a process that is not traced\n\n", rounds
-	format = "%-44s %-7s %21s %21s %21s %9s %9s %9s\n"
+	format = "%-46s %-7s %21s %21s %21s %9s %9s %9s\n"
 	printf format, "", "", "", "", "", "leaksweep", "memleak", "leaksweep"
 	printf format, "", "unit", "bare", "leaksweep", "memleak", "/bare", "/bare", "/memleak"
 	for (i = 1; i <= row_cnt; i++) {

@@ -22,7 +22,7 @@ extern char **environ;
 
 static char *work_dir;
 
-static int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+static inline int remove_entry(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	(void)st;
 	(void)flag;
@@ -30,7 +30,7 @@ static int remove_entry(const char *path, const struct stat *st, int flag, struc
 	return remove(path);
 }
 
-static int make_work_dir(void **state)
+static inline int make_work_dir(void **state)
 {
 	const char *base = getenv("TMPDIR");
 
@@ -40,7 +40,7 @@ static int make_work_dir(void **state)
 	return mkdtemp(work_dir) ? 0 : -1;
 }
 
-static int remove_work_dir(void **state)
+static inline int remove_work_dir(void **state)
 {
 	(void)state;
 	nftw(work_dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
@@ -49,9 +49,9 @@ static int remove_work_dir(void **state)
 }
 
 /* Runs a command of words separated by single blanks and waits for it; it must succeed. */
-static void run_command(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static inline void run_command(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-static void run_command(const char *fmt, ...)
+static inline void run_command(const char *fmt, ...)
 {
 	char *argv[64] = {0}, *text, *save = NULL;
 	size_t argc = 0;
@@ -76,7 +76,7 @@ static void run_command(const char *fmt, ...)
 }
 
 /* Compiles tests/unit/data/SOURCE with the given compiler and flags. Returns the owned path of the result. */
-static char *compile(const char *cc, const char *flags, const char *source)
+static inline char *compile(const char *cc, const char *flags, const char *source)
 {
 	static unsigned int serial;
 	char *path;
