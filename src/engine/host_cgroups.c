@@ -106,10 +106,9 @@ static int add_memory(struct host_check *check, const struct hierarchies *found)
 	struct host_fact none = fact;
 
 	if (found->v1_memory)
-		return host_check__add(check, fact, "v1 controller at %s: its groups are the ones shown",
-				       found->v1_memory);
+		return host_check__add(check, fact, "v1 controller at %s", found->v1_memory);
 	if (found->v2_memory)
-		return host_check__add(check, fact, "v2 controller: its groups are the ones shown");
+		return host_check__add(check, fact, "v2 controller");
 	none.state = FACT_LIMITED;
 	none.effect = "groups are shown as they are, none of them limits memory";
 	return host_check__add(check, none, "no memory controller");

@@ -26,7 +26,7 @@ enum fact_state {
 };
 
 struct host_fact {
-	const char *group;	/* static: "privileges", "kernel", "limits", "cgroups" */
+	const char *group;	/* static: "privileges", "kernel", "limits", "cgroups", "trial" */
 	const char *name;	/* static */
 	enum fact_state state;
 	char *found;		/* owned: what is so here */
@@ -48,6 +48,9 @@ struct host_check {
 /* Takes some 0.7 s, mostly of waiting. Returns 0 or -ENOMEM; free with host_check__free. */
 int host_check__run(struct host_check *ret);
 void host_check__free(struct host_check *check);
+
+/* Returns the fact that is the reason why nothing can be traced here; NULL when that is not so. */
+const struct host_fact *host_check__blocker(const struct host_check *check);
 
 /* Returns "ok", "limited", "missing", "unknown". */
 const char *fact_state__name(enum fact_state state);

@@ -4,7 +4,7 @@
 #
 #   run.sh            the table
 #   run.sh anatomy    the cost of each kind of probe instead
-#   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=150 for each loop; REQUESTS=100000 of redis-benchmark
+#   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark
 #
 # The three variants take turns, round after round, so that a slow minute of the machine hits all of them. What is
 # measured runs alone on one CPU, the tracer (and redis-benchmark) on another, both ahead of everything else. Shown
@@ -14,10 +14,11 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 OUTPUT=$(cd "${OUTPUT:-build}" && pwd)
 ROUNDS=${ROUNDS:-5}
-RUN_MS=${RUN_MS:-150}
-REQUESTS=${REQUESTS:-100000}
+RUN_MS=${RUN_MS:-120}
+REQUESTS=${REQUESTS:-60000}
 BLOCKS=1000000
 STACKS=10000
+SLOW_ROUNDS=2 # of what takes many seconds each time
 what=${1:-table}
 
 tool=$OUTPUT/leaksweep
@@ -204,7 +205,7 @@ idle traced idle 4 1
 other_pair bystander pair 4 1
 other_syscall bystander syscall 4 1
 "
-# with --scope process, leaksweep only
+# leaksweep with --scope process; memleak knows no other
 scoped_loops="
 pair4_scoped traced pair 4 1
 other_pair_scoped bystander pair 4 1
@@ -245,12 +246,13 @@ measure_loops()
 		note "loops, round $round of $ROUNDS"
 		for variant in "${variants[@]}"; do
 			if [[ $variant == bare ]]; then
-				run_loops bare "$loops"
+				run_loops bare "$loops$scoped"
 				continue
 			fi
 			start_tracer "$variant" "${pids[traced]}" || { tracer_failed "$variant"; continue; }
 			ask traced pair 4 1 20
 			run_loops "$variant" "$loops"
+			[[ $variant == leaksweep ]] || run_loops "$variant" "$scoped"
 			stop_tracer || { tracer_failed "$variant"; continue; }
 			sample attach "$variant" "$attach_ms"
 			sample detach "$variant" "$exit_ms"
@@ -304,30 +306,34 @@ measure_redis()
 
 # ---- the report -------------------------------------------------------------------------------------------
 
+# hold_blocks VARIANT ROW [OPTION...]: one report, its times and its memory
+hold_blocks()
+{
+	local variant=$1 row=$2
+
+	shift 2
+	start_target holder "$programs/stacks" "$BLOCKS" "$STACKS"
+	read -r -t 10 answer <&"${from[holder]}" || die "the program that holds blocks does not start"
+	if start_tracer "$variant" "${pids[holder]}" "$@" && ask holder && stop_tracer; then
+		sample "$row" "$variant" "$report_ms"
+		sample "${row}_exit" "$variant" "$exit_ms"
+		sample "${row}_peak" "$variant" "$(awk "BEGIN { print $peak_kb / 1024 }")"
+	else
+		tracer_failed "$variant"
+	fi
+	stop_target holder
+}
+
 measure_report()
 {
-	local round variant
+	local round
 
 	for ((round = 1; round <= ROUNDS; round++)); do
 		note "report, round $round of $ROUNDS"
-		for variant in "${variants[@]}"; do
-			[[ $variant != bare ]] || continue
-			start_target holder "$programs/stacks" "$BLOCKS" "$STACKS"
-			read -r -t 10 answer <&"${from[holder]}"
-			if ! start_tracer "$variant" "${pids[holder]}"; then
-				tracer_failed "$variant"
-			else
-				ask holder
-				if stop_tracer; then
-					sample report "$variant" "$report_ms"
-					sample report_exit "$variant" "$exit_ms"
-					sample report_peak "$variant" "$(awk "BEGIN { print $peak_kb / 1024 }")"
-				else
-					tracer_failed "$variant"
-				fi
-			fi
-			stop_target holder
-		done
+		hold_blocks leaksweep report
+		[[ $round -le $SLOW_ROUNDS ]] || continue
+		[[ " ${variants[*]} " != *" memleak "* ]] || hold_blocks memleak report
+		hold_blocks leaksweep json -f json
 	done
 }
 
@@ -357,6 +363,7 @@ model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 {
 	echo "kernel $(uname -r), ${#cpus[@]} CPUs (${model:-$(uname -m)}), load $load before, $((SECONDS - began)) s"
 	echo "$peer_note"
+	[[ $what != table ]] || echo "memleak's report and the JSON report: $SLOW_ROUNDS rounds at most"
 	[[ -z $redis_note ]] || echo "$redis_note"
 } > "$work/notes"
 awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/table.awk" "$here/rows.tsv" "$samples"

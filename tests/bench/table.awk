@@ -74,7 +74,7 @@ function cell(row, variant,   key, spread)
 	if (!cnt[key])
 		return "-"
 	spread = median(key) > 0 ? 100 * (value[key, cnt[key]] - value[key, 1]) / median(key) : 0
-	return sprintf("%s (%s, %.0f%%)", number(best(row, key)), number(median(key)), spread)
+	return sprintf("%s (%s, %s%%)", number(best(row, key)), number(median(key)), spread > 999 ? ">999" : sprintf("%.0f", spread))
 }
 
 END {
@@ -82,8 +82,13 @@ END {
 		sort_values(key)
 	while ((getline line < notes) > 0)
 		print line
-	if (cnt["pair4", "bare"] && median("pair4" SUBSEP "bare") > 1.5 * best("pair4", "pair4" SUBSEP "bare"))
-		print "not a quiet machine: the bare loop was much slower in half of the rounds (probes of another program?)"
+	for (i = 1; i <= row_cnt; i++) {
+		key = order[i] SUBSEP "bare"
+		if (cnt[key] && better[order[i]] == "less" && median(key) > 1.5 * best(order[i], key))
+			disturbed = disturbed (disturbed ? "; " : "") what[order[i]]
+	}
+	if (disturbed)
+		print "not a quiet machine (probes of another program?): half of the bare rounds were slow in: " disturbed
 	printf "best of %d rounds (median, spread); bystander: a process that is not traced\n\n", rounds
 	format = "%-46s %-7s %21s %21s %21s %9s %9s %9s\n"
 	printf format, "", "", "", "", "", "leaksweep", "memleak", "leaksweep"

@@ -79,7 +79,7 @@ static void test_bad_options(void **state)
 static void test_bad_option_values(void **state)
 {
 	static const char *const bad[][2] = {
-		{"--duration", "10 parsecs"}, {"--duration", "-1s"}, {"--interval", "soon"}, {"--interval", "0"},
+		{"--duration", "10 parsecs"}, {"--duration", "-1s"}, {"--interval", "soon"},
 		{"--min-size", "64Q"}, {"--min-size", "-1"}, {"--max-size", ""}, {"--sample-bytes", "x"},
 		{"--format", "papyrus"}, {"--sort", "colour"}, {"--group-by", "mood"}, {"--top", "-3"},
 		{"--top", "ten"}, {"--min-age", "old"}, {"--max-blocks", "many"}, {"--max-stacks", "-1"},

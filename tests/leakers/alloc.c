@@ -31,7 +31,7 @@ static struct site sites[SITE_CNT] = {
 
 static void *kept[4096];
 static volatile size_t too_much = SIZE_MAX / 2 + 4096;
-static volatile size_t more_than_there_is = (size_t)1 << 46;
+static volatile size_t more_than_there_is = (size_t)1 << 56;
 
 SITE_FN static void *leak_malloc(size_t bytes)
 {

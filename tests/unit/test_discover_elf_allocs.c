@@ -842,6 +842,44 @@ static void test_flipped(void **state)
 	free(path);
 }
 
+/* String tables that end within a name, and notes that end within their header: nothing behind the end is read. */
+static void test_cut_tables(void **state)
+{
+	size_t size;
+	char *path = compile("gcc", "-O2 -fno-builtin -shared -fPIC", "pool.c");
+	uint8_t *bytes = load_file(path, &size);
+	Elf64_Ehdr *ehdr = (Elf64_Ehdr *)bytes;
+	int fd = memory_file(bytes, size);
+
+	(void)state;
+	for (size_t i = 0; i < ehdr->e_shnum; i++) {
+		uint64_t at = ehdr->e_shoff + i * sizeof(Elf64_Shdr), off = at + offsetof(Elf64_Shdr, sh_size), full;
+		Elf64_Shdr shdr;
+
+		memcpy(&shdr, bytes + at, sizeof(shdr));
+		full = shdr.sh_type == SHT_STRTAB ? shdr.sh_size : 0;
+		for (uint64_t len = 0; len < full; len++) {
+			assert_int_equal(pwrite(fd, &len, sizeof(len), (off_t)off), sizeof(len));
+			read_hostile(fd, size);
+		}
+		assert_int_equal(pwrite(fd, bytes + off, 8, (off_t)off), 8);
+	}
+	for (size_t i = 0; i < ehdr->e_phnum; i++) {
+		uint64_t at = ehdr->e_phoff + i * sizeof(Elf64_Phdr), off = at + offsetof(Elf64_Phdr, p_filesz);
+		Elf64_Phdr phdr;
+
+		memcpy(&phdr, bytes + at, sizeof(phdr));
+		for (uint64_t len = 0; phdr.p_type == PT_NOTE && len < phdr.p_filesz; len++) {
+			assert_int_equal(pwrite(fd, &len, sizeof(len), (off_t)off), sizeof(len));
+			read_hostile(fd, size);
+		}
+		assert_int_equal(pwrite(fd, bytes + off, 8, (off_t)off), 8);
+	}
+	close(fd);
+	free(bytes);
+	free(path);
+}
+
 /* Headers that claim huge tables, in a sparse file of a terabyte where they do exist: read within bounds. */
 static void test_sparse(void **state)
 {
@@ -907,6 +945,7 @@ int main(void)
 		cmocka_unit_test(test_not_elf),
 		cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_flipped),
+		cmocka_unit_test(test_cut_tables),
 		cmocka_unit_test(test_sparse),
 	};
 

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the doctor found, as people like to read it. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "cli/doctor.h"
+#include "report/render.h"
+#include "util/clock.h"
+
+#define NAME_WIDTH 16
+#define STATE_WIDTH 8
+
+static void put_heading(FILE *out, const char *name)
+{
+	fprintf(out, "\n%c%s\n", name[0] >= 'a' && name[0] <= 'z' ? name[0] - 'a' + 'A' : name[0], name + 1);
+}
+
+static void put_facts(const struct host_check *check, FILE *out)
+{
+	const char *group = "";
+
+	for (size_t i = 0; i < check->facts.cnt; i++) {
+		const struct host_fact *fact = &check->facts.items[i];
+
+		if (strcmp(group, fact->group))
+			put_heading(out, fact->group);
+		group = fact->group;
+		fprintf(out, "  %-*s %-*s ", STATE_WIDTH,
+			fact->state == FACT_MISSING ? "MISSING" : fact_state__name(fact->state), NAME_WIDTH, fact->name);
+		text_put(out, fact->found);
+		fputc('\n', out);
+		if (fact->effect)
+			fprintf(out, "  %*s -> %s\n", STATE_WIDTH + 1 + NAME_WIDTH, "", fact->effect);
+	}
+}
+
+static void put_ns(FILE *out, double ns)
+{
+	if (ns < 999.5)
+		fprintf(out, "%6.0f ns", ns);
+	else
+		fprintf(out, "%6.2f us", ns / 1000);
+}
+
+static void put_cost(FILE *out, const char *what, double ns, const char *remark)
+{
+	fprintf(out, "  %-*s ", STATE_WIDTH + 1 + NAME_WIDTH, what);
+	put_ns(out, ns);
+	fprintf(out, "  %s\n", remark);
+}
+
+static void put_costs(const struct host_check *check, FILE *out)
+{
+	const struct host_trial *trial = &check->trial;
+
+	fprintf(out, "\nProbes\n");
+	if (check->mode < 0) {
+		fprintf(out, "  none: %s\n", check->mode_why ? check->mode_why : strerror(-check->mode));
+		return;
+	}
+	fprintf(out, "  %-*s %s: %s\n", STATE_WIDTH + 1 + NAME_WIDTH, "kind", link_mode__name(check->mode),
+		check->mode_why);
+	if (check->cost_err) {
+		fprintf(out, "  their cost could not be measured: %s\n", strerror(-check->cost_err));
+	} else {
+		put_cost(out, "hit, emulated", check->costs.emulated_ns, "the probed instruction is one the kernel emulates");
+		put_cost(out, "hit, stepped", check->costs.stepped_ns, "any other instruction: a second trap");
+		put_cost(out, "call and its return", check->costs.call_return_ns, "at an emulated instruction");
+	}
+	if (trial->pair_cnt) {
+		put_cost(out, "malloc and free, all in", trial->probed_ns,
+			 "in the trial: traps, stack and tables");
+		put_cost(out, "the same without probes", trial->bare_ns, "");
+	}
+	fprintf(out, "  Measured in tight loops: cold caches make a real program's hits up to twice as dear.\n");
+}
+
+/* ---- allocators ----------------------------------------------------------------------------------------- */
+
+static void put_functions(const struct host_file *file, FILE *out)
+{
+	for (size_t i = 0; i < file->allocs.sites.cnt; i++) {
+		const struct alloc_site *site = &file->allocs.sites.items[i];
+
+		fputs("             ", out);
+		text_put(out, site->symbol);
+		fprintf(out, "%*s 0x%" PRIx64 "+%" PRIu64 "  %s, %s: %s\n",
+			text_width(site->symbol) < 24 ? (int)(24 - text_width(site->symbol)) : 0, "", site->entry_off,
+			site->probe_off - site->entry_off, site->insn,
+			site->cost == PROBE_EMULATED ? "emulated" : "stepped", site->why);
+	}
+}
+
+static void put_skipped(const struct host_file *file, FILE *out)
+{
+	for (size_t i = 0; i < file->allocs.skipped.cnt; i++) {
+		fputs("             left out: ", out);
+		text_put(out, file->allocs.skipped.items[i]);
+		fputc('\n', out);
+	}
+}
+
+static void put_allocator(const struct diagnosis *diagnosis, const struct host_file *file, FILE *out)
+{
+	double ns;
+
+	fprintf(out, "  %-9s %9zu %6zu %9zu %8zu  ", file->allocs.allocator, file->proc_cnt, file->allocs.sites.cnt,
+		file->emulated_cnt, file->stepped_cnt);
+	if (!diagnosis->check->cost_err && predict_pair_ns(&file->allocs, &diagnosis->check->costs, &ns))
+		put_ns(out, ns);
+	else
+		fprintf(out, "%9s", "-");
+	fputs("  ", out);
+	text_put(out, file->path);
+	fputs(file->deleted ? " (deleted)\n" : "\n", out);
+	if (diagnosis->verbose) {
+		put_functions(file, out);
+		put_skipped(file, out);
+	}
+}
+
+static void put_allocators(const struct diagnosis *diagnosis, FILE *out)
+{
+	const struct host_allocs *allocs = diagnosis->allocs;
+
+	fprintf(out, "\nAllocators in use now\n");
+	if (!allocs->allocator_cnt) {
+		fprintf(out, "  none was found in %zu processes\n", allocs->proc_cnt);
+		return;
+	}
+	fprintf(out, "  %-9s %9s %6s %9s %8s  %9s  %s\n", "name", "processes", "probes", "emulated", "stepped", "traps*",
+		"file");
+	for (size_t i = 0; i < allocs->allocator_cnt; i++)
+		put_allocator(diagnosis, &allocs->files.items[i], out);
+	fprintf(out, "  * what the traps of a malloc and its free would cost, together\n");
+	for (size_t i = allocs->allocator_cnt; diagnosis->verbose && i < allocs->files.cnt; i++) {
+		if (!allocs->files.items[i].allocs.skipped.cnt)
+			continue;
+		fputs("  not probed: ", out);
+		text_put(out, allocs->files.items[i].path);
+		fputc('\n', out);
+		put_skipped(&allocs->files.items[i], out);
+	}
+}
+
+static void put_unfollowed(const struct host_allocs *allocs, FILE *out)
+{
+	if (!allocs->unfollowed.cnt && !allocs->denied_cnt)
+		return;
+	fprintf(out, "\nProcesses that cannot be followed\n");
+	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
+		const struct host_unfollowed *process = &allocs->unfollowed.items[i];
+
+		fprintf(out, "  %7d  ", (int)process->pid);
+		text_put(out, process->comm);
+		fprintf(out, "%*s %s", text_width(process->comm) < 16 ? (int)(16 - text_width(process->comm)) : 0, "",
+			process->reason);
+		if (process->err)
+			fprintf(out, ": %s", strerror(-process->err));
+		fputc('\n', out);
+	}
+	if (allocs->denied_cnt)
+		fprintf(out, "  %zu other%s, which only root may look into\n", allocs->denied_cnt,
+			allocs->denied_cnt == 1 ? "" : "s");
+}
+
+int doctor_table(const struct diagnosis *diagnosis, FILE *out)
+{
+	fprintf(out, "leaksweep " LEAKSWEEP_VERSION "\n");
+	put_facts(diagnosis->check, out);
+	put_costs(diagnosis->check, out);
+	put_allocators(diagnosis, out);
+	put_unfollowed(diagnosis->allocs, out);
+	fprintf(out, "\n%s\n", diagnosis->summary);
+	return finish_output(out);
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/host_allocs.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- files ---------------------------------------------------------------------------------------------- */
+
+static int count_sites(struct host_file *file)
+{
+	struct attach_plan plan;
+	int err = attach_plan__make(&file->allocs, LINK_PERF, &plan); /* the counts are the same in each mode */
+
+	if (err)
+		return err;
+	file->emulated_cnt = plan.emulated_cnt;
+	file->stepped_cnt = plan.stepped_cnt;
+	attach_plan__free(&plan);
+	return 0;
+}
+
+static int read_file(struct host_file *file, pid_t pid, const struct proc_map *map)
+{
+	int fd = proc_map__open(pid, map);
+
+	if (fd < 0) {
+		file->err = fd;
+		return 0;
+	}
+	file->err = elf_allocs__read(fd, NULL, &file->allocs);
+	close(fd);
+	return file->err == -ENOMEM ? -ENOMEM : count_sites(file);
+}
+
+/* Returns the file behind a mapping, read at first sight; NULL: no memory. */
+static struct host_file *file_of(struct host_allocs *allocs, pid_t pid, const struct proc_map *map)
+{
+	struct host_file file = {.dev = map->dev, .ino = map->ino, .deleted = map->deleted};
+	bool is_new;
+	uint64_t *slot = hashmap__insert(&allocs->by_inode, map->dev, map->ino, &is_new);
+
+	if (!slot)
+		return NULL;
+	if (!is_new)
+		return &allocs->files.items[*slot];
+	*slot = allocs->files.cnt;
+	file.path = strdup(map->path);
+	if (!file.path || read_file(&file, pid, map) || array_push(&allocs->files, file)) {
+		elf_allocs__free(&file.allocs);
+		free(file.path);
+		hashmap__remove(&allocs->by_inode, map->dev, map->ino);
+		return NULL;
+	}
+	return &allocs->files.items[allocs->files.cnt - 1];
+}
+
+/* ---- processes ------------------------------------------------------------------------------------------ */
+
+/* Takes over `exe`. */
+static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *info, char *exe, const char *reason,
+			  int err)
+{
+	struct host_unfollowed process = {.pid = info->pid, .exe = exe, .reason = reason, .err = err};
+
+	memcpy(process.comm, info->comm, sizeof(process.comm));
+	if (array_push(&allocs->unfollowed, process)) {
+		free(exe);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* Nothing of the process can be probed: says why, by its own file and by files that could not be read. */
+static int explain(struct host_allocs *allocs, const struct proc_info *info, const struct proc_maps *maps)
+{
+	const char *reason = "no allocator functions found: a stripped static program, or an allocator of its own; name "
+			     "them with --alloc-fn and --free-fn";
+	char *exe = proc_exe(info->pid);
+	int err = 0;
+
+	for (size_t i = 0; i < maps->maps.cnt; i++) {
+		const struct proc_map *map = &maps->maps.items[i];
+		uint64_t *index = map->executable && map->ino ?
+					  hashmap__find(&allocs->by_inode, map->dev, map->ino) : NULL;
+
+		if (!index || !allocs->files.items[*index].err || (err && exe && strcmp(exe, map->path)))
+			continue;
+		err = allocs->files.items[*index].err;
+		if (exe && !strcmp(exe, map->path))
+			break;
+	}
+	if (err == -ENOTSUP)
+		reason = "a 32-bit or foreign program: only native 64-bit code can be traced";
+	else if (err == -EBADMSG)
+		reason = "its ELF headers are broken";
+	else if (err && err != -ENOEXEC)
+		reason = "its code cannot be read";
+	else
+		err = 0;
+	return add_unfollowed(allocs, info, exe, reason, err == -ENOTSUP || err == -EBADMSG ? 0 : err);
+}
+
+static int scan_maps(struct host_allocs *allocs, const struct proc_info *info, const struct proc_maps *maps)
+{
+	size_t code_cnt = 0, found = 0;
+
+	for (size_t i = 0; i < maps->maps.cnt; i++) {
+		const struct proc_map *map = &maps->maps.items[i];
+		struct host_file *file;
+
+		if (!map->executable || !map->ino)
+			continue;
+		file = file_of(allocs, info->pid, map);
+		if (!file)
+			return -ENOMEM;
+		code_cnt++;
+		found += file->allocs.sites.cnt;
+		file->proc_cnt += file->last_pid != info->pid;
+		file->last_pid = info->pid;
+	}
+	allocs->proc_cnt += code_cnt != 0;
+	return code_cnt && !found ? explain(allocs, info, maps) : 0; /* without code it has just ended */
+}
+
+static int scan_process(struct host_allocs *allocs, pid_t pid)
+{
+	struct proc_maps maps = {0};
+	struct proc_info info;
+	int err;
+
+	if (pid == getpid() || proc_info__read(pid, &info) || info.kernel_thread || info.zombie)
+		return 0;
+	err = proc_maps__read(pid, &maps);
+	if (err == -EACCES || err == -EPERM) {
+		allocs->proc_cnt++;
+		allocs->denied_cnt++;
+		return 0;
+	}
+	if (err == -ESRCH)
+		return 0;
+	if (err && err != -ENOMEM) {
+		allocs->proc_cnt++;
+		return add_unfollowed(allocs, &info, proc_exe(pid), "its mappings cannot be read", err);
+	}
+	if (!err)
+		err = scan_maps(allocs, &info, &maps);
+	proc_maps__free(&maps);
+	return err;
+}
+
+static int compare_files(const void *a, const void *b)
+{
+	const struct host_file *left = a, *right = b;
+	bool has_left = left->allocs.sites.cnt != 0, has_right = right->allocs.sites.cnt != 0;
+
+	if (has_left != has_right)
+		return has_left ? -1 : 1;
+	if (left->proc_cnt != right->proc_cnt)
+		return left->proc_cnt > right->proc_cnt ? -1 : 1;
+	return strcmp(left->path, right->path);
+}
+
+int host_allocs__scan(struct host_allocs *ret)
+{
+	struct host_allocs allocs = {0};
+	pid_t *pids = NULL;
+	size_t cnt = 0;
+	int err;
+
+	err = proc_list(&pids, &cnt);
+	for (size_t i = 0; i < cnt && !err; i++)
+		err = scan_process(&allocs, pids[i]);
+	free(pids);
+	if (err) {
+		host_allocs__free(&allocs);
+		return err;
+	}
+	hashmap__free(&allocs.by_inode); /* its indexes end here */
+	if (allocs.files.cnt)
+		qsort(allocs.files.items, allocs.files.cnt, sizeof(*allocs.files.items), compare_files);
+	while (allocs.allocator_cnt < allocs.files.cnt &&
+	       allocs.files.items[allocs.allocator_cnt].allocs.sites.cnt)
+		allocs.allocator_cnt++;
+	*ret = allocs;
+	return 0;
+}
+
+void host_allocs__free(struct host_allocs *allocs)
+{
+	for (size_t i = 0; i < allocs->files.cnt; i++) {
+		free(allocs->files.items[i].path);
+		elf_allocs__free(&allocs->files.items[i].allocs);
+	}
+	for (size_t i = 0; i < allocs->unfollowed.cnt; i++)
+		free(allocs->unfollowed.items[i].exe);
+	array_free(&allocs->files);
+	array_free(&allocs->unfollowed);
+	hashmap__free(&allocs->by_inode);
+}
+
+/* ---- what it would cost --------------------------------------------------------------------------------- */
+
+/* Returns the function with this cookie that is most likely the one everybody calls: malloc before je_malloc or valloc. */
+static const struct alloc_site *find_site(const struct elf_allocs *allocs, uint64_t cookie, const char *name)
+{
+	const struct alloc_site *best = NULL;
+	int best_score = 0;
+
+	for (size_t i = 0; i < allocs->sites.cnt; i++) {
+		const struct alloc_site *site = &allocs->sites.items[i];
+		size_t len = strlen(site->symbol), name_len = strlen(name);
+		int score = 1;
+
+		if (site->cookie != cookie)
+			continue;
+		if (len >= name_len && !strcmp(site->symbol + len - name_len, name))
+			score = len == name_len ? 3 : 2;
+		if (score > best_score) {
+			best = site;
+			best_score = score;
+		}
+	}
+	return best;
+}
+
+bool predict_pair_ns(const struct elf_allocs *allocs, const struct trap_costs *costs, double *ret_ns)
+{
+	const struct alloc_site *alloc = find_site(allocs, ALLOC_FN(ALLOC_OP_ALLOC, 1, 0, 0, 0), "malloc");
+	const struct alloc_site *release = find_site(allocs, ALLOC_FN(ALLOC_OP_FREE, 0, 0, 1, 0), "free");
+	double ns = costs->call_return_ns;
+
+	if (!alloc || !release)
+		return false;
+	if (alloc->cost == PROBE_STEPPED)
+		ns += costs->stepped_ns - costs->emulated_ns;
+	ns += release->cost == PROBE_STEPPED ? costs->stepped_ns : costs->emulated_ns;
+	*ret_ns = ns;
+	return true;
+}
