@@ -26,7 +26,7 @@ int memory_enter(struct trace_event_raw_sys_enter *ctx)
 	thread->syscall_active = 1;
 	thread->syscall_begin_ns = bpf_ktime_get_ns();
 	bpf_probe_read_kernel(thread->syscall_args, sizeof(thread->syscall_args), ctx->args);
-	if (ctx->id == NR_BRK) {
+	if ((__u32)ctx->id == NR_BRK) {
 		task = (void *)bpf_get_current_task();
 		thread->syscall_brk = BPF_CORE_READ(task, mm, brk);
 	}
@@ -124,7 +124,7 @@ SEC("?tracepoint/syscalls/sys_exit_mmap")
 int memory_exit(struct trace_event_raw_sys_exit *ctx)
 {
 	struct thread *thread = thread_known();
-	long nr = ctx->id, ret = ctx->ret;
+	long nr = (__u32)ctx->id, ret = ctx->ret; /* the upper half of id is not initialised */
 	__u64 stack_id = STACK_LOST;
 	struct event *event;
 

@@ -53,11 +53,11 @@ static int parse(struct doctor_options *options, int argc, char **argv, char **r
 static char *summarize(const struct host_check *check, const struct host_allocs *allocs)
 {
 	const struct host_fact *blocker = host_check__blocker(check);
-	size_t lost = allocs->unfollowed.cnt + allocs->denied_cnt;
+	size_t lost = allocs->unfollowed.cnt;
 	char *text = NULL, *limits = NULL, *processes = NULL;
 
 	if (blocker) {
-		if (asprintf(&text, "Tracing does not work here: %s: %s%s%s.", blocker->name, blocker->found,
+		if (asprintf(&text, "Tracing does not work here (%s): %s%s%s.", blocker->name, blocker->found,
 			     blocker->effect ? "; " : "", blocker->effect ? blocker->effect : "") < 0)
 			text = NULL;
 		return text;

@@ -7,10 +7,10 @@
  *  "probes":{"mode":"session|multi|perf"|null,"why":..|null,"error":..|null,
  *            "emulated_ns":F|null,"stepped_ns":F|null,"call_return_ns":F|null},
  *  "trial":null|{"pairs":N,"allocs_seen":N,"frees_seen":N,"pair_ns":F,"bare_pair_ns":F},
- *  "allocators":[{"name":..,"path":..,"deleted":B,"processes":N,"emulated":N,"stepped":N,"pair_traps_ns":F|null,
+ *  "allocators":[{"name":..,"path":..,"deleted":B,"processes":N,"mode":..|null,"emulated":N,"stepped":N,"pair_traps_ns":F|null,
  *                 "functions":[{"symbol":..,"entry_offset":N,"probe_offset":N,"instruction":..,"cost":..,"why":..}],
  *                 "left_out":[..]}],
- *  "processes":{"seen":N,"denied":N,"not_followed":[{"pid":N,"comm":..,"exe":..|null,"reason":..}]}}
+ *  "processes":{"seen":N,"not_followed":[{"pid":N,"comm":..,"exe":..|null,"reason":..,"error":..|null}]}}
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -157,6 +157,7 @@ static void put_allocators(struct writer *writer, struct json_object *root, cons
 		put_text(writer, item, "path", file->path);
 		put_bool(writer, item, "deleted", file->deleted);
 		put_number(writer, item, "processes", file->proc_cnt);
+		put_text(writer, item, "mode", check->mode < 0 ? NULL : link_mode__name(check->mode));
 		put_number(writer, item, "emulated", file->emulated_cnt);
 		put_number(writer, item, "stepped", file->stepped_cnt);
 		known = !check->cost_err && predict_pair_ns(&file->allocs, &check->costs, &ns);
@@ -170,7 +171,6 @@ static void put_processes(struct writer *writer, struct json_object *root, const
 	struct json_object *processes = put(writer, root, "processes", json_object_new_object()), *list;
 
 	put_number(writer, processes, "seen", allocs->proc_cnt);
-	put_number(writer, processes, "denied", allocs->denied_cnt);
 	list = put(writer, processes, "not_followed", json_object_new_array());
 	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
 		const struct host_unfollowed *process = &allocs->unfollowed.items[i];
@@ -180,6 +180,7 @@ static void put_processes(struct writer *writer, struct json_object *root, const
 		put_text(writer, item, "comm", process->comm);
 		put_text(writer, item, "exe", process->exe);
 		put_text(writer, item, "reason", process->reason);
+		put_text(writer, item, "error", process->err ? strerror(-process->err) : NULL);
 	}
 }
 

@@ -7,8 +7,12 @@
 #include "report/render.h"
 #include "util/clock.h"
 
-#define NAME_WIDTH 16
+#define NAME_WIDTH 17
 #define STATE_WIDTH 8
+#define COMM_WIDTH 16
+#define DETAIL_INDENT 6
+#define MANY_DENIED 4
+#define OTHER_TRACER_NS 250	/* a malloc and its free take a tenth of it, a trap twice as long */
 
 static void put_heading(FILE *out, const char *name)
 {
@@ -70,31 +74,44 @@ static void put_costs(const struct host_check *check, FILE *out)
 	if (trial->pair_cnt) {
 		put_cost(out, "malloc and free, all in", trial->probed_ns,
 			 "in the trial: traps, stack and tables");
-		put_cost(out, "the same without probes", trial->bare_ns, "");
+		put_cost(out, "without these probes", trial->bare_ns,
+			 trial->bare_ns < OTHER_TRACER_NS ? "" : "somebody else probes malloc or free now");
 	}
 	fprintf(out, "  Measured in tight loops: cold caches make a real program's hits up to twice as dear.\n");
 }
 
 /* ---- allocators ----------------------------------------------------------------------------------------- */
 
+static void put_padded(FILE *out, const char *text, size_t width)
+{
+	size_t used = text_width(text);
+
+	text_put(out, text);
+	fprintf(out, "%*s", used < width ? (int)(width - used) : 0, "");
+}
+
 static void put_functions(const struct host_file *file, FILE *out)
 {
+	size_t width = 0;
+
+	for (size_t i = 0; i < file->allocs.sites.cnt; i++)
+		if (text_width(file->allocs.sites.items[i].symbol) > width)
+			width = text_width(file->allocs.sites.items[i].symbol);
 	for (size_t i = 0; i < file->allocs.sites.cnt; i++) {
 		const struct alloc_site *site = &file->allocs.sites.items[i];
 
-		fputs("             ", out);
-		text_put(out, site->symbol);
-		fprintf(out, "%*s 0x%" PRIx64 "+%" PRIu64 "  %s, %s: %s\n",
-			text_width(site->symbol) < 24 ? (int)(24 - text_width(site->symbol)) : 0, "", site->entry_off,
-			site->probe_off - site->entry_off, site->insn,
-			site->cost == PROBE_EMULATED ? "emulated" : "stepped", site->why);
+		fprintf(out, "%*s", DETAIL_INDENT, "");
+		put_padded(out, site->symbol, width);
+		fprintf(out, "  %#8" PRIx64 " +%-3" PRIu64 " %-8s %-5s %s\n", site->entry_off,
+			site->probe_off - site->entry_off, site->cost == PROBE_EMULATED ? "emulated" : "stepped",
+			site->insn, site->why);
 	}
 }
 
 static void put_skipped(const struct host_file *file, FILE *out)
 {
 	for (size_t i = 0; i < file->allocs.skipped.cnt; i++) {
-		fputs("             left out: ", out);
+		fprintf(out, "%*sleft out: ", DETAIL_INDENT, "");
 		text_put(out, file->allocs.skipped.items[i]);
 		fputc('\n', out);
 	}
@@ -119,13 +136,25 @@ static void put_allocator(const struct diagnosis *diagnosis, const struct host_f
 	}
 }
 
+static const char *mode_phrase(enum link_mode mode)
+{
+	static const char *const phrases[] = {
+		[LINK_PERF] = "a perf event for every function and every return",
+		[LINK_MULTI] = "one link for frees, one for calls, one for returns",
+		[LINK_SESSION] = "one link for frees, one for calls with their returns",
+	};
+
+	return phrases[mode];
+}
+
 static void put_allocators(const struct diagnosis *diagnosis, FILE *out)
 {
 	const struct host_allocs *allocs = diagnosis->allocs;
 
-	fprintf(out, "\nAllocators in use now\n");
+	fprintf(out, "\nAllocators in use now%s%s\n", diagnosis->check->mode < 0 ? "" : ", each to be probed by ",
+		diagnosis->check->mode < 0 ? "" : mode_phrase(diagnosis->check->mode));
 	if (!allocs->allocator_cnt) {
-		fprintf(out, "  none was found in %zu processes\n", allocs->proc_cnt);
+		fprintf(out, "  none in what could be read\n");
 		return;
 	}
 	fprintf(out, "  %-9s %9s %6s %9s %8s  %9s  %s\n", "name", "processes", "probes", "emulated", "stepped", "traps*",
@@ -143,25 +172,29 @@ static void put_allocators(const struct diagnosis *diagnosis, FILE *out)
 	}
 }
 
-static void put_unfollowed(const struct host_allocs *allocs, FILE *out)
+static void put_unfollowed(const struct diagnosis *diagnosis, FILE *out)
 {
-	if (!allocs->unfollowed.cnt && !allocs->denied_cnt)
-		return;
-	fprintf(out, "\nProcesses that cannot be followed\n");
+	const struct host_allocs *allocs = diagnosis->allocs;
+	size_t denied = 0;
+	bool sums_up;
+
+	for (size_t i = 0; i < allocs->unfollowed.cnt; i++)
+		denied += host_unfollowed__is_denied(&allocs->unfollowed.items[i]);
+	sums_up = denied >= MANY_DENIED && !diagnosis->verbose;
+	if (allocs->unfollowed.cnt)
+		fprintf(out, "\nProcesses that cannot be followed\n");
 	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
 		const struct host_unfollowed *process = &allocs->unfollowed.items[i];
 
+		if (sums_up && host_unfollowed__is_denied(process))
+			continue;
 		fprintf(out, "  %7d  ", (int)process->pid);
-		text_put(out, process->comm);
-		fprintf(out, "%*s %s", text_width(process->comm) < 16 ? (int)(16 - text_width(process->comm)) : 0, "",
-			process->reason);
-		if (process->err)
-			fprintf(out, ": %s", strerror(-process->err));
-		fputc('\n', out);
+		put_padded(out, process->comm, COMM_WIDTH);
+		fprintf(out, " %s%s%s\n", process->reason, process->err ? ": " : "",
+			process->err ? strerror(-process->err) : "");
 	}
-	if (allocs->denied_cnt)
-		fprintf(out, "  %zu other%s, which only root may look into\n", allocs->denied_cnt,
-			allocs->denied_cnt == 1 ? "" : "s");
+	if (sums_up)
+		fprintf(out, "  %zu may not be looked into with the rights held (-v lists them)\n", denied);
 }
 
 int doctor_table(const struct diagnosis *diagnosis, FILE *out)
@@ -170,7 +203,7 @@ int doctor_table(const struct diagnosis *diagnosis, FILE *out)
 	put_facts(diagnosis->check, out);
 	put_costs(diagnosis->check, out);
 	put_allocators(diagnosis, out);
-	put_unfollowed(diagnosis->allocs, out);
+	put_unfollowed(diagnosis, out);
 	fprintf(out, "\n%s\n", diagnosis->summary);
 	return finish_output(out);
 }

@@ -12,9 +12,9 @@
 #define FREE(old) ALLOC_FN(ALLOC_OP_FREE, 0, 0, old, 0)
 
 /*
- * Sorted by name (strcmp). Left out on purpose: glibc's __libc_malloc and its like, which are second names of the
- * same code where they matter and inner functions elsewhere; mi_cfree, which asks whether the block is its own and
- * then calls mi_free; reallocarr, which ends in reallocarray.
+ * Sorted by name (strcmp). Left out on purpose: glibc's __libc_malloc and its like, which are
+ * second names of the same code where they matter and inner functions elsewhere; mi_cfree, which
+ * asks whether the block is its own and then calls mi_free; reallocarr, which ends in reallocarray.
  */
 static const struct alloc_name names[] = {
 	{"_ZdaPv", FREE(1), FAMILY_CXX},
@@ -186,7 +186,8 @@ static int compare_name(const void *key, const void *item)
 
 const struct alloc_name *alloc_names__find(const char *name)
 {
-	return bsearch(name, names, sizeof(names) / sizeof(names[0]), sizeof(names[0]), compare_name);
+	return bsearch(name, names, sizeof(names) / sizeof(names[0]), sizeof(names[0]),
+		       compare_name);
 }
 
 const struct alloc_name *alloc_names__all(size_t *ret_cnt)

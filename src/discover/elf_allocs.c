@@ -2,12 +2,13 @@
 /*
  * From a file to the places to probe, in five steps:
  *
- *   1. every function symbol whose name is known (alloc_names.c), or named by the user, is a candidate;
- *   2. candidates at one file offset are one function: glibc has malloc and __libc_malloc, tcmalloc twenty
- *      names for free;
- *   3. a function that is nothing but a jump to another candidate with the same arguments is that function
- *      under another address (jemalloc's operator delete, mimalloc's posix_memalign): probing both would take
- *      two traps and count a free twice;
+ *   1. every function symbol whose name is known (alloc_names.c), or named by the user, is a
+ * candidate;
+ *   2. candidates at one file offset are one function: glibc has malloc and __libc_malloc, tcmalloc
+ * twenty names for free;
+ *   3. a function that is nothing but a jump to another candidate with the same arguments is that
+ * function under another address (jemalloc's operator delete, mimalloc's posix_memalign): probing
+ * both would take two traps and count a free twice;
  *   4. operator new and delete count only where they do not end in a malloc of another file;
  *   5. placement picks the instruction.
  *
@@ -25,10 +26,10 @@
 #include "discover/scan.h"
 #include "util/hashmap.h"
 
-#define MAX_CODE_BYTES (64U << 10)	/* of one function to look at */
-#define UNSIZED_CODE_BYTES 4096	/* of a function whose symbol has no size */
+#define MAX_CODE_BYTES (64U << 10) /* of one function to look at */
+#define UNSIZED_CODE_BYTES 4096	   /* of a function whose symbol has no size */
 
-/* ---- 3. functions that only jump to another ------------------------------------------------------------- */
+/* ---- 3. functions that only jump to another ------------------------------------------------- */
 
 /* `arg` maps the slots in question to the index of the symbol whose address they receive. */
 static int take_reloc(void *arg, uint64_t slot, uint32_t symbol_idx)
@@ -40,7 +41,10 @@ static int take_reloc(void *arg, uint64_t slot, uint32_t symbol_idx)
 	return 0;
 }
 
-/* A PLT entry reaches a function by name, in this file or another: it is probed where it is defined. */
+/*
+ * A PLT entry reaches a function by name, in this file or another: it is probed where it is
+ * defined.
+ */
 static int resolve_slots(struct scan *scan, struct hashmap *slots)
 {
 	struct alloc_name found;
@@ -48,10 +52,12 @@ static int resolve_slots(struct scan *scan, struct hashmap *slots)
 
 	for (size_t i = 0; i < scan->candidates.cnt && !err; i++) {
 		struct candidate *candidate = &scan->candidates.items[i];
-		const uint64_t *symbol_idx = candidate->slot ? hashmap__find(slots, candidate->slot, 0) : NULL;
+		const uint64_t *symbol_idx =
+			candidate->slot ? hashmap__find(slots, candidate->slot, 0) : NULL;
 
 		if (symbol_idx && *symbol_idx &&
-		    elf_file__dynamic_name(scan->file, (uint32_t)*symbol_idx, scan->name, scan->name_max + 1) &&
+		    elf_file__dynamic_name(scan->file, (uint32_t)*symbol_idx, scan->name,
+					   scan->name_max + 1) &&
 		    scan__find_name(scan, scan->name, &found))
 			candidate->forwards = found.cookie == candidate->cookie;
 	}
@@ -68,12 +74,14 @@ static int find_forwards(struct scan *scan)
 		struct candidate *candidate = &scan->candidates.items[i];
 		const struct candidate *other;
 
-		if (candidate->family == FAMILY_USER || !elf_jump__relative(scan->file, candidate->vaddr, &target) ||
+		if (candidate->family == FAMILY_USER ||
+		    !elf_jump__relative(scan->file, candidate->vaddr, &target) ||
 		    !elf_file__find(scan->file, target, true, &off, &avail))
 			continue;
 		other = scan__last_until(scan, off);
 		if (other && other->off == off)
-			candidate->forwards = other != candidate && other->cookie == candidate->cookie;
+			candidate->forwards =
+				other != candidate && other->cookie == candidate->cookie;
 		else if (elf_jump__through_slot(scan->file, target, &candidate->slot) &&
 			 !hashmap__insert(&slots, candidate->slot, 0, NULL))
 			err = -ENOMEM;
@@ -84,7 +92,7 @@ static int find_forwards(struct scan *scan)
 	return err;
 }
 
-/* ---- 4. operator new and delete ------------------------------------------------------------------------- */
+/* ---- 4. operator new and delete ------------------------------------------------------------- */
 
 static int judge_operators(struct scan *scan, bool *ret_wanted)
 {
@@ -106,10 +114,11 @@ static int judge_operators(struct scan *scan, bool *ret_wanted)
 	if (!any || scan->markers & MARK_MALLOC || !(scan->markers & imports))
 		return 0;
 	*ret_wanted = false;
-	return scan__skip(scan, "operator new and delete end in the malloc of another library, which is probed there");
+	return scan__skip(scan, "operator new and delete end in the malloc of another library, "
+				"which is probed there");
 }
 
-/* ---- 5. sites ------------------------------------------------------------------------------------------- */
+/* ---- 5. sites ------------------------------------------------------------------------------- */
 
 static unsigned int count_args(uint64_t cookie)
 {
@@ -153,7 +162,10 @@ static int place(const struct candidate *candidate, const uint8_t *code, size_t 
 
 	if (err || is_whole || ret->off == 0)
 		return err;
-	/* Branches beyond what was read may land anywhere: given one instruction only, it picks the entry. */
+	/*
+	 * Branches beyond what was read may land anywhere: given one instruction only, it picks the
+	 * entry.
+	 */
 	for (size_t first = 1; first < 16; first++) {
 		err = placement__choose(code, first, arg_cnt, ret);
 		if (!err)
@@ -177,7 +189,8 @@ static int add_site(struct scan *scan, struct candidate *candidate, uint8_t *cod
 	if (!err)
 		err = place(candidate, code, len, is_whole, &placement);
 	if (err == -ENOTSUP)
-		return scan__skip(scan, "%s begins with an instruction that cannot be probed", candidate->symbol);
+		return scan__skip(scan, "%s begins with an instruction that cannot be probed",
+				  candidate->symbol);
 	if (err)
 		return err;
 	site.probe_off = candidate->off + placement.off;
@@ -211,7 +224,7 @@ static int add_sites(struct scan *scan)
 	return err;
 }
 
-/* ---- what else there is to say -------------------------------------------------------------------------- */
+/* ---- what else there is to say -------------------------------------------------------------- */
 
 static int name_allocator(struct scan *scan)
 {
@@ -219,9 +232,11 @@ static int name_allocator(struct scan *scan)
 		enum marker marker;
 		const char *name;
 	} known[] = {
-		/* The replacements export __libc_malloc, too, and musl has one inside: glibc comes last. */
-		{MARK_MIMALLOC, "mimalloc"}, {MARK_JEMALLOC, "jemalloc"}, {MARK_TCMALLOC, "tcmalloc"},
-		{MARK_MUSL, "musl"},	     {MARK_GLIBC, "glibc"},
+		/* The replacements export __libc_malloc, too, and musl has one inside: glibc comes
+		   last. */
+		{MARK_MIMALLOC, "mimalloc"}, {MARK_JEMALLOC, "jemalloc"},
+		{MARK_TCMALLOC, "tcmalloc"}, {MARK_MUSL, "musl"},
+		{MARK_GLIBC, "glibc"},
 	};
 	const char *name = scan->allocs->is_dynamic ? "custom" : "static";
 
@@ -248,9 +263,11 @@ static int note_imbalance(struct scan *scan)
 			allocates = true;
 	}
 	if (allocates && !frees)
-		return scan__skip(scan, "the file defines functions that allocate but none that frees");
+		return scan__skip(scan,
+				  "the file defines functions that allocate but none that frees");
 	if (frees && !allocates)
-		return scan__skip(scan, "the file defines functions that free but none that allocates");
+		return scan__skip(scan,
+				  "the file defines functions that free but none that allocates");
 	return 0;
 }
 
@@ -260,7 +277,8 @@ static int note_unseen(struct scan *scan)
 	int err;
 
 	for (size_t i = 0; i < scan->unseen.cnt; i++) {
-		if (asprintf(&longer, "%s%s%s", list ? list : "", list ? ", " : "", scan->unseen.items[i]) < 0) {
+		if (asprintf(&longer, "%s%s%s", list ? list : "", list ? ", " : "",
+			     scan->unseen.items[i]) < 0) {
 			free(list);
 			return -ENOMEM;
 		}
@@ -269,7 +287,8 @@ static int note_unseen(struct scan *scan)
 	}
 	if (!list)
 		return 0;
-	err = scan__skip(scan, "blocks that these make or free inside the library are not seen: %s", list);
+	err = scan__skip(scan, "blocks that these make or free inside the library are not seen: %s",
+			 list);
 	free(list);
 	return err;
 }
@@ -281,12 +300,14 @@ static int note_rest(struct scan *scan)
 	if (!err)
 		err = note_unseen(scan);
 	if (!err && scan->other_prefix && !(scan->markers & MARK_JEMALLOC))
-		err = scan__skip(scan, "a jemalloc with the prefix %s is in the file: not followed without that prefix",
-			   scan->other_prefix);
+		err = scan__skip(scan,
+				 "a jemalloc with the prefix %s is in the file: not followed "
+				 "without that prefix",
+				 scan->other_prefix);
 	return err;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------ */
 
 int elf_allocs__read(int fd, const struct elf_allocs_opts *opts, struct elf_allocs *ret)
 {

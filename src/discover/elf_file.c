@@ -8,14 +8,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define MAX_PHDRS 1170		/* the kernel executes no file with more (64 KiB of them) */
-#define MAX_SEGMENTS 128	/* linkers make four to ten */
-#define MAX_SECTIONS 65280	/* SHN_LORESERVE: more than these need extended numbering, which linkers do not write */
+#define MAX_PHDRS 1170	 /* the kernel executes no file with more (64 KiB of them) */
+#define MAX_SEGMENTS 128 /* linkers make four to ten */
+#define MAX_SECTIONS                                                                               \
+	65280 /* SHN_LORESERVE: more than these need extended numbering, which linkers do not      \
+		 write */
 #define MAX_SYMBOLS (16U << 20)
 #define MAX_RELOCS (16U << 20)
 #define MAX_NOTE_BYTES (64U << 10)
 #define WINDOW_BYTES (64U << 10)
-#define SMALL_STRTAB (16U << 20)	/* kept whole: dynamic symbols are sorted by hash, names by nothing */
+#define SMALL_STRTAB                                                                               \
+	(16U << 20) /* kept whole: dynamic symbols are sorted by hash, names by nothing */
 
 #if defined(__x86_64__)
 #define NATIVE_MACHINE EM_X86_64
@@ -39,7 +42,7 @@ int elf_file__read(const struct elf_file *file, uint64_t off, void *buf, size_t 
 		if (got < 0)
 			return -errno;
 		if (got == 0)
-			return -EBADMSG;	/* truncated since */
+			return -EBADMSG; /* truncated since */
 		pos += got;
 		off += (uint64_t)got;
 		len -= (size_t)got;
@@ -47,17 +50,18 @@ int elf_file__read(const struct elf_file *file, uint64_t off, void *buf, size_t 
 	return 0;
 }
 
-/* ---- a window that slides over a range of the file ------------------------------------------------------ */
+/* ---- a window that slides over a range of the file ------------------------------------------ */
 
 struct window {
 	const struct elf_file *file;
-	uint64_t start, end;	/* the range */
+	uint64_t start, end; /* the range */
 	uint8_t *buf;
 	size_t cap, len;
-	uint64_t off;		/* of buf[0] */
+	uint64_t off; /* of buf[0] */
 };
 
-static int window__open(struct window *window, const struct elf_file *file, uint64_t start, uint64_t size, size_t cap)
+static int window__open(struct window *window, const struct elf_file *file, uint64_t start,
+			uint64_t size, size_t cap)
 {
 	if (start > file->size || size > file->size - start)
 		return -EBADMSG;
@@ -67,7 +71,10 @@ static int window__open(struct window *window, const struct elf_file *file, uint
 	return window->buf ? 0 : -ENOMEM;
 }
 
-/* Returns min(want, what is left of the range, capacity) bytes at `at` bytes into the range; NULL when there are none. */
+/*
+ * Returns min(want, what is left of the range, capacity) bytes at `at` bytes into the range; NULL
+ * when there are none.
+ */
 static const uint8_t *window__at(struct window *window, uint64_t at, size_t want, size_t *ret_got)
 {
 	uint64_t off = window->start + at, left;
@@ -80,10 +87,11 @@ static const uint8_t *window__at(struct window *window, uint64_t at, size_t want
 		want = (size_t)left;
 	if (want > window->cap)
 		want = window->cap;
-	if (off < window->off || off - window->off > window->len || window->len - (off - window->off) < want) {
+	if (off < window->off || off - window->off > window->len ||
+	    window->len - (off - window->off) < want) {
 		window->len = 0;
 		if (window->end - window->start <= window->cap)
-			off = window->start;	/* all of it, once */
+			off = window->start; /* all of it, once */
 		left = window->end - off;
 		len = left < window->cap ? (size_t)left : window->cap;
 		if (elf_file__read(window->file, off, window->buf, len))
@@ -95,7 +103,7 @@ static const uint8_t *window__at(struct window *window, uint64_t at, size_t want
 	return window->buf + (window->start + at - window->off);
 }
 
-/* ---- headers -------------------------------------------------------------------------------------------- */
+/* ---- headers -------------------------------------------------------------------------------- */
 
 static int read_ehdr(const struct elf_file *file, Elf64_Ehdr *ret)
 {
@@ -140,8 +148,8 @@ static void read_build_id(struct elf_file *file, const Elf64_Phdr *phdr)
 		next = desc + (((uint64_t)note.n_descsz + align - 1) & ~(align - 1));
 		if (desc > size || note.n_descsz > size - desc)
 			break;
-		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof(ELF_NOTE_GNU) && note.n_descsz &&
-		    note.n_descsz <= sizeof(file->build_id) &&
+		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof(ELF_NOTE_GNU) &&
+		    note.n_descsz && note.n_descsz <= sizeof(file->build_id) &&
 		    memcmp(notes + pos + sizeof(note), ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0) {
 			memcpy(file->build_id, notes + desc, note.n_descsz);
 			file->build_id_len = (uint8_t)note.n_descsz;
@@ -216,7 +224,7 @@ bool elf_file__find(const struct elf_file *file, uint64_t vaddr, bool executable
 	return false;
 }
 
-/* ---- symbol tables -------------------------------------------------------------------------------------- */
+/* ---- symbol tables -------------------------------------------------------------------------- */
 
 /* Adds a table if it lies in the file; what is past the file's end is cut off. */
 static void add_symtab(struct elf_file *file, struct elf_symtab table)
@@ -234,7 +242,8 @@ static void add_symtab(struct elf_file *file, struct elf_symtab table)
 }
 
 /* Adds the first section of `type` (SHT_DYNSYM or SHT_SYMTAB) as a symbol table. */
-static int add_section_symtab(struct elf_file *file, struct window *window, size_t section_cnt, uint32_t type)
+static int add_section_symtab(struct elf_file *file, struct window *window, size_t section_cnt,
+			      uint32_t type)
 {
 	Elf64_Shdr shdr, strings;
 	const uint8_t *at;
@@ -274,7 +283,8 @@ static int read_sections(struct elf_file *file, const Elf64_Ehdr *ehdr, uint32_t
 	if (!ehdr->e_shoff || !ehdr->e_shnum || ehdr->e_shnum >= MAX_SECTIONS ||
 	    ehdr->e_shentsize != sizeof(Elf64_Shdr))
 		return 0;
-	err = window__open(&window, file, ehdr->e_shoff, ehdr->e_shnum * sizeof(Elf64_Shdr), WINDOW_BYTES);
+	err = window__open(&window, file, ehdr->e_shoff, ehdr->e_shnum * sizeof(Elf64_Shdr),
+			   WINDOW_BYTES);
 	if (!err) {
 		err = add_section_symtab(file, &window, ehdr->e_shnum, type);
 		free(window.buf);
@@ -282,46 +292,29 @@ static int read_sections(struct elf_file *file, const Elf64_Ehdr *ehdr, uint32_t
 	return err == -EBADMSG ? 0 : err;
 }
 
-/* ---- the dynamic segment -------------------------------------------------------------------------------- */
+/* ---- the dynamic segment -------------------------------------------------------------------- */
 
 struct dynamic {
-	uint64_t symtab, strtab, strsz, hash, gnu_hash;	/* addresses and a size; 0 = absent */
+	uint64_t symtab, strtab, strsz, hash, gnu_hash; /* addresses and a size; 0 = absent */
 	uint64_t jmprel, pltrelsz, rela, relasz;
 };
 
 static void take_tag(struct dynamic *dynamic, const Elf64_Dyn *entry)
 {
-	uint64_t value = entry->d_un.d_val;
+	const struct {
+		Elf64_Sxword tag;
+		uint64_t *value;
+	} tags[] = {
+		{DT_SYMTAB, &dynamic->symtab},	   {DT_STRTAB, &dynamic->strtab},
+		{DT_STRSZ, &dynamic->strsz},	   {DT_HASH, &dynamic->hash},
+		{DT_GNU_HASH, &dynamic->gnu_hash}, {DT_JMPREL, &dynamic->jmprel},
+		{DT_PLTRELSZ, &dynamic->pltrelsz}, {DT_RELA, &dynamic->rela},
+		{DT_RELASZ, &dynamic->relasz},
+	};
 
-	switch (entry->d_tag) {
-	case DT_SYMTAB:
-		dynamic->symtab = value;
-		break;
-	case DT_STRTAB:
-		dynamic->strtab = value;
-		break;
-	case DT_STRSZ:
-		dynamic->strsz = value;
-		break;
-	case DT_HASH:
-		dynamic->hash = value;
-		break;
-	case DT_GNU_HASH:
-		dynamic->gnu_hash = value;
-		break;
-	case DT_JMPREL:
-		dynamic->jmprel = value;
-		break;
-	case DT_PLTRELSZ:
-		dynamic->pltrelsz = value;
-		break;
-	case DT_RELA:
-		dynamic->rela = value;
-		break;
-	case DT_RELASZ:
-		dynamic->relasz = value;
-		break;
-	}
+	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++)
+		if (tags[i].tag == entry->d_tag)
+			*tags[i].value = entry->d_un.d_val;
 }
 
 static int read_dynamic(const struct elf_file *file, const Elf64_Phdr *phdr, struct dynamic *ret)
@@ -334,7 +327,8 @@ static int read_dynamic(const struct elf_file *file, const Elf64_Phdr *phdr, str
 	if (phdr->p_offset > file->size)
 		return -EBADMSG;
 	for (uint64_t i = 0; i < cnt && i < 4096; i++) {
-		err = elf_file__read(file, phdr->p_offset + i * sizeof(entry), &entry, sizeof(entry));
+		err = elf_file__read(file, phdr->p_offset + i * sizeof(entry), &entry,
+				     sizeof(entry));
 		if (err)
 			return err;
 		if (entry.d_tag == DT_NULL)
@@ -348,14 +342,15 @@ static int read_dynamic(const struct elf_file *file, const Elf64_Phdr *phdr, str
 /* The index after the last symbol of a DT_GNU_HASH table: its chains end with an odd hash. */
 static int count_by_gnu_hash(const struct elf_file *file, uint64_t vaddr, uint64_t *ret)
 {
-	uint32_t header[4], value, last = 0;	/* bucket count, first symbol, bloom words, shift */
+	uint32_t header[4], value, last = 0; /* bucket count, first symbol, bloom words, shift */
 	uint64_t off, avail, at;
 	struct window window;
 	const uint8_t *pos;
 	size_t got;
 	int err;
 
-	if (!elf_file__find(file, vaddr, false, &off, &avail) || elf_file__read(file, off, header, sizeof(header)))
+	if (!elf_file__find(file, vaddr, false, &off, &avail) ||
+	    elf_file__read(file, off, header, sizeof(header)))
 		return -EBADMSG;
 	err = window__open(&window, file, off, avail, WINDOW_BYTES);
 	if (err)
@@ -390,10 +385,11 @@ cleanup:
 	return err;
 }
 
-static int count_dynamic_symbols(const struct elf_file *file, const struct dynamic *dynamic, uint64_t *ret)
+static int count_dynamic_symbols(const struct elf_file *file, const struct dynamic *dynamic,
+				 uint64_t *ret)
 {
 	uint64_t off, avail;
-	uint32_t header[2];	/* bucket count, chain count = symbols */
+	uint32_t header[2]; /* bucket count, chain count = symbols */
 
 	if (dynamic->hash && elf_file__find(file, dynamic->hash, false, &off, &avail) &&
 	    !elf_file__read(file, off, header, sizeof(header))) {
@@ -439,7 +435,8 @@ static void add_relocs(struct elf_file *file, uint64_t vaddr, uint64_t size)
 		file->relocs[file->reloc_cnt++] = relocs;
 }
 
-static int read_tables(struct elf_file *file, const Elf64_Ehdr *ehdr, const Elf64_Phdr *dynamic_phdr)
+static int read_tables(struct elf_file *file, const Elf64_Ehdr *ehdr,
+		       const Elf64_Phdr *dynamic_phdr)
 {
 	struct dynamic dynamic = {0};
 	int err;
@@ -491,9 +488,12 @@ void elf_file__close(struct elf_file *file)
 	array_free(&file->segments);
 }
 
-/* ---- walks ---------------------------------------------------------------------------------------------- */
+/* ---- walks ---------------------------------------------------------------------------------- */
 
-/* Returns the name, valid until the next call, or NULL when there is none of at most `name_max` characters. */
+/*
+ * Returns the name, valid until the next call, or NULL when there is none of at most `name_max`
+ * characters.
+ */
 static const char *name_at(struct window *strings, uint64_t at, size_t name_max)
 {
 	size_t got;
@@ -502,8 +502,8 @@ static const char *name_at(struct window *strings, uint64_t at, size_t name_max)
 	return name && *name && memchr(name, '\0', got) ? (const char *)name : NULL;
 }
 
-static int walk_symtab(const struct elf_symtab *table, struct window *symbols, struct window *strings, size_t name_max,
-		       elf_symbol_fn fn, void *arg)
+static int walk_symtab(const struct elf_symtab *table, struct window *symbols,
+		       struct window *strings, size_t name_max, elf_symbol_fn fn, void *arg)
 {
 	struct elf_symbol symbol = {.is_dynamic = table->is_dynamic};
 	const uint8_t *at;
@@ -517,7 +517,8 @@ static int walk_symtab(const struct elf_symtab *table, struct window *symbols, s
 			return -EBADMSG;
 		memcpy(&sym, at, sizeof(sym));
 		symbol.type = ELF64_ST_TYPE(sym.st_info);
-		if (symbol.type != STT_FUNC && symbol.type != STT_GNU_IFUNC && symbol.type != STT_NOTYPE)
+		if (symbol.type != STT_FUNC && symbol.type != STT_GNU_IFUNC &&
+		    symbol.type != STT_NOTYPE)
 			continue;
 		symbol.name = name_at(strings, sym.st_name, name_max);
 		if (!symbol.name)
@@ -536,11 +537,15 @@ int elf_file__each_symbol(const struct elf_file *file, size_t name_max, elf_symb
 
 	for (size_t i = 0; i < file->symtab_cnt && !err; i++) {
 		const struct elf_symtab *table = &file->symtabs[i];
-		/* Names of a big table come in the order of its symbols, more or less: a small window will do. */
+		/*
+		 * Names of a big table come in the order of its symbols, more or less: a small
+		 * window will do.
+		 */
 		size_t cap = table->str_size <= SMALL_STRTAB ? SMALL_STRTAB : 4096 + name_max;
 		struct window symbols = {0}, strings = {0};
 
-		err = window__open(&symbols, file, table->off, table->cnt * sizeof(Elf64_Sym), WINDOW_BYTES);
+		err = window__open(&symbols, file, table->off, table->cnt * sizeof(Elf64_Sym),
+				   WINDOW_BYTES);
 		if (!err)
 			err = window__open(&strings, file, table->str_off, table->str_size, cap);
 		if (!err)
@@ -562,7 +567,8 @@ int elf_file__each_reloc(const struct elf_file *file, elf_reloc_fn fn, void *arg
 	for (size_t i = 0; i < file->reloc_cnt && !err; i++) {
 		const struct elf_relocs *relocs = &file->relocs[i];
 
-		err = window__open(&window, file, relocs->off, relocs->cnt * sizeof(rela), WINDOW_BYTES);
+		err = window__open(&window, file, relocs->off, relocs->cnt * sizeof(rela),
+				   WINDOW_BYTES);
 		if (err)
 			return err;
 		for (uint64_t k = 0; k < relocs->cnt && !err; k++) {
@@ -591,7 +597,8 @@ bool elf_file__dynamic_name(const struct elf_file *file, uint32_t idx, char *buf
 	    sym.st_name >= table->str_size)
 		return false;
 	left = table->str_size - sym.st_name;
-	if (elf_file__read(file, table->str_off + sym.st_name, buf, left < buf_size ? (size_t)left : buf_size))
+	if (elf_file__read(file, table->str_off + sym.st_name, buf,
+			   left < buf_size ? (size_t)left : buf_size))
 		return false;
 	return memchr(buf, '\0', left < buf_size ? (size_t)left : buf_size) != NULL;
 }

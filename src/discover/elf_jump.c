@@ -54,7 +54,8 @@ bool elf_jump__through_slot(const struct elf_file *file, uint64_t vaddr, uint64_
 	size_t len = read_code(file, vaddr, code, sizeof(code)), pos = skip_marks(code, len);
 	int32_t displacement;
 
-	if (file->machine != EM_X86_64 || pos + 6 > len || code[pos] != 0xff || code[pos + 1] != 0x25)
+	if (file->machine != EM_X86_64 || pos + 6 > len || code[pos] != 0xff ||
+	    code[pos + 1] != 0x25)
 		return false;
 	memcpy(&displacement, code + pos + 2, 4);
 	*ret_slot = vaddr + pos + 6 + (uint64_t)(int64_t)displacement;

@@ -2,16 +2,18 @@
 /*
  * Where in a function an entry probe costs least.
  *
- * A hit on an instruction that the kernel emulates is one trap; any other is copied out of line and stepped,
- * which is a second trap and six to seven times the price (measured on 6.1, 6.12 and 6.18). Functions seldom
- * begin with an emulated instruction: free() of glibc 2.36 begins with `test`, builds with CET begin with
- * `endbr64`. So the walk steps over instructions that change nothing a probe looks at, to the first emulated
- * one, and uses it only if every call passes there exactly once: the walk never passes a jump, and no branch
- * of the function may land between the entry and the chosen place.
+ * A hit on an instruction that the kernel emulates is one trap; any other is copied out of line and
+ * stepped, which is a second trap and six to seven times the price (measured on 6.1, 6.12
+ * and 6.18). Functions seldom begin with an emulated instruction: free() of glibc 2.36 begins with
+ * `test`, builds with CET begin with `endbr64`. So the walk steps over instructions that change
+ * nothing a probe looks at, to the first emulated one, and uses it only if every call passes there
+ * exactly once: the walk never passes a jump, and no branch of the function may land between the
+ * entry and the chosen place.
  *
- * Emulated on x86-64 from 6.1 to 7.2 (arch/x86/kernel/uprobes.c, branch_setup_xol_ops and push_setup_xol_ops):
- * push of a 64-bit register, relative jmp, jcc and call without an operand-size prefix, nop 90 and 66 90.
- * Refused (uprobe_init_insn): the prefixes es cs ss ds lock, loads of ss, and the opcodes of `refused` below.
+ * Emulated on x86-64 from 6.1 to 7.2 (arch/x86/kernel/uprobes.c, branch_setup_xol_ops and
+ * push_setup_xol_ops): push of a 64-bit register, relative jmp, jcc and call without an
+ * operand-size prefix, nop 90 and 66 90. Refused (uprobe_init_insn): the prefixes es cs ss ds lock,
+ * loads of ss, and the opcodes of `refused` below.
  */
 #include "discover/placement.h"
 
@@ -33,14 +35,14 @@
 
 /* An x86 instruction as the kernel's own decoder sees it: the prefixes and the opcode. */
 struct opcode {
-	bool opsize;		/* 66 */
-	bool repeat;		/* f2 or f3 */
-	bool other_prefix;	/* 64 65 67 or a REX prefix */
-	bool refused_prefix;	/* 26 2e 36 3e f0 */
+	bool opsize;	     /* 66 */
+	bool repeat;	     /* f2 or f3 */
+	bool other_prefix;   /* 64 65 67 or a REX prefix */
+	bool refused_prefix; /* 26 2e 36 3e f0 */
 	bool vex;
 	uint8_t rex;
-	uint8_t op[2];		/* op[1] is the byte behind op[0]: second opcode byte or ModRM */
-	size_t rest;		/* bytes behind op[0] */
+	uint8_t op[2]; /* op[1] is the byte behind op[0]: second opcode byte or ModRM */
+	size_t rest;   /* bytes behind op[0] */
 };
 
 static bool is_legacy_prefix(uint8_t byte, struct opcode *opcode)
@@ -113,7 +115,10 @@ static bool is_jmp_or_call_rel(const struct opcode *o)
 
 static bool is_refused_opcode(uint8_t op)
 {
-	/* Invalid in 64-bit mode, or never to be stepped (int3, int, iret, in, out, hlt, cli, sti); EVEX: not known. */
+	/*
+	 * Invalid in 64-bit mode, or never to be stepped (int3, int, iret, in, out, hlt, cli, sti);
+	 * EVEX: not known.
+	 */
 	static const uint8_t refused[] = {
 		0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x60, 0x61, 0x62,
 		0x6c, 0x6d, 0x6e, 0x6f, 0x82, 0x9a, 0xcc, 0xcd, 0xce, 0xcf, 0xd4, 0xd5, 0xd6, 0xe4,
@@ -130,8 +135,11 @@ static bool is_refused(const struct opcode *o)
 	if (o->vex)
 		return false;
 	if (o->op[0] == 0x8e && (o->op[1] >> 3 & 7) == 2)
-		return true;	/* mov to ss holds off traps for one instruction */
-	/* 66 e8 and the like: Intel and AMD disagree on what they mean. 41 90 is xchg, taken for a nop. */
+		return true; /* mov to ss holds off traps for one instruction */
+	/*
+	 * 66 e8 and the like: Intel and AMD disagree on what they mean. 41 90 is xchg, taken for a
+	 * nop.
+	 */
 	if (o->opsize && (is_jcc(o) || is_jmp_or_call_rel(o)))
 		return true;
 	return o->op[0] == 0x90 && o->rex;
@@ -150,13 +158,18 @@ static bool is_emulated(const struct opcode *o)
 	return !o->rex && (is_jcc(o) || is_jmp_or_call_rel(o));
 }
 
-/* Whether the instruction can go to `off` + its length + displacement; the displacement is its last bytes. */
+/*
+ * Whether the instruction can go to `off` + its length + displacement; the displacement is its last
+ * bytes.
+ */
 static bool has_branch_target(const uint8_t *code, size_t size, size_t off, int64_t *ret)
 {
 	struct opcode o = split_opcode(code, size);
-	bool is_short = (o.op[0] & 0xf0) == 0x70 || o.op[0] == 0xeb || (o.op[0] >= 0xe0 && o.op[0] <= 0xe3);
-	bool is_near = o.op[0] == 0xe8 || o.op[0] == 0xe9 || (o.op[0] == 0x0f && (o.op[1] & 0xf0) == 0x80) ||
-		       (o.op[0] == 0xc7 && o.op[1] == 0xf8);	/* xbegin */
+	bool is_short =
+		(o.op[0] & 0xf0) == 0x70 || o.op[0] == 0xeb || (o.op[0] >= 0xe0 && o.op[0] <= 0xe3);
+	bool is_near = o.op[0] == 0xe8 || o.op[0] == 0xe9 ||
+		       (o.op[0] == 0x0f && (o.op[1] & 0xf0) == 0x80) ||
+		       (o.op[0] == 0xc7 && o.op[1] == 0xf8); /* xbegin */
 	int32_t displacement;
 
 	if (o.vex)
@@ -173,8 +186,9 @@ static bool has_branch_target(const uint8_t *code, size_t size, size_t off, int6
 }
 
 /*
- * Decodes the whole function in a line and returns a bit per byte of its first MAX_STEP_BYTES + 1: set where a
- * branch lands. Bytes that are no instruction are stepped over one by one, which finds the line again.
+ * Decodes the whole function in a line and returns a bit per byte of its first MAX_STEP_BYTES + 1:
+ * set where a branch lands. Bytes that are no instruction are stepped over one by one, which finds
+ * the line again.
  */
 static uint64_t find_targets(csh handle, const uint8_t *code, size_t len)
 {
@@ -207,25 +221,36 @@ static uint64_t find_targets(csh handle, const uint8_t *code, size_t len)
 	return targets;
 }
 
-/* ---- which instructions may be stepped over ------------------------------------------------------------- */
+/* ---- which instructions may be stepped over ------------------------------------------------- */
 
 enum gpr { RAX = 1, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
 
 static enum gpr gpr_of(x86_reg reg)
 {
-#define FAMILY(full, e, x, b) [X86_REG_##full] = full, [X86_REG_##e] = full, [X86_REG_##x] = full, [X86_REG_##b] = full
+#define FAMILY(full, e, x, b)                                                                      \
+	[X86_REG_##full] = full, [X86_REG_##e] = full, [X86_REG_##x] = full, [X86_REG_##b] = full
 #define FAMILY_N(n) FAMILY(R##n, R##n##D, R##n##W, R##n##B)
 	static const uint8_t families[X86_REG_ENDING] = {
-		FAMILY(RAX, EAX, AX, AL), [X86_REG_AH] = RAX,
-		FAMILY(RCX, ECX, CX, CL), [X86_REG_CH] = RCX,
-		FAMILY(RDX, EDX, DX, DL), [X86_REG_DH] = RDX,
-		FAMILY(RBX, EBX, BX, BL), [X86_REG_BH] = RBX,
+		FAMILY(RAX, EAX, AX, AL),
+		[X86_REG_AH] = RAX,
+		FAMILY(RCX, ECX, CX, CL),
+		[X86_REG_CH] = RCX,
+		FAMILY(RDX, EDX, DX, DL),
+		[X86_REG_DH] = RDX,
+		FAMILY(RBX, EBX, BX, BL),
+		[X86_REG_BH] = RBX,
 		FAMILY(RSP, ESP, SP, SPL),
 		FAMILY(RBP, EBP, BP, BPL),
 		FAMILY(RSI, ESI, SI, SIL),
 		FAMILY(RDI, EDI, DI, DIL),
-		FAMILY_N(8), FAMILY_N(9), FAMILY_N(10), FAMILY_N(11),
-		FAMILY_N(12), FAMILY_N(13), FAMILY_N(14), FAMILY_N(15),
+		FAMILY_N(8),
+		FAMILY_N(9),
+		FAMILY_N(10),
+		FAMILY_N(11),
+		FAMILY_N(12),
+		FAMILY_N(13),
+		FAMILY_N(14),
+		FAMILY_N(15),
 	};
 #undef FAMILY_N
 #undef FAMILY
@@ -235,15 +260,16 @@ static enum gpr gpr_of(x86_reg reg)
 
 static bool is_vector(x86_reg reg)
 {
-	return (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31) || (reg >= X86_REG_YMM0 && reg <= X86_REG_YMM31) ||
+	return (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31) ||
+	       (reg >= X86_REG_YMM0 && reg <= X86_REG_YMM31) ||
 	       (reg >= X86_REG_ZMM0 && reg <= X86_REG_ZMM31);
 }
 
 enum step {
-	STEP_OVER,	/* nothing that a probe looks at changes */
-	STEP_ARG,	/* an argument register does */
-	STEP_STACK,	/* the stack pointer or a register that the caller owns does */
-	STEP_OTHER,	/* control may leave, or too little is known */
+	STEP_OVER,  /* nothing that a probe looks at changes */
+	STEP_ARG,   /* an argument register does */
+	STEP_STACK, /* the stack pointer or a register that the caller owns does */
+	STEP_OTHER, /* control may leave, or too little is known */
 };
 
 static enum step step_into_register(x86_reg reg, unsigned int arg_cnt)
@@ -254,7 +280,10 @@ static enum step step_into_register(x86_reg reg, unsigned int arg_cnt)
 
 	if (!gpr)
 		return is_vector(reg) ? STEP_OVER : STEP_OTHER;
-	/* rbp, too: frames are found by it. Compilers save these with a push, which ends the walk, first. */
+	/*
+	 * rbp, too: frames are found by it. Compilers save these with a push, which ends the walk,
+	 * first.
+	 */
 	if (gpr == RSP || gpr == RBP || gpr == RBX || gpr >= R12)
 		return STEP_STACK;
 	for (unsigned int i = 0; i < arg_cnt && i < sizeof(args); i++)
@@ -273,15 +302,18 @@ static bool writes_no_operand(unsigned int id)
 static bool writes_first_operand(unsigned int id)
 {
 	static const uint16_t ids[] = {
-		X86_INS_MOV, X86_INS_MOVABS, X86_INS_MOVZX, X86_INS_MOVSX, X86_INS_MOVSXD, X86_INS_LEA, X86_INS_XOR,
-		X86_INS_AND, X86_INS_OR, X86_INS_ADD, X86_INS_SUB, X86_INS_ADC, X86_INS_SBB, X86_INS_INC, X86_INS_DEC,
-		X86_INS_NEG, X86_INS_NOT, X86_INS_SHL, X86_INS_SHR, X86_INS_SAR, X86_INS_ROL, X86_INS_ROR, X86_INS_BSF,
-		X86_INS_BSR, X86_INS_BSWAP, X86_INS_LZCNT, X86_INS_TZCNT, X86_INS_POPCNT, X86_INS_SETA, X86_INS_SETAE,
-		X86_INS_SETB, X86_INS_SETBE, X86_INS_SETE, X86_INS_SETNE, X86_INS_SETG, X86_INS_SETGE, X86_INS_SETL,
-		X86_INS_SETLE, X86_INS_SETS, X86_INS_SETNS, X86_INS_CMOVA, X86_INS_CMOVAE, X86_INS_CMOVB,
-		X86_INS_CMOVBE, X86_INS_CMOVE, X86_INS_CMOVNE, X86_INS_CMOVG, X86_INS_CMOVGE, X86_INS_CMOVL,
-		X86_INS_CMOVLE, X86_INS_CMOVS, X86_INS_CMOVNS, X86_INS_MOVD, X86_INS_MOVQ, X86_INS_MOVAPS,
-		X86_INS_MOVUPS, X86_INS_MOVDQA, X86_INS_MOVDQU, X86_INS_PXOR, X86_INS_XORPS,
+		X86_INS_MOV,	X86_INS_MOVABS, X86_INS_MOVZX,	X86_INS_MOVSX,	X86_INS_MOVSXD,
+		X86_INS_LEA,	X86_INS_XOR,	X86_INS_AND,	X86_INS_OR,	X86_INS_ADD,
+		X86_INS_SUB,	X86_INS_ADC,	X86_INS_SBB,	X86_INS_INC,	X86_INS_DEC,
+		X86_INS_NEG,	X86_INS_NOT,	X86_INS_SHL,	X86_INS_SHR,	X86_INS_SAR,
+		X86_INS_ROL,	X86_INS_ROR,	X86_INS_BSF,	X86_INS_BSR,	X86_INS_BSWAP,
+		X86_INS_LZCNT,	X86_INS_TZCNT,	X86_INS_POPCNT, X86_INS_SETA,	X86_INS_SETAE,
+		X86_INS_SETB,	X86_INS_SETBE,	X86_INS_SETE,	X86_INS_SETNE,	X86_INS_SETG,
+		X86_INS_SETGE,	X86_INS_SETL,	X86_INS_SETLE,	X86_INS_SETS,	X86_INS_SETNS,
+		X86_INS_CMOVA,	X86_INS_CMOVAE, X86_INS_CMOVB,	X86_INS_CMOVBE, X86_INS_CMOVE,
+		X86_INS_CMOVNE, X86_INS_CMOVG,	X86_INS_CMOVGE, X86_INS_CMOVL,	X86_INS_CMOVLE,
+		X86_INS_CMOVS,	X86_INS_CMOVNS, X86_INS_MOVD,	X86_INS_MOVQ,	X86_INS_MOVAPS,
+		X86_INS_MOVUPS, X86_INS_MOVDQA, X86_INS_MOVDQU, X86_INS_PXOR,	X86_INS_XORPS,
 	};
 
 	for (size_t i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
@@ -308,21 +340,24 @@ static enum step classify(const cs_insn *insn, unsigned int arg_cnt)
 	return step_into_register(x86->operands[0].reg, arg_cnt);
 }
 
-/* ---- the choice ----------------------------------------------------------------------------------------- */
+/* ---- the choice ----------------------------------------------------------------------------- */
 
 static void name_insn(const char *name, struct placement *place)
 {
 	snprintf(place->insn, sizeof(place->insn), "%s", name);
 }
 
-/* Looks at the instruction at `off`. Returns its length (0 = undecodable), its name and how it could be probed. */
+/*
+ * Looks at the instruction at `off`. Returns its length (0 = undecodable), its name and how it
+ * could be probed.
+ */
 static size_t decode_at(csh handle, const uint8_t *code, size_t len, size_t off, cs_insn *insn)
 {
 	const uint8_t *pos = code + off;
 	size_t left = len - off;
 	uint64_t address = off;
 
-	if (is_endbr64(pos, left)) {	/* capstone 4 knows it only in some releases */
+	if (is_endbr64(pos, left)) { /* capstone 4 knows it only in some releases */
 		snprintf(insn->mnemonic, sizeof(insn->mnemonic), "endbr64");
 		insn->id = X86_INS_NOP;
 		insn->size = 4;
@@ -334,16 +369,17 @@ static size_t decode_at(csh handle, const uint8_t *code, size_t len, size_t off,
 }
 
 /*
- * Walks from the entry to the first emulated instruction. Returns true with *place filled in; otherwise
- * place->why tells what was in the way.
+ * Walks from the entry to the first emulated instruction. Returns true with *place filled in;
+ * otherwise place->why tells what was in the way.
  */
-static bool find_emulated(csh handle, const uint8_t *code, size_t len, unsigned int arg_cnt, uint64_t targets,
-			  cs_insn *insn, struct placement *place)
+static bool find_emulated(csh handle, const uint8_t *code, size_t len, unsigned int arg_cnt,
+			  uint64_t targets, cs_insn *insn, struct placement *place)
 {
 	static const char *const reasons[] = {
 		[STEP_ARG] = "entry: an argument changes before the first emulated instruction",
 		[STEP_STACK] = "entry: the stack changes before the first emulated instruction",
-		[STEP_OTHER] = "entry: an instruction that cannot be stepped over comes before the first emulated one",
+		[STEP_OTHER] = "entry: an instruction that cannot be stepped over comes before the "
+			       "first emulated one",
 	};
 	size_t off = 0;
 
@@ -358,14 +394,16 @@ static bool find_emulated(csh handle, const uint8_t *code, size_t len, unsigned 
 			return false;
 		}
 		if (off && targets & 1ULL << off) {
-			place->why = "entry: a branch of the function lands before the first emulated instruction";
+			place->why = "entry: a branch of the function lands before the first "
+				     "emulated instruction";
 			return false;
 		}
 		if (is_emulated(&opcode)) {
 			place->off = (uint32_t)off;
 			place->cost = PROBE_EMULATED;
-			place->why = off ? "first emulated instruction: arguments and stack are as at the entry" :
-					   "entry: emulated";
+			place->why = off ? "first emulated instruction: arguments and stack are as "
+					   "at the entry"
+					 : "entry: emulated";
 			name_insn(insn->mnemonic, place);
 			return true;
 		}
@@ -374,10 +412,14 @@ static bool find_emulated(csh handle, const uint8_t *code, size_t len, unsigned 
 			place->why = reasons[step];
 			return false;
 		}
-		/* A branch into the middle of an instruction is nothing a compiler makes: keep away. */
+		/*
+		 * A branch into the middle of an instruction is nothing a compiler makes: keep
+		 * away.
+		 */
 		for (size_t i = 1; i < size && off + i <= MAX_STEP_BYTES; i++) {
 			if (targets & 1ULL << (off + i)) {
-				place->why = "entry: a branch of the function lands inside an instruction";
+				place->why = "entry: a branch of the function lands inside an "
+					     "instruction";
 				return false;
 			}
 		}
@@ -397,8 +439,9 @@ static int choose_x86(const uint8_t *code, size_t len, unsigned int arg_cnt, str
 
 	if (cs_open(CS_ARCH_X86, CS_MODE_64, &handle) != CS_ERR_OK)
 		return -ENOMEM;
-	targets = find_targets(handle, code, len);	/* before details are on: they double the time */
-	if (cs_option(handle, CS_OPT_DETAIL, CS_OPT_ON) != CS_ERR_OK || !(insn = cs_malloc(handle))) {
+	targets = find_targets(handle, code, len); /* before details are on: they double the time */
+	if (cs_option(handle, CS_OPT_DETAIL, CS_OPT_ON) != CS_ERR_OK ||
+	    !(insn = cs_malloc(handle))) {
 		err = -ENOMEM;
 		goto cleanup;
 	}
@@ -420,11 +463,12 @@ cleanup:
 	return err;
 }
 
-/* ---- arm64 ---------------------------------------------------------------------------------------------- */
+/* ---- arm64 ---------------------------------------------------------------------------------- */
 
 /*
- * Simulated by the kernel (arch/arm64/kernel/probes/decode-insn.c): b bl b.cond cbz cbnz tbz tbnz ret adr adrp.
- * Calls, traps and exclusive loads and stores are refused there; a function begins with neither of the latter.
+ * Simulated by the kernel (arch/arm64/kernel/probes/decode-insn.c): b bl b.cond cbz cbnz tbz tbnz
+ * ret adr adrp. Calls, traps and exclusive loads and stores are refused there; a function begins
+ * with neither of the latter.
  */
 static int choose_arm64(const uint8_t *code, size_t len, struct placement *ret)
 {
@@ -432,11 +476,11 @@ static int choose_arm64(const uint8_t *code, size_t len, struct placement *ret)
 		uint32_t mask, value;
 		const char *name;
 	} simulated[] = {
-		{0xfc000000, 0x14000000, "b"},	  {0xfc000000, 0x94000000, "bl"},
+		{0xfc000000, 0x14000000, "b"},	    {0xfc000000, 0x94000000, "bl"},
 		{0xff000010, 0x54000000, "b.cond"}, {0x7f000000, 0x34000000, "cbz"},
-		{0x7f000000, 0x35000000, "cbnz"}, {0x7f000000, 0x36000000, "tbz"},
-		{0x7f000000, 0x37000000, "tbnz"}, {0xfffffc1f, 0xd65f0000, "ret"},
-		{0x9f000000, 0x10000000, "adr"},  {0x9f000000, 0x90000000, "adrp"},
+		{0x7f000000, 0x35000000, "cbnz"},   {0x7f000000, 0x36000000, "tbz"},
+		{0x7f000000, 0x37000000, "tbnz"},   {0xfffffc1f, 0xd65f0000, "ret"},
+		{0x9f000000, 0x10000000, "adr"},    {0x9f000000, 0x90000000, "adrp"},
 	};
 	struct placement place = {
 		.cost = PROBE_STEPPED,
@@ -448,7 +492,7 @@ static int choose_arm64(const uint8_t *code, size_t len, struct placement *ret)
 	if (len < sizeof(word))
 		return -ENOTSUP;
 	memcpy(&word, code, sizeof(word));
-	if (word >> 24 == 0xd4 || word >> 16 == 0)	/* svc hvc smc brk hlt, udf */
+	if (word >> 24 == 0xd4 || word >> 16 == 0) /* svc hvc smc brk hlt, udf */
 		return -ENOTSUP;
 	for (size_t i = 0; i < sizeof(simulated) / sizeof(simulated[0]); i++) {
 		if ((word & simulated[i].mask) != simulated[i].value)

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_CANDIDATES 4096	/* symbols; the richest library known has 170 */
-#define MAX_SITES 512		/* distinct functions */
-#define MAX_VERSION_LEN 64	/* "@@GLIBC_2.2.5" and the like behind a name in .symtab */
+#define MAX_CANDIDATES 4096 /* symbols; the richest library known has 170 */
+#define MAX_SITES 512	    /* distinct functions */
+#define MAX_VERSION_LEN 64  /* "@@GLIBC_2.2.5" and the like behind a name in .symtab */
 
 int scan__skip(struct scan *scan, const char *fmt, ...)
 {
@@ -64,8 +64,8 @@ static int note_prefix(struct scan *scan, const char *name)
 {
 	size_t len = strlen(name), own = strlen("mallocx");
 
-	if (len <= own || scan->other_prefix || strcmp(name + len - own, "mallocx") != 0 || strncmp(name, "_Z", 2) == 0 ||
-	    strcmp(name, "smallocx") == 0)
+	if (len <= own || scan->other_prefix || strcmp(name + len - own, "mallocx") != 0 ||
+	    strncmp(name, "_Z", 2) == 0 || strcmp(name, "smallocx") == 0)
 		return 0;
 	scan->other_prefix = strndup(name, len - own);
 	return scan->other_prefix ? 0 : -ENOMEM;
@@ -84,10 +84,10 @@ static int note_definition(struct scan *scan, const char *name)
 		{"mi_malloc", MARK_MIMALLOC},
 		{"gnu_get_libc_version", MARK_GLIBC},
 		{"__libc_malloc", MARK_GLIBC},
-		{"__malloc_donate", MARK_MUSL},		/* static; musl 1.1.20 and later */
-		{"__libc_malloc_impl", MARK_MUSL},	/* static; musl 1.2.1 and later */
+		{"__malloc_donate", MARK_MUSL},	   /* static; musl 1.1.20 and later */
+		{"__libc_malloc_impl", MARK_MUSL}, /* static; musl 1.2.1 and later */
 		{"__simple_malloc", MARK_MUSL},
-		{"__dls3", MARK_MUSL},			/* its dynamic linker, which is the libc */
+		{"__dls3", MARK_MUSL}, /* its dynamic linker, which is the libc */
 	};
 	const char *stripped = strip_prefix(scan, name);
 
@@ -101,7 +101,8 @@ static int note_definition(struct scan *scan, const char *name)
 	return note_prefix(scan, name);
 }
 
-static int add_candidate(struct scan *scan, const struct elf_symbol *symbol, const struct alloc_name *found)
+static int add_candidate(struct scan *scan, const struct elf_symbol *symbol,
+			 const struct alloc_name *found)
 {
 	struct candidate candidate = {
 		.cookie = found->cookie,
@@ -112,7 +113,9 @@ static int add_candidate(struct scan *scan, const struct elf_symbol *symbol, con
 	};
 
 	if (symbol->type == STT_GNU_IFUNC)
-		return scan__skip(scan, "%s is chosen at run time by a resolver (IFUNC) and not followed", scan->name);
+		return scan__skip(scan,
+				  "%s is chosen at run time by a resolver (IFUNC) and not followed",
+				  scan->name);
 	if (!elf_file__find(scan->file, symbol->value, true, &candidate.off, &candidate.avail))
 		return scan__skip(scan, "%s does not lie in the code of the file", scan->name);
 	if (scan->candidates.cnt >= MAX_CANDIDATES)
@@ -163,7 +166,7 @@ static int take_symbol(void *arg, const struct elf_symbol *symbol)
 	return add_candidate(scan, symbol, &found);
 }
 
-/* ---- one candidate per function ------------------------------------------------------------------------- */
+/* ---- one candidate per function ------------------------------------------------------------- */
 
 static int compare_candidates(const void *a, const void *b)
 {
@@ -176,7 +179,7 @@ static int compare_candidates(const void *a, const void *b)
 		return left->family < right->family ? -1 : 1;
 	if (left_len != right_len)
 		return left_len < right_len ? -1 : 1;
-	return strcmp(right->symbol, left->symbol);	/* _Znwm before _Znam, _ZdlPv before _ZdaPv */
+	return strcmp(right->symbol, left->symbol); /* _Znwm before _Znam, _ZdlPv before _ZdaPv */
 }
 
 static int merge_aliases(struct scan *scan)
@@ -185,7 +188,8 @@ static int merge_aliases(struct scan *scan)
 	int err = 0;
 
 	if (scan->candidates.cnt)
-		qsort(scan->candidates.items, scan->candidates.cnt, sizeof(struct candidate), compare_candidates);
+		qsort(scan->candidates.items, scan->candidates.cnt, sizeof(struct candidate),
+		      compare_candidates);
 	for (size_t i = 0; i < scan->candidates.cnt; i++) {
 		struct candidate *candidate = &scan->candidates.items[i];
 		struct candidate *first = kept ? &scan->candidates.items[kept - 1] : NULL;
@@ -195,8 +199,10 @@ static int merge_aliases(struct scan *scan)
 			continue;
 		}
 		if (!err && first->cookie != candidate->cookie)
-			err = scan__skip(scan, "%s is the same code as %s, with other arguments: followed as %s",
-				   candidate->symbol, first->symbol, first->symbol);
+			err = scan__skip(
+				scan,
+				"%s is the same code as %s, with other arguments: followed as %s",
+				candidate->symbol, first->symbol, first->symbol);
 		if (candidate->size > first->size)
 			first->size = candidate->size;
 		free(candidate->symbol);
@@ -229,7 +235,8 @@ static int take_next(void *arg, const struct elf_symbol *symbol)
 	struct candidate *before;
 	uint64_t off, avail;
 
-	if (!symbol->is_defined || !elf_file__find(scan->file, symbol->value, true, &off, &avail) || !off)
+	if (!symbol->is_defined || !elf_file__find(scan->file, symbol->value, true, &off, &avail) ||
+	    !off)
 		return 0;
 	before = scan__last_until(scan, off - 1);
 	if (before && off < before->next)

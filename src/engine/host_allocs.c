@@ -133,21 +133,20 @@ static int scan_process(struct host_allocs *allocs, pid_t pid)
 	if (pid == getpid() || proc_info__read(pid, &info) || info.kernel_thread || info.zombie)
 		return 0;
 	err = proc_maps__read(pid, &maps);
-	if (err == -EACCES || err == -EPERM) {
-		allocs->proc_cnt++;
-		allocs->denied_cnt++;
-		return 0;
-	}
-	if (err == -ESRCH)
-		return 0;
-	if (err && err != -ENOMEM) {
+	if (err == -ESRCH || err == -ENOMEM)
+		return err == -ESRCH ? 0 : err;
+	if (err) {
 		allocs->proc_cnt++;
 		return add_unfollowed(allocs, &info, proc_exe(pid), "its mappings cannot be read", err);
 	}
-	if (!err)
-		err = scan_maps(allocs, &info, &maps);
+	err = scan_maps(allocs, &info, &maps);
 	proc_maps__free(&maps);
 	return err;
+}
+
+bool host_unfollowed__is_denied(const struct host_unfollowed *process)
+{
+	return process->err == -EACCES || process->err == -EPERM;
 }
 
 static int compare_files(const void *a, const void *b)

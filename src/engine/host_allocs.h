@@ -42,12 +42,14 @@ struct host_allocs {
 	size_t allocator_cnt;		/* how many files have allocators */
 	ARRAY(struct host_unfollowed) unfollowed;	/* by pid */
 	size_t proc_cnt;		/* processes but kernel threads and this one */
-	size_t denied_cnt;		/* of these, how many may not be looked into: not in `unfollowed` */
 };
 
 /* Looks at every process. Returns 0 or a negative errno; free with host_allocs__free. */
 int host_allocs__scan(struct host_allocs *ret);
 void host_allocs__free(struct host_allocs *allocs);
+
+/* Whether it could not be looked into for want of rights. */
+bool host_unfollowed__is_denied(const struct host_unfollowed *process);
 
 /*
  * Gives the nanoseconds that the traps add to a malloc and its free, when probed in a mode that sees returns as

@@ -152,6 +152,11 @@ static int add_lockdown(struct host_check *check)
 
 /* ---- features: what was tried --------------------------------------------------------------------------- */
 
+static bool is_denied(int err)
+{
+	return err == -EPERM || err == -EACCES;
+}
+
 static const char *tracefs_found(void)
 {
 	if (!access("/sys/kernel/tracing/events", F_OK))
@@ -164,30 +169,32 @@ static int add_feature(struct host_check *check, enum feature feature, bool may_
 	static const char *const effects[FEAT_MAX] = {
 		[FEAT_BPF] = "nothing can be traced",
 		[FEAT_BTF] = "nothing can be traced: boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
-		[FEAT_PERF_LINK] = "no way back from the better kinds of probes",
+		[FEAT_PERF_LINK] = "nothing can be traced",
 		[FEAT_UPROBE_MULTI] = "a perf event for each function instead: attaching and detaching take longer",
 		[FEAT_UPROBE_SESSION] = "one probe for the call and one for its return instead: a bit dearer",
 		[FEAT_TRACEFS] = "memory that programs map themselves (mmap, brk) is not followed",
 	};
 	struct host_fact fact = {.group = "kernel", .name = feature__name(feature)};
+	bool is_probe = feature >= FEAT_PERF_LINK && feature <= FEAT_UPROBE_SESSION;
+	bool can_load = features__has(&check->features, FEAT_BPF);
 	int err = check->features.err[feature];
-	bool is_denied = err == -EPERM || err == -EACCES;
 
 	if (!err)
 		return host_check__add(check, fact, "%s",
 				       feature == FEAT_TRACEFS ? tracefs_found() : feature__purpose(feature));
-	if (is_denied && !may_bpf) {
+	if (!may_bpf && is_denied(err)) {
 		fact.state = FACT_UNKNOWN;
-		return host_check__add(check, fact, "cannot be tried without more rights (%s)",
-				       feature__purpose(feature));
+		return host_check__add(check, fact, "cannot be tried without more rights");
 	}
+	if (is_probe && !can_load) {
+		fact.state = FACT_UNKNOWN;
+		return host_check__add(check, fact, "cannot be tried without a program");
+	}
+	if (feature == FEAT_PERF_LINK && features__has(&check->features, FEAT_UPROBE_MULTI))
+		return host_check__add(check, fact, "does not work (%s), not needed beside uprobe-multi",
+				       strerror(-err));
 	fact.effect = effects[feature];
-	fact.state = feature == FEAT_BPF || feature == FEAT_BTF ? FACT_MISSING : FACT_LIMITED;
-	/* Without either there is no way to probe. */
-	if (feature == FEAT_PERF_LINK && !features__has(&check->features, FEAT_UPROBE_MULTI)) {
-		fact.state = FACT_MISSING;
-		fact.effect = "nothing can be traced";
-	}
+	fact.state = feature <= FEAT_PERF_LINK ? FACT_MISSING : FACT_LIMITED;
 	return host_check__add(check, fact, "%s: %s", feature__purpose(feature), strerror(-err));
 }
 
@@ -322,7 +329,7 @@ int host_check__run(struct host_check *ret)
 		err = add_nofile(&check);
 	if (!err)
 		err = host_check__add_cgroups(&check);
-	if (!err && may_bpf)
+	if (!err && features__has(&check.features, FEAT_BPF) && features__has(&check.features, FEAT_BTF))
 		err = add_trial(&check);
 	free(release.text);
 	if (err)
@@ -335,18 +342,18 @@ int host_check__run(struct host_check *ret)
 const struct host_fact *host_check__blocker(const struct host_check *check)
 {
 	const struct host_fact *unknown = NULL;
-	int denied = check->features.err[FEAT_BPF];
+	bool denied = is_denied(check->features.err[FEAT_BPF]);
 
 	if (check->can_trace)
 		return NULL;
-	/* Who is not root need not be told of each capability. */
-	if (geteuid() && (denied == -EPERM || denied == -EACCES))
-		return &check->facts.items[0];
 	for (size_t i = 0; i < check->facts.cnt; i++) {
-		if (check->facts.items[i].state == FACT_MISSING)
-			return &check->facts.items[i];
-		if (check->facts.items[i].state == FACT_UNKNOWN && !unknown)
-			unknown = &check->facts.items[i];
+		const struct host_fact *fact = &check->facts.items[i];
+
+		/* They are in the order in which one thing is the reason for the next. */
+		if (fact->state == FACT_MISSING || (denied && fact->state == FACT_LIMITED))
+			return fact;
+		if (fact->state == FACT_UNKNOWN && !unknown)
+			unknown = fact;
 	}
 	return unknown ? unknown : &check->facts.items[0];
 }

@@ -45,7 +45,7 @@ struct host_check {
 	size_t limit_cnt;		/* facts that are FACT_LIMITED */
 };
 
-/* Takes some 0.7 s, mostly of waiting. Returns 0 or -ENOMEM; free with host_check__free. */
+/* Takes about 2 s, nearly all of it waiting for the kernel to remove what was tried. Returns 0 or -ENOMEM; free with host_check__free. */
 int host_check__run(struct host_check *ret);
 void host_check__free(struct host_check *check);
 

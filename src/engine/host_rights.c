@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* User, capabilities, user namespace. What they really allow is tried elsewhere: this tells why a trial fails. */
 #include <linux/capability.h>
-#include <pwd.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,10 +19,10 @@ static const struct {
 	bool needed;		/* nothing can be traced without it, unless with CAP_SYS_ADMIN */
 	const char *effect;	/* of its lack */
 } caps[] = {
-	{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "opens deleted files and tracefs", false,
-	 "deleted and replaced libraries are not probed; tracefs must be mounted by somebody else"},
 	{CAP_BPF, "CAP_BPF", "loads programs into the kernel", true, "nothing can be traced"},
 	{CAP_PERFMON, "CAP_PERFMON", "lets programs be probes", true, "nothing can be traced"},
+	{CAP_SYS_ADMIN, "CAP_SYS_ADMIN", "opens deleted files and tracefs", false,
+	 "deleted and replaced libraries are not probed; tracefs must be mounted by somebody else"},
 	{CAP_SYS_PTRACE, "CAP_SYS_PTRACE", "looks into other users' processes", false,
 	 "only processes of the same user can be traced"},
 	{CAP_SYS_RESOURCE, "CAP_SYS_RESOURCE", "raises hard limits", false, NULL},
@@ -42,14 +41,12 @@ static uint64_t effective_caps(void)
 static int add_user(struct host_check *check)
 {
 	struct host_fact fact = {.group = "privileges", .name = "user"};
-	const struct passwd *user = getpwuid(geteuid());
-	const char *name = user ? user->pw_name : "no name";
 
 	if (!geteuid())
 		return host_check__add(check, fact, "root");
 	fact.state = FACT_LIMITED;
 	fact.effect = "run it as root, for instance with sudo";
-	return host_check__add(check, fact, "user %u (%s)", (unsigned int)geteuid(), name);
+	return host_check__add(check, fact, "not root but user %u", (unsigned int)geteuid());
 }
 
 /* In a namespace of its own a process may hold every capability and still not be allowed anything here. */

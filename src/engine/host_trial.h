@@ -17,7 +17,7 @@ struct host_trial {
 	double bare_ns, probed_ns;	/* for a pair without and with probes */
 };
 
-/* Takes some 0.3 s. Fills in all of *ret; the errors are in it. */
+/* Takes about 1.5 s. Fills in all of *ret; the errors are in it. */
 void host_trial__run(const struct features *features, struct host_trial *ret);
 
 #endif

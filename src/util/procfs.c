@@ -2,9 +2,10 @@
 /*
  * Processes, their mappings and the files behind them, as /proc tells (proc(5)).
  *
- * A process can end, exec or remap between any two reads, and chooses its own names and paths. So nothing is
- * taken on trust: a file counts as the one that is mapped only when its inode says so, and it is looked at
- * through an O_PATH descriptor first, because merely opening a device or a FIFO can block or have effects.
+ * A process can end, exec or remap between any two reads, and chooses its own names and paths. So
+ * nothing is taken on trust: a file counts as the one that is mapped only when its inode says so,
+ * and it is looked at through an O_PATH descriptor first, because merely opening a device or a FIFO
+ * can block or have effects.
  */
 #include "util/procfs.h"
 
@@ -25,10 +26,11 @@
 
 #include "util/procfs_read.h"
 
-#define PF_KTHREAD 0x00200000	/* include/linux/sched.h, shown in field 9 of /proc/PID/stat */
-#define XINO_MASK ((1ULL << 56) - 1)	/* overlayfs xino= puts the layer into the top bits of st_ino */
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h, shown in field 9 of /proc/PID/stat */
+#define XINO_MASK                                                                                  \
+	((1ULL << 56) - 1) /* overlayfs xino= puts the layer into the top bits of st_ino */
 
-/* ---- /proc/PID/stat ------------------------------------------------------------------------------------- */
+/* ---- /proc/PID/stat ------------------------------------------------------------------------- */
 
 /* Parses what follows the name: state is field 3 of proc(5), ppid 4, flags 9, starttime 22. */
 static int parse_stat_fields(const char *text, struct proc_info *info)
@@ -61,7 +63,10 @@ static int parse_stat_fields(const char *text, struct proc_info *info)
 
 static int parse_stat(const char *text, struct proc_info *info)
 {
-	/* The name is the process's own choice and may hold ')' and spaces: it ends at the last ')'. */
+	/*
+	 * The name is the process's own choice and may hold ')' and spaces: it ends at the last
+	 * ')'.
+	 */
 	const char *name = strchr(text, '('), *end = strrchr(text, ')');
 	size_t len;
 
@@ -135,7 +140,7 @@ char *proc_exe(pid_t pid)
 	return target;
 }
 
-/* ---- /proc/PID/maps ------------------------------------------------------------------------------------- */
+/* ---- /proc/PID/maps ------------------------------------------------------------------------- */
 
 /* Reads a number and the one character that must follow it, and steps over both. */
 static bool take_number(const char **pos, int base, char follow, uint64_t *ret)
@@ -170,7 +175,8 @@ static int parse_map(const char *line, size_t len, struct proc_map *ret)
 	if (!take_number(&pos, 16, ' ', &map.off) || !take_number(&pos, 16, ':', &major_nr) ||
 	    !take_number(&pos, 16, ' ', &minor_nr))
 		return -EBADMSG;
-	/* The kernel pads a path to its column; a line without a path ends right after the inode. */
+	/* The kernel pads a path to its column; a line without a path ends right after the inode.
+	 */
 	if (!take_number(&pos, 10, ' ', &map.ino) && !take_number(&pos, 10, '\0', &map.ino))
 		return -EBADMSG;
 	map.dev = makedev((unsigned int)major_nr, (unsigned int)minor_nr);
@@ -242,11 +248,11 @@ const struct proc_map *proc_maps__find(const struct proc_maps *maps, uint64_t ad
 	return NULL;
 }
 
-/* ---- the file behind a mapping -------------------------------------------------------------------------- */
+/* ---- the file behind a mapping -------------------------------------------------------------- */
 
 /*
- * Whether `fd` is the mapped file. /proc/PID/maps shows the device of the file system proper; stat(2) shows
- * another one for files of an overlay and of a btrfs subvolume.
+ * Whether `fd` is the mapped file. /proc/PID/maps shows the device of the file system proper;
+ * stat(2) shows another one for files of an overlay and of a btrfs subvolume.
  */
 static bool is_mapped_file(int fd, const struct stat *st, const struct proc_map *map)
 {
@@ -261,7 +267,10 @@ static bool is_mapped_file(int fd, const struct stat *st, const struct proc_map 
 	return (unsigned long)fs.f_type == BTRFS_SUPER_MAGIC && st->st_ino == map->ino;
 }
 
-/* Opens for reading what the O_PATH descriptor `fd` (closed here) names, when it is the mapped regular file. */
+/*
+ * Opens for reading what the O_PATH descriptor `fd` (closed here) names, when it is the mapped
+ * regular file.
+ */
 static int reopen_mapped(int fd, const struct proc_map *map)
 {
 	char *path = NULL;
@@ -287,8 +296,8 @@ static int reopen_mapped(int fd, const struct proc_map *map)
 
 static int open_map_files(pid_t pid, const struct proc_map *map)
 {
-	char *path = procfs_format("/proc/%d/map_files/%llx-%llx", (int)pid, (unsigned long long)map->start,
-				 (unsigned long long)map->end);
+	char *path = procfs_format("/proc/%d/map_files/%llx-%llx", (int)pid,
+				   (unsigned long long)map->start, (unsigned long long)map->end);
 	int fd;
 
 	if (!path)
@@ -326,7 +335,10 @@ int proc_map__open(pid_t pid, const struct proc_map *map)
 	fd = open_map_files(pid, map);
 	if (fd >= 0 || map->deleted || map->path[0] != '/')
 		return fd;
-	/* No CAP_SYS_ADMIN, or the range was split or merged since: by name, in its namespace, then in ours. */
+	/*
+	 * No CAP_SYS_ADMIN, or the range was split or merged since: by name, in its namespace, then
+	 * in ours.
+	 */
 	root = procfs_format("/proc/%d/root", (int)pid);
 	if (!root)
 		return -ENOMEM;
@@ -335,7 +347,7 @@ int proc_map__open(pid_t pid, const struct proc_map *map)
 	return fd >= 0 ? fd : open_below("/", map);
 }
 
-/* ---- lists of processes --------------------------------------------------------------------------------- */
+/* ---- lists of processes --------------------------------------------------------------------- */
 
 int proc_list(pid_t **ret_pids, size_t *ret_cnt)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Control groups of processes. A host may have the one v2 hierarchy, the old v1 hierarchies, or v1 controllers
- * beside an empty v2: memory is what this tool is about, so of v1 the memory hierarchy counts.
+ * Control groups of processes. A host may have the one v2 hierarchy, the old v1 hierarchies, or v1
+ * controllers beside an empty v2: memory is what this tool is about, so of v1 the memory hierarchy
+ * counts.
  */
 #include "util/procfs.h"
 
@@ -32,7 +33,10 @@ static bool has_word(const char *text, size_t len, const char *word)
 	return false;
 }
 
-/* Picks the path of a /proc/PID/cgroup text, lines of HIERARCHY:CONTROLLERS:PATH. Returns a part of `text`. */
+/*
+ * Picks the path of a /proc/PID/cgroup text, lines of HIERARCHY:CONTROLLERS:PATH. Returns a part of
+ * `text`.
+ */
 static char *pick_cgroup(char *text)
 {
 	char *unified = NULL, *memory = NULL, *save = NULL;
@@ -69,10 +73,10 @@ char *proc_cgroup(pid_t pid)
 	return copy;
 }
 
-/* ---- where the hierarchies are mounted ------------------------------------------------------------------ */
+/* ---- where the hierarchies are mounted ------------------------------------------------------ */
 
 struct cgroup_mounts {
-	char *unified, *memory;	/* owned; NULL = not mounted */
+	char *unified, *memory; /* owned; NULL = not mounted */
 };
 
 static void free_mounts(struct cgroup_mounts *mounts)
@@ -81,7 +85,10 @@ static void free_mounts(struct cgroup_mounts *mounts)
 	free(mounts->memory);
 }
 
-/* One line of mountinfo (proc(5)): ID PARENT DEV ROOT MOUNTPOINT OPTIONS [TAG]... - TYPE SOURCE SUPEROPTIONS */
+/*
+ * One line of mountinfo (proc(5)): ID PARENT DEV ROOT MOUNTPOINT OPTIONS [TAG]... - TYPE SOURCE
+ * SUPEROPTIONS
+ */
 static int parse_mount(char *line, struct cgroup_mounts *mounts)
 {
 	char *fields[5], *save = NULL, *type, *options, **slot = NULL;
@@ -97,7 +104,8 @@ static int parse_mount(char *line, struct cgroup_mounts *mounts)
 		return 0;
 	if (strcmp(type, "cgroup2") == 0)
 		slot = &mounts->unified;
-	else if (strcmp(type, "cgroup") == 0 && options && has_word(options, strlen(options), "memory"))
+	else if (strcmp(type, "cgroup") == 0 && options &&
+		 has_word(options, strlen(options), "memory"))
 		slot = &mounts->memory;
 	if (!slot || *slot)
 		return 0;
@@ -120,7 +128,8 @@ static int find_mounts(struct cgroup_mounts *ret)
 	err = procfs_read_path("/proc/self/mountinfo", &text, &len);
 	if (err)
 		return err;
-	for (char *line = strtok_r(text, "\n", &save); line && !err; line = strtok_r(NULL, "\n", &save))
+	for (char *line = strtok_r(text, "\n", &save); line && !err;
+	     line = strtok_r(NULL, "\n", &save))
 		err = parse_mount(line, &mounts);
 	free(text);
 	if (err)
@@ -130,10 +139,10 @@ static int find_mounts(struct cgroup_mounts *ret)
 	return err;
 }
 
-/* ---- walking a subtree ---------------------------------------------------------------------------------- */
+/* ---- walking a subtree ---------------------------------------------------------------------- */
 
 struct dir_stack {
-	ARRAY(char *) paths;	/* owned */
+	ARRAY(char *) paths; /* owned */
 };
 
 /* Takes over `path`, which may be NULL when there was no memory for it. */
@@ -152,10 +161,14 @@ static bool is_cgroup_dir(const char *path)
 
 	if (stat(path, &st) || !S_ISDIR(st.st_mode) || statfs(path, &fs))
 		return false;
-	return (unsigned long)fs.f_type == CGROUP2_SUPER_MAGIC || (unsigned long)fs.f_type == CGROUP_SUPER_MAGIC;
+	return (unsigned long)fs.f_type == CGROUP2_SUPER_MAGIC ||
+	       (unsigned long)fs.f_type == CGROUP_SUPER_MAGIC;
 }
 
-/* A group may be removed at any moment, and one in threaded mode refuses to list processes: both have none. */
+/*
+ * A group may be removed at any moment, and one in threaded mode refuses to list processes: both
+ * have none.
+ */
 static int add_procs(int dir_fd, struct pid_list *list)
 {
 	int fd = openat(dir_fd, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -194,7 +207,8 @@ static int visit_dir(const char *path, struct dir_stack *stack, struct pid_list 
 			continue;
 		if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
 			continue;
-		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISDIR(st.st_mode))
+		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
+		    !S_ISDIR(st.st_mode))
 			continue;
 		err = push_dir(stack, procfs_format("%s/%s", path, entry->d_name));
 	}

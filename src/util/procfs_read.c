@@ -109,7 +109,8 @@ char *procfs_unescape(const char *text, size_t len, const char *escapes)
 		unsigned int c = (unsigned char)text[i];
 
 		if (c == '\\' && len - i >= 4 && text[i + 1] >= '0' && text[i + 1] <= '3' &&
-		    text[i + 2] >= '0' && text[i + 2] <= '7' && text[i + 3] >= '0' && text[i + 3] <= '7') {
+		    text[i + 2] >= '0' && text[i + 2] <= '7' && text[i + 3] >= '0' &&
+		    text[i + 3] <= '7') {
 			unsigned int value = (unsigned int)(text[i + 1] - '0') * 64 +
 					     (unsigned int)(text[i + 2] - '0') * 8 +
 					     (unsigned int)(text[i + 3] - '0');
@@ -155,4 +156,3 @@ int pid_list__add(struct pid_list *list, const char *text, char **ret_end)
 		return 0; /* cgroup.procs shows 0 for a process of another PID namespace */
 	return array_push(&list->pids, (pid_t)pid);
 }
-

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the readers of /proc share: whole files of unknown size, escaped paths, lists of process ids. */
+/*
+ * What the readers of /proc share: whole files of unknown size, escaped paths, lists of process
+ * ids.
+ */
 #ifndef LEAKSWEEP_UTIL_PROCFS_READ_H
 #define LEAKSWEEP_UTIL_PROCFS_READ_H
 
@@ -14,8 +17,8 @@ struct pid_list {
 };
 
 /*
- * Reads a file whose size is not known beforehand. *ret is owned and ends with a NUL that *ret_len leaves out.
- * Returns 0 or a negative errno.
+ * Reads a file whose size is not known beforehand. *ret is owned and ends with a NUL that *ret_len
+ * leaves out. Returns 0 or a negative errno.
  */
 int procfs_read_fd(int fd, char **ret, size_t *ret_len);
 int procfs_read_path(const char *path, char **ret, size_t *ret_len);
@@ -27,15 +30,19 @@ int procfs_read_pid(pid_t pid, const char *name, char **ret, size_t *ret_len);
 char *procfs_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Returns an owned copy of text[0..len) with octal escapes of the characters in `escapes` undone, or NULL.
- * The kernel writes a newline of a path as \012 in maps, and blanks and backslashes in mountinfo, too.
+ * Returns an owned copy of text[0..len) with octal escapes of the characters in `escapes` undone,
+ * or NULL. The kernel writes a newline of a path as \012 in maps, and blanks and backslashes in
+ * mountinfo, too.
  */
 char *procfs_unescape(const char *text, size_t len, const char *escapes);
 
 /* Cuts " (deleted)" off the end. Returns whether it was there. */
 bool procfs_cut_deleted(char *path);
 
-/* Appends the process id at the start of `text` if there is one above 0. Returns 0 or -ENOMEM; *ret_end as strtol. */
+/*
+ * Appends the process id at the start of `text` if there is one above 0. Returns 0 or -ENOMEM;
+ * *ret_end as strtol.
+ */
 int pid_list__add(struct pid_list *list, const char *text, char **ret_end);
 
 /* Hands the ids over to the caller, sorted and without repeats. */

@@ -54,6 +54,7 @@ static void test_aligned_alloc_memalign_valloc_pvalloc(void **state)
 {
 	(void)state;
 	check_both_ways("aligned");
+	check_both_ways("pvalloc");
 }
 
 static void test_free_null_is_nothing(void **state)

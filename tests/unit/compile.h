@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Compiles test inputs at run time into a folder that ends with the test. A missing compiler fails the test. */
+/*
+ * Compiles test inputs at run time into a folder that ends with the test. A missing compiler fails
+ * the test.
+ */
 #ifndef LEAKSWEEP_TESTS_UNIT_COMPILE_H
 #define LEAKSWEEP_TESTS_UNIT_COMPILE_H
 
@@ -75,7 +78,10 @@ static inline void run_command(const char *fmt, ...)
 	free(text);
 }
 
-/* Compiles tests/unit/data/SOURCE with the given compiler and flags. Returns the owned path of the result. */
+/*
+ * Compiles tests/unit/data/SOURCE with the given compiler and flags. Returns the owned path of the
+ * result.
+ */
 static inline char *compile(const char *cc, const char *flags, const char *source)
 {
 	static unsigned int serial;

@@ -14,7 +14,7 @@
 
 struct sample {
 	const char *what;
-	const char *code;	/* hex, blanks ignored */
+	const char *code; /* hex, blanks ignored */
 	unsigned int arg_cnt;
 	int err;
 	uint32_t off;
@@ -45,7 +45,8 @@ static const struct sample samples[] = {
 	/* as compilers write them */
 	{"glibc malloc: push %r12", "4154 55 53 4889fb c3", 1, 0, 0, PROBE_EMULATED, "push"},
 	{"glibc free: test; je", "4885ff 7405 55 5d c3 90 c3", 1, 0, 3, PROBE_EMULATED, "je"},
-	{"glibc free: test; near je", "4885ff 0f84 03000000 55 5d c3 c3", 1, 0, 3, PROBE_EMULATED, "je"},
+	{"glibc free: test; near je", "4885ff 0f84 03000000 55 5d c3 c3", 1, 0, 3, PROBE_EMULATED,
+	 "je"},
 	{"CET: endbr64; push", "f30f1efa 55 4889e5 5d c3", 1, 0, 4, PROBE_EMULATED, "push"},
 	{"CET: endbr64; test; je", "f30f1efa 4885ff 7402 55 5d c3", 1, 0, 7, PROBE_EMULATED, "je"},
 	{"tail call", "e9 00010000", 1, 0, 0, PROBE_EMULATED, "jmp"},
@@ -54,17 +55,24 @@ static const struct sample samples[] = {
 	{"call", "e8 00010000 c3", 1, 0, 0, PROBE_EMULATED, "call"},
 	{"nop", "90 c3", 1, 0, 0, PROBE_EMULATED, "nop"},
 	{"xchg %ax,%ax", "6690 c3", 1, 0, 0, PROBE_EMULATED, NULL},
-	{"nop3 is stepped before 6.18: go past it", "0f1f00 55 c3", 1, 0, 3, PROBE_EMULATED, "push"},
-	{"nop5 is stepped before 6.18: go past it", "0f1f440000 55 c3", 1, 0, 5, PROBE_EMULATED, "push"},
-	{"nop10 cannot be probed, but stepped over", "662e0f1f840000000000 55 c3", 1, 0, 10, PROBE_EMULATED, "push"},
+	{"nop3 is stepped before 6.18: go past it", "0f1f00 55 c3", 1, 0, 3, PROBE_EMULATED,
+	 "push"},
+	{"nop5 is stepped before 6.18: go past it", "0f1f440000 55 c3", 1, 0, 5, PROBE_EMULATED,
+	 "push"},
+	{"nop10 cannot be probed, but stepped over", "662e0f1f840000000000 55 c3", 1, 0, 10,
+	 PROBE_EMULATED, "push"},
 	{"cmpb $0,x(%rip); je", "803d 01020300 00 7401 c3 c3", 2, 0, 7, PROBE_EMULATED, "je"},
 	{"mov %fs:..; push", "64488b042528000000 55 c3", 3, 0, 9, PROBE_EMULATED, "push"},
 	{"48 bytes of address arithmetic before the first jump (jemalloc free)",
-	 "4889f8488b150e530a004889f948c1e81a4881e1000000c025f00000006448030425000000004801d0483b88b0010000"
-	 "0f858a000000 c3", 1, 0, 48, PROBE_EMULATED, "jne"},
+	 "4889f8488b150e530a004889f948c1e81a4881e1000000c025f00000006448030425000000004801d0483b88b"
+	 "0010000"
+	 "0f858a000000 c3",
+	 1, 0, 48, PROBE_EMULATED, "jne"},
 	{"more than 64 bytes before the first jump",
-	 "488b05000000004889c8488b05000000004889c8488b05000000004889c8488b05000000004889c8488b05000000004889c8"
-	 "488b05000000004889c8488b05000000004889c8 55 c3", 1, 0, 0, PROBE_STEPPED, "mov"},
+	 "488b05000000004889c8488b05000000004889c8488b05000000004889c8488b05000000004889c8488b05000"
+	 "000004889c8"
+	 "488b05000000004889c8488b05000000004889c8 55 c3",
+	 1, 0, 0, PROBE_STEPPED, "mov"},
 
 	/* what a probe looks at must be intact */
 	{"argument 1 changes", "4889f7 55 c3", 1, 0, 0, PROBE_STEPPED, "mov"},
@@ -77,9 +85,11 @@ static const struct sample samples[] = {
 	{"argument 4 changes", "31c9 55 c3", 4, 0, 0, PROBE_STEPPED, "xor"},
 	{"argument 5 changes", "4531c0 55 c3", 5, 0, 0, PROBE_STEPPED, "xor"},
 	{"argument 6 changes", "4d89f9 55 c3", 6, 0, 0, PROBE_STEPPED, "mov"},
-	{"all of six changed, none counted", "4d89f9 31ff 31f6 31d2 31c9 4531c0 55 c3", 0, 0, 14, PROBE_EMULATED, "push"},
+	{"all of six changed, none counted", "4d89f9 31ff 31f6 31d2 31c9 4531c0 55 c3", 0, 0, 14,
+	 PROBE_EMULATED, "push"},
 	{"argument only read", "4889f8 4889f1 55 c3", 2, 0, 6, PROBE_EMULATED, "push"},
-	{"mul writes %rdx behind the back", "4889f0 48f7e2 7001 c3 c3", 3, 0, 0, PROBE_STEPPED, "mov"},
+	{"mul writes %rdx behind the back", "4889f0 48f7e2 7001 c3 c3", 3, 0, 0, PROBE_STEPPED,
+	 "mov"},
 	{"one-operand imul, too", "48f7ee 7001 c3 c3", 3, 0, 0, PROBE_STEPPED, "imul"},
 	{"two-operand imul does not", "480fafc6 7001 c3 c3", 3, 0, 4, PROBE_EMULATED, "jo"},
 	{"cqo writes %rdx", "4899 55 c3", 3, 0, 0, PROBE_STEPPED, "cqo"},
@@ -99,20 +109,23 @@ static const struct sample samples[] = {
 
 	/* control flow */
 	{"jump back to the candidate", "4885ff 55 5d ebfc", 1, 0, 0, PROBE_STEPPED, "test"},
-	{"jump back before the candidate", "4885f6 4885ff 55 5d ebf9", 2, 0, 0, PROBE_STEPPED, "test"},
+	{"jump back before the candidate", "4885f6 4885ff 55 5d ebf9", 2, 0, 0, PROBE_STEPPED,
+	 "test"},
 	{"jump back to the entry", "4885ff 55 5d ebf9", 1, 0, 3, PROBE_EMULATED, "push"},
 	{"jump back past the candidate", "4885ff 55 5d ebfd", 1, 0, 3, PROBE_EMULATED, "push"},
 	{"jump back by a near jcc", "4885ff 55 5d 0f85f8ffffff", 1, 0, 0, PROBE_STEPPED, "test"},
 	{"jump back by loop", "4885ff 55 5d e2fc", 1, 0, 0, PROBE_STEPPED, "test"},
 	{"jump back by jrcxz", "4885ff 55 5d e3fc", 1, 0, 0, PROBE_STEPPED, "test"},
 	{"call back to the candidate", "4885ff 55 5d e8f9ffffff", 1, 0, 0, PROBE_STEPPED, "test"},
-	{"jump into the middle of an instruction", "48 85ff 55 5d ebfa", 1, 0, 0, PROBE_STEPPED, "test"},
-	{"jump back, behind bytes that are no instruction", "4885ff 55 5d c3 06 06 06 ebf8", 1, 0, 0, PROBE_STEPPED,
+	{"jump into the middle of an instruction", "48 85ff 55 5d ebfa", 1, 0, 0, PROBE_STEPPED,
 	 "test"},
-	{"jump back behind endbr64 (a loop at the start)", "f30f1efa 4885ff 7405 48ffcf ebf6 c3", 1, 0, 0, PROBE_STEPPED,
-	 "endbr64"},
+	{"jump back, behind bytes that are no instruction", "4885ff 55 5d c3 06 06 06 ebf8", 1, 0,
+	 0, PROBE_STEPPED, "test"},
+	{"jump back behind endbr64 (a loop at the start)", "f30f1efa 4885ff 7405 48ffcf ebf6 c3", 1,
+	 0, 0, PROBE_STEPPED, "endbr64"},
 	{"ret before anything emulated", "31c0 c3 55", 1, 0, 0, PROBE_STEPPED, "xor"},
-	{"indirect jump before anything emulated", "4885ff ffe0 55", 1, 0, 0, PROBE_STEPPED, "test"},
+	{"indirect jump before anything emulated", "4885ff ffe0 55", 1, 0, 0, PROBE_STEPPED,
+	 "test"},
 	{"jrcxz is no jcc", "e302 55 c3 c3", 1, 0, 0, PROBE_STEPPED, "jrcxz"},
 	{"indirect call", "ffd0 c3", 1, 0, 0, PROBE_STEPPED, "call"},
 	{"syscall", "0f05 55 c3", 1, 0, 0, PROBE_STEPPED, "syscall"},
@@ -121,7 +134,8 @@ static const struct sample samples[] = {
 	{"push of memory", "ff37 c3", 1, 0, 0, PROBE_STEPPED, "push"},
 	{"push of a constant", "6a01 c3", 1, 0, 0, PROBE_STEPPED, "push"},
 	{"push of 16 bits", "6650 c3", 1, 0, 0, PROBE_STEPPED, "push"},
-	{"jcc with a branch hint cannot be probed: entry", "4885ff 3e7401 c3 c3", 1, 0, 0, PROBE_STEPPED, "test"},
+	{"jcc with a branch hint cannot be probed: entry", "4885ff 3e7401 c3 c3", 1, 0, 0,
+	 PROBE_STEPPED, "test"},
 	{"notrack at the entry", "3e4885ff c3", 1, -ENOTSUP, 0, 0, NULL},
 	{"lock at the entry", "f0480fc107 c3", 1, -ENOTSUP, 0, 0, NULL},
 	{"int3 at the entry", "cc c3", 1, -ENOTSUP, 0, 0, NULL},
@@ -159,8 +173,8 @@ static void test_samples(void **state)
 		}
 		if (place.off != sample->off || place.cost != sample->cost ||
 		    (sample->insn && strcmp(place.insn, sample->insn) != 0))
-			fail_msg("%s: +%u %s cost %d (%s)", sample->what, place.off, place.insn, (int)place.cost,
-				 place.why);
+			fail_msg("%s: +%u %s cost %d (%s)", sample->what, place.off, place.insn,
+				 (int)place.cost, place.why);
 		assert_non_null(place.why);
 	}
 }
@@ -178,8 +192,9 @@ static int looks_emulated(const uint8_t *code, size_t len)
 		return code[1] >> 3 == 10;
 	if (len > 1 && code[0] == 0x66)
 		return code[1] == 0x90 || code[1] == 0x66;
-	return code[0] == 0x90 || code[0] >> 3 == 10 || code[0] >> 4 == 7 || code[0] == 0xe8 || code[0] == 0xe9 ||
-	       code[0] == 0xeb || (len > 1 && code[0] == 0x0f && code[1] >> 4 == 8);
+	return code[0] == 0x90 || code[0] >> 3 == 10 || code[0] >> 4 == 7 || code[0] == 0xe8 ||
+	       code[0] == 0xe9 || code[0] == 0xeb ||
+	       (len > 1 && code[0] == 0x0f && code[1] >> 4 == 8);
 }
 
 /* Any bytes at all: no crash, no reading past the end, and a result that holds together. */
@@ -202,7 +217,8 @@ static void test_noise(void **state)
 		if (placement__choose(code, len, (unsigned int)round % 8, &place) == 0) {
 			assert_true(place.off < len && place.off < 64);
 			assert_true(place.off == 0 || place.cost == PROBE_EMULATED);
-			assert_true(place.cost == PROBE_STEPPED || looks_emulated(code + place.off, len - place.off));
+			assert_true(place.cost == PROBE_STEPPED ||
+				    looks_emulated(code + place.off, len - place.off));
 			assert_non_null(memchr(place.insn, '\0', sizeof(place.insn)));
 			assert_true(place.insn[0] != '\0');
 		}
@@ -222,7 +238,8 @@ static void test_empty(void **state)
 
 static void test_entry_only(void **state)
 {
-	static const uint8_t cbz[] = {0x40, 0x00, 0x00, 0xb4}, stp[] = {0xfd, 0x7b, 0xbf, 0xa9}, brk[] = {0, 0, 0x20, 0xd4};
+	static const uint8_t cbz[] = {0x40, 0x00, 0x00, 0xb4}, stp[] = {0xfd, 0x7b, 0xbf, 0xa9},
+			     brk[] = {0, 0, 0x20, 0xd4};
 	struct placement place;
 
 	(void)state;

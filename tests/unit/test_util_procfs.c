@@ -15,11 +15,12 @@
 #include "util/procfs.h"
 #include "util/procfs_read.h"
 
-#define NO_SUCH_PID 0x3ffffffe	/* above the kernel's PID_MAX_LIMIT */
+#define NO_SUCH_PID 0x3ffffffe /* above the kernel's PID_MAX_LIMIT */
 
 static const char *const names[] = {
-	"plain", "with blank", "two  blanks ", "new\nline", "back\\slash", "looks (deleted) gone", "tab\there",
-	"back\\012slash", "uml\xc3\xa4ut",
+	"plain",     "with blank",     "two  blanks ",
+	"new\nline", "back\\slash",    "looks (deleted) gone",
+	"tab\there", "back\\012slash", "uml\xc3\xa4ut",
 };
 
 static char *file_path(const char *name)
@@ -84,14 +85,18 @@ static void test_maps_names(void **state)
 		struct stat st;
 
 		assert_int_equal(stat(path, &st), 0);
-		/* The kernel does not escape backslashes, so a name that spells an escape cannot be told from one. */
+		/*
+		 * The kernel does not escape backslashes, so a name that spells an escape cannot be
+		 * told from one.
+		 */
 		if (!strstr(names[i], "\\012"))
 			assert_string_equal(map->path, path);
 		assert_int_equal(map->start, (uintptr_t)addr);
 		assert_int_equal(map->end - map->start, sysconf(_SC_PAGESIZE));
 		assert_int_equal(map->off, sysconf(_SC_PAGESIZE));
 		assert_int_equal(map->ino, st.st_ino);
-		assert_true(map->readable && map->executable && !map->writable && !map->shared && !map->deleted);
+		assert_true(map->readable && map->executable && !map->writable && !map->shared &&
+			    !map->deleted);
 		assert_int_equal(first_byte(map), i + 1);
 		proc_maps__free(&maps);
 
@@ -116,7 +121,8 @@ static void test_maps_kinds(void **state)
 {
 	long page = sysconf(_SC_PAGESIZE);
 	int local = 0, memfd = memfd_create("some name", MFD_CLOEXEC);
-	uint8_t *anon = mmap(NULL, 3 * (size_t)page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *anon = mmap(NULL, 3 * (size_t)page, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	void *shared;
 	struct proc_maps maps;
 	const struct proc_map *map;
@@ -145,8 +151,10 @@ static void test_maps_kinds(void **state)
 	for (size_t i = 1; i < maps.maps.cnt; i++)
 		assert_true(maps.maps.items[i - 1].end <= maps.maps.items[i].start);
 	for (size_t i = 0; i < maps.maps.cnt; i++) {
-		assert_ptr_equal(proc_maps__find(&maps, maps.maps.items[i].start), &maps.maps.items[i]);
-		assert_ptr_equal(proc_maps__find(&maps, maps.maps.items[i].end - 1), &maps.maps.items[i]);
+		assert_ptr_equal(proc_maps__find(&maps, maps.maps.items[i].start),
+				 &maps.maps.items[i]);
+		assert_ptr_equal(proc_maps__find(&maps, maps.maps.items[i].end - 1),
+				 &maps.maps.items[i]);
 	}
 	proc_maps__free(&maps);
 	munmap(shared, (size_t)page);
@@ -154,7 +162,10 @@ static void test_maps_kinds(void **state)
 	close(memfd);
 }
 
-/* A mapping that is not a regular file is never opened; one that lies about its inode is another file. */
+/*
+ * A mapping that is not a regular file is never opened; one that lies about its inode is another
+ * file.
+ */
 static void test_open_refuses(void **state)
 {
 	long page = sysconf(_SC_PAGESIZE);
@@ -184,7 +195,8 @@ static void test_open_refuses(void **state)
 	assert_int_equal(proc_map__open(getpid(), &fake), -ESTALE);
 	fake.ino--;
 	fake.dev = makedev(250, 250);
-	assert_true(proc_map__open(getpid(), &fake) == -ESTALE || first_byte(&fake) == 7); /* an overlay or btrfs */
+	assert_true(proc_map__open(getpid(), &fake) == -ESTALE ||
+		    first_byte(&fake) == 7); /* an overlay or btrfs */
 	fake.dev = map->dev;
 	fake.deleted = true;
 	assert_true(proc_map__open(getpid(), &fake) < 0);
@@ -192,12 +204,12 @@ static void test_open_refuses(void **state)
 
 	assert_int_equal(symlink(path, link), 0);
 	fake.path = link;
-	assert_int_equal(first_byte(&fake), 7);	/* the same inode in the end */
+	assert_int_equal(first_byte(&fake), 7); /* the same inode in the end */
 	assert_int_equal(mkfifo(fifo, 0600), 0);
 	assert_int_equal(stat(fifo, &st), 0);
 	fake.path = fifo;
 	fake.ino = st.st_ino;
-	assert_int_equal(proc_map__open(getpid(), &fake), -ENXIO);	/* and does not block */
+	assert_int_equal(proc_map__open(getpid(), &fake), -ENXIO); /* and does not block */
 	fake.path = work_dir;
 	assert_int_equal(proc_map__open(getpid(), &fake), -ENXIO);
 	proc_maps__free(&maps);
@@ -235,7 +247,8 @@ static pid_t start_child(const char *comm)
 
 static void test_info(void **state)
 {
-	static const char *const comms[] = {"plain", "a b", "x) R 1 1 (y", "))))))))))))))", "new\nline", "0123456789abcdef"};
+	static const char *const comms[] = {"plain",	      "a b",	   "x) R 1 1 (y",
+					    "))))))))))))))", "new\nline", "0123456789abcdef"};
 	struct proc_info info;
 	struct timespec now;
 	uint64_t now_ns;
@@ -247,7 +260,8 @@ static void test_info(void **state)
 		assert_int_equal(proc_info__read(pid, &info), 0);
 		assert_int_equal(info.pid, pid);
 		assert_int_equal(info.ppid, getpid());
-		assert_memory_equal(info.comm, comms[i], strlen(comms[i]) < 15 ? strlen(comms[i]) + 1 : 15);
+		assert_memory_equal(info.comm, comms[i],
+				    strlen(comms[i]) < 15 ? strlen(comms[i]) + 1 : 15);
 		assert_false(info.kernel_thread || info.zombie);
 		clock_gettime(CLOCK_BOOTTIME, &now);
 		now_ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
@@ -262,7 +276,7 @@ static void test_info(void **state)
 		assert_int_equal(proc_info__read(pid, &info), -ESRCH);
 	}
 	assert_int_equal(proc_info__read(NO_SUCH_PID, &info), -ESRCH);
-	assert_int_equal(info.comm[0], '0');	/* untouched */
+	assert_int_equal(info.comm[0], '0'); /* untouched */
 	if (proc_info__read(2, &info) == 0 && strcmp(info.comm, "kthreadd") == 0)
 		assert_true(info.kernel_thread);
 }
@@ -292,7 +306,8 @@ static void test_exe_and_rss(void **state)
 	own[len] = '\0';
 	assert_string_equal(exe, own);
 	free(exe);
-	block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE,
+		     -1, 0);
 	memset(block, 1, size);
 	after = proc_rss_bytes(getpid());
 	assert_true(before > 0 && after >= before + size / 2);
@@ -363,7 +378,10 @@ static void test_cgroup(void **state)
 	size_t cnt = 77;
 
 	(void)state;
-	/* A host without any control group mounted shows none; then there is nothing to list, either. */
+	/*
+	 * A host without any control group mounted shows none; then there is nothing to list,
+	 * either.
+	 */
 	if (path) {
 		assert_int_equal(path[0], '/');
 		assert_int_equal(proc_list_cgroup(path, &pids, &cnt), 0);
@@ -375,7 +393,7 @@ static void test_cgroup(void **state)
 			assert_true(has_pid(pids, cnt, child));
 			free(pids);
 		}
-		assert_int_equal(proc_list_cgroup("/", &pids, &cnt), 0);	/* and everything below */
+		assert_int_equal(proc_list_cgroup("/", &pids, &cnt), 0); /* and everything below */
 		assert_true(has_pid(pids, cnt, getpid()) && has_pid(pids, cnt, child));
 		free(pids);
 	}
@@ -384,7 +402,8 @@ static void test_cgroup(void **state)
 	assert_int_equal(proc_list_cgroup("/no/such/group", &pids, &cnt), -ENOENT);
 	assert_int_equal(proc_list_cgroup("no/such/group", &pids, &cnt), -ENOENT);
 	assert_int_equal(proc_list_cgroup("", &pids, &cnt), -ENOENT);
-	assert_int_equal(proc_list_cgroup(work_dir, &pids, &cnt), -ENOENT);	/* a folder, but not a group */
+	assert_int_equal(proc_list_cgroup(work_dir, &pids, &cnt),
+			 -ENOENT); /* a folder, but not a group */
 	assert_null(pids);
 	assert_int_equal(cnt, 77);
 	free(path);
@@ -411,7 +430,8 @@ static void test_unescape(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-		char *result = procfs_unescape(cases[i].text, strlen(cases[i].text), cases[i].escapes);
+		char *result =
+			procfs_unescape(cases[i].text, strlen(cases[i].text), cases[i].escapes);
 
 		assert_string_equal(result, cases[i].expected);
 		free(result);
@@ -421,14 +441,10 @@ static void test_unescape(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_maps_names),
-		cmocka_unit_test(test_maps_kinds),
-		cmocka_unit_test(test_open_refuses),
-		cmocka_unit_test(test_info),
-		cmocka_unit_test(test_gone),
-		cmocka_unit_test(test_exe_and_rss),
-		cmocka_unit_test(test_list),
-		cmocka_unit_test(test_cgroup),
+		cmocka_unit_test(test_maps_names),   cmocka_unit_test(test_maps_kinds),
+		cmocka_unit_test(test_open_refuses), cmocka_unit_test(test_info),
+		cmocka_unit_test(test_gone),	     cmocka_unit_test(test_exe_and_rss),
+		cmocka_unit_test(test_list),	     cmocka_unit_test(test_cgroup),
 		cmocka_unit_test(test_unescape),
 	};
 

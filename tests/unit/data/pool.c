@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A small allocator, compiled by the tests in many ways. PREFIX(name) gives its functions their names.
- * Never linked into the test itself and never run.
+ * A small allocator, compiled by the tests in many ways. PREFIX(name) gives its functions their
+ * names. Never linked into the test itself and never run.
  */
 #include <stddef.h>
 #include <stdint.h>
@@ -131,7 +131,8 @@ __asm__(".globl memalign\n.type memalign, @function\n.set memalign, malloc\n");
 
 /* No size in the symbol table, and a first instruction that no probe can stand on. */
 __asm__(".text\n.globl cfree\n.type cfree, @function\ncfree: int3\nret\n");
-__asm__(".text\n.globl pvalloc\n.type pvalloc, @function\npvalloc: mov %rdi, %rax\npush %rbx\npop %rbx\nret\n"
+__asm__(".text\n.globl pvalloc\n.type pvalloc, @function\npvalloc: mov %rdi, %rax\npush %rbx\npop "
+	"%rbx\nret\n"
 	".globl neighbour\nneighbour: jmp pvalloc + 3\n"); /* the jump of another function */
 
 void *fetch(size_t size, int flavour)
