@@ -25,7 +25,7 @@ else
   msg = @printf '  %-8s %s\n' '$(1)' '$(2)';
 endif
 
-CSTD := -std=gnu17 -D_GNU_SOURCE
+CSTD := -std=gnu17 -D_GNU_SOURCE -pthread
 WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wno-missing-field-initializers
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SAN_LIST := address,undefined

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/doctor.h"
 #include "cli/trace.h"
 
 static const struct {
@@ -10,6 +11,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"trace", cmd_trace, "record every allocation of some processes and report what stays"},
+	{"doctor", cmd_doctor, "tell what this host allows and what a probe costs here"},
 };
 
 #define COMMAND_CNT (sizeof(commands) / sizeof(commands[0]))

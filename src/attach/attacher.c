@@ -15,6 +15,7 @@
 #include "leaksweep.skel.h"
 #include "util/array.h"
 #include "util/clock.h"
+#include "util/parallel.h"
 
 struct attacher {
 	struct leaksweep_bpf *skel;
@@ -24,6 +25,7 @@ struct attacher {
 	ARRAY(int) link_fds;			/* of allocator probes */
 	ARRAY(struct bpf_link *) links;		/* of tracepoints */
 	int mmap_layer_err;
+	struct parallel *closing_fds, *closing_links;
 };
 
 static const struct {
@@ -211,18 +213,45 @@ cleanup:
 	return err;
 }
 
+static void close_fd(void *item)
+{
+	close((int)(intptr_t)item);
+}
+
+static void destroy_link(void *item)
+{
+	bpf_link__destroy(item);
+}
+
+void attacher__detach(struct attacher *attacher)
+{
+	void **fds = calloc(attacher->link_fds.cnt + 1, sizeof(*fds));
+
+	for (size_t i = 0; i < attacher->link_fds.cnt; i++) {
+		if (fds)
+			fds[i] = (void *)(intptr_t)attacher->link_fds.items[i];
+		else
+			close(attacher->link_fds.items[i]);
+	}
+	if (fds && attacher->link_fds.cnt)
+		attacher->closing_fds = parallel__start(close_fd, fds, attacher->link_fds.cnt);
+	if (attacher->links.cnt)
+		attacher->closing_links =
+			parallel__start(destroy_link, (void **)attacher->links.items, attacher->links.cnt);
+	array_free(&attacher->link_fds);
+	array_free(&attacher->links);
+	free(fds);
+}
+
 void attacher__free(struct attacher *attacher)
 {
 	if (!attacher)
 		return;
 	if (attacher->skel && attacher->skel->bss)
 		attacher__freeze(attacher);
-	for (size_t i = 0; i < attacher->link_fds.cnt; i++)
-		close(attacher->link_fds.items[i]);
-	array_free(&attacher->link_fds);
-	for (size_t i = 0; i < attacher->links.cnt; i++)
-		bpf_link__destroy(attacher->links.items[i]);
-	array_free(&attacher->links);
+	attacher__detach(attacher);
+	parallel__join(attacher->closing_fds);
+	parallel__join(attacher->closing_links);
 	leaksweep_bpf__destroy(attacher->skel);
 	free(attacher);
 }

@@ -67,6 +67,12 @@ int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space
 void attacher__start(struct attacher *attacher);
 void attacher__freeze(struct attacher *attacher);
 
+/*
+ * Begins to take all probes away, after a freeze. The maps stay readable. Breakpoints go at once, the kernel's grace periods
+ * are waited for on threads, which attacher__free joins.
+ */
+void attacher__detach(struct attacher *attacher);
+
 /* Whether system calls that change mappings are followed; if not, *ret_err tells why. */
 bool attacher__has_mmap_layer(const struct attacher *attacher, int *ret_err);
 

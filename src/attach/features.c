@@ -148,20 +148,35 @@ int tracepoint_id(const char *group, const char *name)
 	return id;
 }
 
-void features__probe(struct features *ret)
+static void probe_rest(struct features *ret)
 {
-	int id;
+	int id = load_empty_program(0);
 
 	ret->err[FEAT_BTF] = access("/sys/kernel/btf/vmlinux", R_OK) ? -errno : 0;
-	ret->err[FEAT_PERF_LINK] = try_link(0);
-	ret->err[FEAT_UPROBE_MULTI] = try_link(ATTACH_TRACE_UPROBE_MULTI);
-	ret->err[FEAT_UPROBE_SESSION] = try_link(ATTACH_TRACE_UPROBE_SESSION);
-	id = load_empty_program(0);
 	ret->err[FEAT_BPF] = id < 0 ? id : 0;
 	if (id >= 0)
 		close(id);
 	id = tracepoint_id("syscalls", "sys_enter_mmap");
 	ret->err[FEAT_TRACEFS] = id < 0 ? id : 0;
+}
+
+void features__probe(struct features *ret)
+{
+	ret->err[FEAT_PERF_LINK] = try_link(0);
+	ret->err[FEAT_UPROBE_MULTI] = try_link(ATTACH_TRACE_UPROBE_MULTI);
+	ret->err[FEAT_UPROBE_SESSION] = try_link(ATTACH_TRACE_UPROBE_SESSION);
+	probe_rest(ret);
+}
+
+void features__probe_best(struct features *ret)
+{
+	ret->err[FEAT_PERF_LINK] = ret->err[FEAT_UPROBE_MULTI] = 0;
+	ret->err[FEAT_UPROBE_SESSION] = try_link(ATTACH_TRACE_UPROBE_SESSION);
+	if (ret->err[FEAT_UPROBE_SESSION])
+		ret->err[FEAT_UPROBE_MULTI] = try_link(ATTACH_TRACE_UPROBE_MULTI);
+	if (ret->err[FEAT_UPROBE_MULTI])
+		ret->err[FEAT_PERF_LINK] = try_link(0);
+	probe_rest(ret);
 }
 
 const char *feature__name(enum feature feature)

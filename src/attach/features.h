@@ -19,8 +19,14 @@ struct features {
 	int err[FEAT_MAX];	/* 0 = works, else the negative errno of the attempt */
 };
 
-/* Tries everything on this process itself; leaves nothing behind. */
+/* Tries everything on this process itself; leaves nothing behind. Takes some 200 ms, most of it to detach again. */
 void features__probe(struct features *ret);
+
+/*
+ * Tries only as far as needed to choose the best way to probe: a kernel with session probes has the older kinds too, which
+ * are then not tried.
+ */
+void features__probe_best(struct features *ret);
 
 static inline bool features__has(const struct features *features, enum feature feature)
 {

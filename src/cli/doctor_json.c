@@ -205,7 +205,7 @@ int doctor_json(const struct diagnosis *diagnosis, FILE *out)
 								    JSON_C_TO_STRING_NOSLASHESCAPE);
 	err = text ? 0 : -ENOMEM;
 	if (!err && (fputs(text, out) < 0 || fputc('\n', out) < 0))
-		err = -EIO;
+		err = errno ? -errno : -EIO;
 	json_object_put(root);
 	return err ? err : finish_output(out);
 }

@@ -77,6 +77,16 @@ static int set_fail_over(void *target, const char *value, char **ret_message)
 	return 0;
 }
 
+static int set_interval(void *target, const char *value, char **ret_message)
+{
+	struct trace_options *options = target;
+
+	if (parse_duration(value, &options->capture.interval_ns) || !options->capture.interval_ns)
+		return fail(ret_message, -EINVAL, "--interval: '%s' is not a duration above 0: write 500ms, 10s or 2m",
+			    value);
+	return 0;
+}
+
 static int add_alloc_fn(void *target, const char *value, char **ret_message)
 {
 	return user_alloc_fns__add_alloc(&((struct trace_options *)target)->user_fns, value, ret_message);
@@ -95,8 +105,7 @@ static const struct option_spec specs[] = {
 	{0, "cgroup", OPT_CALL, "PATH", 0, "trace all processes of this cgroup and below", set_cgroup},
 	{'a', "all", OPT_FLAG, NULL, AT(capture.all), "trace every process of the host", NULL},
 	{'d', "duration", OPT_DURATION, "TIME", AT(capture.duration_ns), "end after this time", NULL},
-	{'i', "interval", OPT_DURATION, "TIME", AT(capture.interval_ns), "report at intervals too, with differences",
-	 NULL},
+	{'i', "interval", OPT_CALL, "TIME", 0, "report at intervals too, with differences", set_interval},
 	{'f', "format", OPT_STRING, "NAME", AT(format), "table (default), json or folded", NULL},
 	{'o', "output", OPT_STRING, "FILE", AT(capture.publish.path), "write the report there, atomically", NULL},
 	{0, "top", OPT_COUNT, "N", AT(top), "show N rows (default 10 in a table, all elsewhere; 0 = all)", NULL},
@@ -117,7 +126,7 @@ static const struct option_spec specs[] = {
 	 "host (default): children are followed from their first instruction, other users of the same library pay a "
 	 "trap; process: only the targets pay",
 	 NULL},
-	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 4194304)", NULL},
+	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 2097152)", NULL},
 	{0, "max-stacks", OPT_COUNT, "N", AT(max_stacks), "room for distinct stacks (default 65536)", NULL},
 	{0, "max-procs", OPT_COUNT, "N", AT(max_procs), "room for processes (default 32768)", NULL},
 	{0, "ring-size", OPT_SIZE, "BYTES", AT(ring_bytes), "of the event buffer (default 8M)", NULL},
@@ -254,7 +263,7 @@ int cmd_trace(int argc, char **argv)
 {
 	struct trace_options options = {
 		.top = UINT64_MAX,
-		.max_blocks = 1 << 22,
+		.max_blocks = 1 << 21,
 		.max_stacks = 1 << 16,
 		.max_procs = 1 << 15,
 		.ring_bytes = 8 << 20,

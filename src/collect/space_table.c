@@ -298,7 +298,6 @@ int space_info__refresh(struct space_table *table, struct space_info *space)
 	if (!space->maps_stale)
 		return 0;
 	set_string(&space->exe, proc_exe(space->tgid));
-	space->described = true;
 	space->maps_stale = false;
 	return read_code(table, space);
 }

@@ -43,7 +43,7 @@ struct space_info {
 	bool is_root;		/* named by the user, or the command started by us */
 	bool forked, late;
 	bool maps_stale;	/* /proc/PID/maps has changed since it was read */
-	bool described;		/* comm, exe, cgroup were read from /proc */
+	int read_err;		/* of the last attempt to read it, negative errno */
 	uint64_t born_ns;	/* CLOCK_MONOTONIC */
 	uint64_t start_ns;	/* since boot, of the process */
 	uint64_t rss_bytes;	/* at the last look */

@@ -141,7 +141,7 @@ static const struct alloc_name names[] = {
 	{"rallocx", REALLOC(1, 2, 0), FAMILY_OWN},
 	{"realloc", REALLOC(1, 2, 0), FAMILY_C},
 	{"reallocarray", REALLOC(1, 3, 2), FAMILY_C},
-	{"reallocf", REALLOC(1, 2, 0), FAMILY_OWN},
+	{"reallocf", REALLOC(1, 2, 0), FAMILY_C},
 	{"sdallocx", FREE(1), FAMILY_OWN},
 	{"tc_calloc", ALLOC(2, 1), FAMILY_OWN},
 	{"tc_cfree", FREE(1), FAMILY_OWN},

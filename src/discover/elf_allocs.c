@@ -9,7 +9,8 @@
  *   3. a function that is nothing but a jump to another candidate with the same arguments is that
  * function under another address (jemalloc's operator delete, mimalloc's posix_memalign): probing
  * both would take two traps and count a free twice;
- *   4. operator new and delete count only where they do not end in a malloc of another file;
+ *   4. operator new and delete, and wrappers such as reallocarray, count only where they do not end
+ *      in the malloc of another file;
  *   5. placement picks the instruction.
  *
  * What is left out on the way is told in `skipped`, unless it is seen through another site.
@@ -118,6 +119,16 @@ static int judge_operators(struct scan *scan, bool *ret_wanted)
 				"which is probed there");
 }
 
+/*
+ * libbsd's reallocf, a program's own reallocarray: without malloc beside them they are built on
+ * another library's. It may also be a function that merely has such a name.
+ */
+static bool is_wrapper(const struct scan *scan, const struct candidate *candidate)
+{
+	return candidate->family == FAMILY_C && !(scan->markers & MARK_MALLOC) &&
+	       scan->markers & (MARK_IMPORTS_MALLOC | MARK_IMPORTS_FREE);
+}
+
 /* ---- 5. sites ------------------------------------------------------------------------------- */
 
 static unsigned int count_args(uint64_t cookie)
@@ -218,6 +229,13 @@ static int add_sites(struct scan *scan)
 
 		if (candidate->forwards || (candidate->family == FAMILY_CXX && !wants_operators))
 			continue;
+		if (is_wrapper(scan, candidate)) {
+			err = scan__skip(
+				scan,
+				"%s ends in the malloc of another library, which is probed there",
+				candidate->symbol);
+			continue;
+		}
 		err = add_site(scan, candidate, code);
 	}
 	free(code);

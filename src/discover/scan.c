@@ -54,9 +54,12 @@ bool scan__find_name(const struct scan *scan, const char *name, struct alloc_nam
 		stripped = strip_prefix(scan, name);
 		found = stripped ? alloc_names__find(stripped) : NULL;
 	}
-	if (found)
-		*ret = *found;
-	return found != NULL;
+	if (!found)
+		return false;
+	*ret = *found;
+	if (strcmp(found->name, name) != 0)
+		ret->family = FAMILY_OWN; /* je_malloc is no malloc to the rest of the process */
+	return true;
 }
 
 /* A prefixed jemalloc gives itself away by its own function, e.g. _rjem_mallocx. */
@@ -136,6 +139,19 @@ static int add_unseen(struct scan *scan, const char *name)
 	return array_push(&scan->unseen, name);
 }
 
+static void note_import(struct scan *scan, const char *name)
+{
+	static const char *const allocates[] = {
+		"malloc", "calloc", "realloc", "aligned_alloc", "posix_memalign", "memalign",
+	};
+
+	for (size_t i = 0; i < sizeof(allocates) / sizeof(allocates[0]); i++)
+		if (strcmp(name, allocates[i]) == 0)
+			scan->markers |= MARK_IMPORTS_MALLOC;
+	if (strcmp(name, "free") == 0)
+		scan->markers |= MARK_IMPORTS_FREE;
+}
+
 static int take_symbol(void *arg, const struct elf_symbol *symbol)
 {
 	struct scan *scan = arg;
@@ -148,10 +164,7 @@ static int take_symbol(void *arg, const struct elf_symbol *symbol)
 	memcpy(scan->name, symbol->name, len);
 	scan->name[len] = '\0';
 	if (!symbol->is_defined) {
-		if (strcmp(scan->name, "malloc") == 0)
-			scan->markers |= MARK_IMPORTS_MALLOC;
-		else if (strcmp(scan->name, "free") == 0)
-			scan->markers |= MARK_IMPORTS_FREE;
+		note_import(scan, scan->name);
 		return 0;
 	}
 	if (symbol->type == STT_NOTYPE)

@@ -175,6 +175,7 @@ static int finish(struct session *session, struct capture_result *ret)
 
 	attacher__freeze(session->attacher);
 	nanosleep(&pause, NULL);
+	attacher__detach(session->attacher); /* neither the targets nor our own reporting pay any longer */
 	return session__report(session, true, &ret->live_bytes);
 }
 

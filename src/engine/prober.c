@@ -138,9 +138,12 @@ static int note_nothing(struct prober *prober, struct space_info *space)
 			     "them with --alloc-fn and --free-fn";
 	uint32_t index = MODULE_NONE;
 
-	if (!space->code.cnt)
-		return space_info__set_coverage(space, MODULE_NONE, "none", space->exe, COVERAGE_SKIPPED,
-						"it was gone before its mappings could be read");
+	if (!space->code.cnt && space->read_err && space->read_err != -ESRCH)
+		reason = space->read_err == -EACCES || space->read_err == -EPERM
+				 ? "its mappings cannot be read: CAP_SYS_PTRACE is missing, or it is protected"
+				 : strerror(-space->read_err);
+	else if (!space->code.cnt)
+		reason = "it was gone before its mappings could be read";
 	for (size_t i = 0; i < space->code.cnt && index == MODULE_NONE; i++)
 		if (!strcmp(modules->modules.items[space->code.items[i].module].path, space->exe))
 			index = space->code.items[i].module;

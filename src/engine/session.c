@@ -16,7 +16,7 @@ static int check_host(struct session *session, char **ret_message)
 {
 	struct features *features = &session->features;
 
-	features__probe(features);
+	features__probe_best(features);
 	if (features->err[FEAT_BPF] == -EPERM || features->err[FEAT_BPF] == -EACCES)
 		return fail(ret_message, -EPERM, "not allowed to load BPF programs: run as root (CAP_BPF, CAP_PERFMON "
 						 "and CAP_SYS_ADMIN are needed; a container must be privileged)");
@@ -42,7 +42,7 @@ static int load(struct session *session, char **ret_message)
 	if (err == -EPERM || err == -EACCES)
 		return fail(ret_message, err, "not allowed to attach BPF programs: run as root, outside of a locked-down "
 					      "container; `leaksweep doctor` tells what is missing");
-	if (err == -ENOMEM || err == -E2BIG)
+	if (err == -ENOMEM)
 		return fail(ret_message, err, "the kernel has no room for the tables: use smaller --max-blocks or "
 					      "--max-stacks");
 	if (err && session->opts->attach.mode != LINK_AUTO)
@@ -136,6 +136,7 @@ static int cover(struct session *session, struct space_info *space)
 	err = space_info__refresh(&session->table, space);
 	if (err == -ENOMEM)
 		return err;
+	space->read_err = err;
 	space->maps_stale = false; /* gone, or read: do not ask again until something changes */
 	if (!had_new_code && space->coverage.cnt && !session->opts->per_process)
 		return 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* operator new and delete as libstdc++ has them: over the malloc of another library. */
+/* operator new and delete as libstdc++ has them, and a wrapper: over the malloc of another library.
+ */
 #include <stdlib.h>
 
 void *operator_new(size_t size) __asm__("_Znwm");
@@ -17,4 +18,9 @@ void *operator_new(size_t size)
 void operator_delete(void *block)
 {
 	free(block);
+}
+
+void *reallocarray(void *old, size_t cnt, size_t size)
+{
+	return realloc(old, cnt * size);
 }
