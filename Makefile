@@ -162,7 +162,7 @@ test: ## everything: installs what is missing, builds, runs every test (root)
 .PHONY: demo run bench install uninstall clean help
 demo: ## install what is missing, build, trace a small leaking service (root)
 	$(Q)$(MAKE) --no-print-directory deps
-	$(Q)$(MAKE) --no-print-directory all leakers
+	$(Q)$(MAKE) --no-print-directory all $(OUTPUT)/leakers/demo_service
 	$(Q)OUTPUT=$(OUTPUT) tests/lib/demo.sh
 
 run: all ## run the built tool: make run ARGS="doctor"

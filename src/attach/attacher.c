@@ -394,6 +394,29 @@ enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_
 	return attacher->mode;
 }
 
+double attacher__program_ns(const struct attacher *attacher)
+{
+	const struct bpf_program *progs[] = {
+		attacher->skel->progs.alloc_session,
+		attacher->skel->progs.alloc_enter,
+		attacher->skel->progs.alloc_exit,
+		attacher->skel->progs.free_enter,
+	};
+	uint64_t time_ns = 0, runs = 0;
+
+	for (size_t i = 0; i < sizeof(progs) / sizeof(progs[0]); i++) {
+		struct bpf_prog_info info = {0};
+		uint32_t len = sizeof(info);
+
+		if (bpf_program__fd(progs[i]) < 0 ||
+		    bpf_obj_get_info_by_fd(bpf_program__fd(progs[i]), &info, &len))
+			continue;
+		time_ns += info.run_time_ns;
+		runs += info.run_cnt;
+	}
+	return runs ? (double)time_ns / runs : 0;
+}
+
 uint64_t attacher__missed_runs(const struct attacher *attacher)
 {
 	struct bpf_program *prog;

@@ -79,6 +79,9 @@ bool attacher__has_mmap_layer(const struct attacher *attacher, int *ret_err);
 const struct map_fds *attacher__maps(const struct attacher *attacher);
 enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_why);
 
+/* Returns the average nanoseconds of a run of the allocation programs while the kernel's statistics were on, 0 = unknown. */
+double attacher__program_ns(const struct attacher *attacher);
+
 /* Sums the misses that the kernel itself counted for our programs (recursion); 0 when it does not tell. */
 uint64_t attacher__missed_runs(const struct attacher *attacher);
 

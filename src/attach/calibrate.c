@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Three functions whose first instruction is known are probed in this process and called in a loop. The best of a few
- * rounds counts: whatever disturbs a round only makes it longer.
+ * Three functions whose first instruction is known are probed in this process and called in a loop.
+ * The best of a few rounds counts: whatever disturbs a round only makes it longer.
  */
 #include "attach/calibrate.h"
 
@@ -15,7 +15,7 @@
 
 #define ROUND_HITS 100
 #define MAX_ROUNDS 8
-#define BUDGET_NS (4 * NS_PER_MS)	/* for each of the three */
+#define BUDGET_NS (4 * NS_PER_MS) /* for each of the three */
 
 typedef void (*call_fn)(void);
 
@@ -34,9 +34,9 @@ typedef void (*call_fn)(void);
 enum target { TARGET_EMULATED, TARGET_STEPPED, TARGET_CALL, TARGET_CNT };
 
 #if HAS_TARGETS
-#define DEFINE_TARGET(name, insns) \
+#define DEFINE_TARGET(name, insns)                                                                 \
 	__asm__(".pushsection .text\n .balign 16\n .type " #name ", %function\n" #name ":\n" insns \
-		".size " #name ", . - " #name "\n .popsection\n"); \
+		".size " #name ", . - " #name "\n .popsection\n");                                 \
 	__attribute__((visibility("hidden"))) extern void name(void)
 
 DEFINE_TARGET(calibrate_emulated, EMULATED);
@@ -48,21 +48,22 @@ static const call_fn targets[TARGET_CNT] = {calibrate_emulated, calibrate_steppe
 static const call_fn targets[TARGET_CNT];
 #endif
 
-#define MAX_LINKS (TARGET_CNT + 1)	/* an entry each, and one return */
+#define MAX_LINKS (TARGET_CNT + 1) /* an entry each, and one return */
 
 struct calibration {
 	int file_fd;
-	uint64_t offsets[TARGET_CNT];	/* in the file */
+	uint64_t offsets[TARGET_CNT]; /* in the file */
 	int prog_fd;
 	int link_fds[MAX_LINKS];
 	size_t link_cnt;
 };
 
 /*
- * The cookie, which is the program's result as well: in a session, 1 says that the return is of no interest. So one link
- * does for all, and removing a link is what takes longest (40 ms on 6.18).
+ * The cookie, which is the program's result as well: in a session, 1 says that the return is of no
+ * interest. So one link does for all, and removing a link is what takes longest (40 ms on 6.18).
  */
-static const uint64_t cookies[TARGET_CNT] = {[TARGET_EMULATED] = 1, [TARGET_STEPPED] = 1, [TARGET_CALL] = 0};
+static const uint64_t cookies[TARGET_CNT] = {
+	[TARGET_EMULATED] = 1, [TARGET_STEPPED] = 1, [TARGET_CALL] = 0};
 
 /* Finds where the targets lie in our own file, and opens it. */
 static int find_targets(struct calibration *cal)
@@ -126,7 +127,8 @@ static int keep_link(struct calibration *cal, int fd)
 }
 
 /* Probes targets [first, TARGET_CNT) at their entries or returns. */
-static int link_targets(struct calibration *cal, enum link_mode mode, enum target first, bool is_return)
+static int link_targets(struct calibration *cal, enum link_mode mode, enum target first,
+			bool is_return)
 {
 	const struct probe_set set = {
 		.offsets = &cal->offsets[first],
@@ -136,11 +138,11 @@ static int link_targets(struct calibration *cal, enum link_mode mode, enum targe
 	int err = 0;
 
 	if (mode != LINK_PERF)
-		return keep_link(cal, probe_link__multi(cal->prog_fd, cal->file_fd, &set, getpid(), is_return,
-							attach_type_of(mode)));
+		return keep_link(cal, probe_link__multi(cal->prog_fd, cal->file_fd, &set, getpid(),
+							is_return, attach_type_of(mode)));
 	for (size_t i = 0; i < set.cnt && !err; i++)
-		err = keep_link(cal, probe_link__perf(cal->prog_fd, cal->file_fd, set.offsets[i], set.cookies[i],
-						      getpid(), is_return));
+		err = keep_link(cal, probe_link__perf(cal->prog_fd, cal->file_fd, set.offsets[i],
+						      set.cookies[i], getpid(), is_return));
 	return err;
 }
 

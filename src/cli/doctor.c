@@ -18,7 +18,8 @@ struct doctor_options {
 static const struct option_spec specs[] = {
 	{'v', "verbose", OPT_FLAG, NULL, offsetof(struct doctor_options, verbose),
 	 "list every function that would be probed, and where", NULL},
-	{'f', "format", OPT_STRING, "NAME", offsetof(struct doctor_options, format), "table (default) or json", NULL},
+	{'f', "format", OPT_STRING, "NAME", offsetof(struct doctor_options, format),
+	 "table (default) or json", NULL},
 };
 
 #define SPEC_CNT (sizeof(specs) / sizeof(specs[0]))
@@ -26,8 +27,10 @@ static const struct option_spec specs[] = {
 static void print_help(void)
 {
 	printf("usage: leaksweep doctor [OPTIONS]\n\n"
-	       "Tells what this host allows, what a probe costs here, which allocators its processes use and how each\n"
-	       "would be probed. Ends with status 0 when tracing works here, 1 when it does not.\n\n");
+	       "Tells what this host allows, what a probe costs here, which allocators its "
+	       "processes use and how each\n"
+	       "would be probed. Ends with status 0 when tracing works here, 1 when it does "
+	       "not.\n\n");
 	options__print(specs, SPEC_CNT);
 }
 
@@ -39,13 +42,15 @@ static int parse(struct doctor_options *options, int argc, char **argv, char **r
 	if (err)
 		return err;
 	if (rest < argc)
-		return fail(ret_message, -EINVAL, "doctor takes no arguments: what is '%s'?", argv[rest]);
+		return fail(ret_message, -EINVAL, "doctor takes no arguments: what is '%s'?",
+			    argv[rest]);
 	if (!options->format || !strcmp(options->format, "table"))
 		options->render = doctor_table;
 	else if (!strcmp(options->format, "json"))
 		options->render = doctor_json;
 	else
-		return fail(ret_message, -EINVAL, "--format: '%s' is not table or json", options->format);
+		return fail(ret_message, -EINVAL, "--format: '%s' is not table or json",
+			    options->format);
 	return 0;
 }
 
@@ -57,17 +62,20 @@ static char *summarize(const struct host_check *check, const struct host_allocs 
 	char *text = NULL, *limits = NULL, *processes = NULL;
 
 	if (blocker) {
-		if (asprintf(&text, "Tracing does not work here (%s): %s%s%s.", blocker->name, blocker->found,
-			     blocker->effect ? "; " : "", blocker->effect ? blocker->effect : "") < 0)
+		if (asprintf(&text, "Tracing does not work here (%s): %s%s%s.", blocker->name,
+			     blocker->found, blocker->effect ? "; " : "",
+			     blocker->effect ? blocker->effect : "") < 0)
 			text = NULL;
 		return text;
 	}
-	if (asprintf(&limits, ", with %zu limit%s (see above)", check->limit_cnt, check->limit_cnt == 1 ? "" : "s") < 0)
+	if (asprintf(&limits, ", with %zu limit%s (see above)", check->limit_cnt,
+		     check->limit_cnt == 1 ? "" : "s") < 0)
 		return NULL;
-	if (asprintf(&processes, "; %zu of %zu processes cannot be followed", lost, allocs->proc_cnt) < 0)
+	if (asprintf(&processes, "; %zu of %zu processes cannot be followed", lost,
+		     allocs->proc_cnt) < 0)
 		processes = NULL;
-	if (processes &&
-	    asprintf(&text, "Tracing works here%s%s.", check->limit_cnt ? limits : "", lost ? processes : "") < 0)
+	if (processes && asprintf(&text, "Tracing works here%s%s.", check->limit_cnt ? limits : "",
+				  lost ? processes : "") < 0)
 		text = NULL;
 	free(limits);
 	free(processes);
@@ -78,7 +86,8 @@ static int diagnose(const struct doctor_options *options, bool *ret_can_trace, c
 {
 	struct host_allocs allocs = {0};
 	struct host_check check = {0};
-	struct diagnosis diagnosis = {.check = &check, .allocs = &allocs, .verbose = options->verbose};
+	struct diagnosis diagnosis = {
+		.check = &check, .allocs = &allocs, .verbose = options->verbose};
 	char *summary = NULL;
 	int err;
 

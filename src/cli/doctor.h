@@ -8,14 +8,17 @@
 #include "engine/host_allocs.h"
 #include "engine/host_check.h"
 
-/* The subcommand `doctor`. Returns the exit status: 0 tracing works here, 1 it does not (or failure), 2 usage. */
+/*
+ * The subcommand `doctor`. Returns the exit status: 0 tracing works here, 1 it does not (or
+ * failure), 2 usage.
+ */
 int cmd_doctor(int argc, char **argv);
 
 /* What it has found. Borrowed. */
 struct diagnosis {
 	const struct host_check *check;
 	const struct host_allocs *allocs;
-	const char *summary;	/* one sentence */
+	const char *summary; /* one sentence */
 	bool verbose;
 };
 

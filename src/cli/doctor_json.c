@@ -3,14 +3,18 @@
  * The same facts for programs. Schema 1; fields are only added:
  *
  * {"leaksweep":{"version":..,"schema":1},"can_trace":B,"summary":..,
- *  "checks":[{"group":..,"name":..,"status":"ok|limited|missing|unknown","found":..,"effect":..|null}],
+ *  "checks":[{"group":..,"name":..,"status":"ok|limited|missing|unknown","found":..,
+ *             "effect":..|null}],
  *  "probes":{"mode":"session|multi|perf"|null,"why":..|null,"error":..|null,
  *            "emulated_ns":F|null,"stepped_ns":F|null,"call_return_ns":F|null},
  *  "trial":null|{"pairs":N,"allocs_seen":N,"frees_seen":N,"pair_ns":F,"bare_pair_ns":F},
- *  "allocators":[{"name":..,"path":..,"deleted":B,"processes":N,"mode":..|null,"emulated":N,"stepped":N,"pair_traps_ns":F|null,
- *                 "functions":[{"symbol":..,"entry_offset":N,"probe_offset":N,"instruction":..,"cost":..,"why":..}],
+ *  "allocators":[{"name":..,"path":..,"deleted":B,"processes":N,"mode":..|null,
+ *                 "emulated":N,"stepped":N,"pair_traps_ns":F|null,
+ *                 "functions":[{"symbol":..,"entry_offset":N,"probe_offset":N,
+ *                               "instruction":..,"cost":..,"why":..}],
  *                 "left_out":[..]}],
- *  "processes":{"seen":N,"not_followed":[{"pid":N,"comm":..,"exe":..|null,"reason":..,"error":..|null}]}}
+ *  "processes":{"seen":N,"not_followed":[{"pid":N,"comm":..,"exe":..|null,"reason":..,
+ *                                         "error":..|null}]}}
  */
 #include <errno.h>
 #include <json-c/json.h>
@@ -32,7 +36,8 @@ static struct json_object *put(struct writer *writer, struct json_object *parent
 	int failed = 1;
 
 	if (value && parent && !writer->err)
-		failed = name ? json_object_object_add(parent, name, value) : json_object_array_add(parent, value);
+		failed = name ? json_object_object_add(parent, name, value)
+			      : json_object_array_add(parent, value);
 	if (!failed)
 		return value;
 	json_object_put(value);
@@ -47,7 +52,8 @@ static void put_null(struct writer *writer, struct json_object *parent, const ch
 }
 
 /* `text` NULL is null. */
-static void put_text(struct writer *writer, struct json_object *parent, const char *name, const char *text)
+static void put_text(struct writer *writer, struct json_object *parent, const char *name,
+		     const char *text)
 {
 	char *clean;
 
@@ -60,18 +66,21 @@ static void put_text(struct writer *writer, struct json_object *parent, const ch
 	free(clean);
 }
 
-static void put_number(struct writer *writer, struct json_object *parent, const char *name, uint64_t value)
+static void put_number(struct writer *writer, struct json_object *parent, const char *name,
+		       uint64_t value)
 {
 	put(writer, parent, name, json_object_new_uint64(value));
 }
 
-static void put_bool(struct writer *writer, struct json_object *parent, const char *name, bool value)
+static void put_bool(struct writer *writer, struct json_object *parent, const char *name,
+		     bool value)
 {
 	put(writer, parent, name, json_object_new_boolean(value));
 }
 
 /* Nanoseconds with one digit behind the point; null when they are not known. */
-static void put_ns(struct writer *writer, struct json_object *parent, const char *name, bool known, double ns)
+static void put_ns(struct writer *writer, struct json_object *parent, const char *name, bool known,
+		   double ns)
 {
 	char text[64];
 
@@ -83,7 +92,8 @@ static void put_ns(struct writer *writer, struct json_object *parent, const char
 	put(writer, parent, name, json_object_new_double_s(ns, text));
 }
 
-static void put_checks(struct writer *writer, struct json_object *root, const struct host_check *check)
+static void put_checks(struct writer *writer, struct json_object *root,
+		       const struct host_check *check)
 {
 	struct json_object *list = put(writer, root, "checks", json_object_new_array());
 
@@ -99,11 +109,13 @@ static void put_checks(struct writer *writer, struct json_object *root, const st
 	}
 }
 
-static void put_probes(struct writer *writer, struct json_object *root, const struct host_check *check)
+static void put_probes(struct writer *writer, struct json_object *root,
+		       const struct host_check *check)
 {
-	struct json_object *probes = put(writer, root, "probes", json_object_new_object()), *trial;
+	struct json_object *probes, *trial;
 	bool known = !check->cost_err;
 
+	probes = put(writer, root, "probes", json_object_new_object());
 	put_text(writer, probes, "mode", check->mode < 0 ? NULL : link_mode__name(check->mode));
 	put_text(writer, probes, "why", check->mode < 0 ? NULL : check->mode_why);
 	put_text(writer, probes, "error", known ? NULL : strerror(-check->cost_err));
@@ -122,10 +134,12 @@ static void put_probes(struct writer *writer, struct json_object *root, const st
 	put_ns(writer, trial, "bare_pair_ns", true, check->trial.bare_ns);
 }
 
-static void put_functions(struct writer *writer, struct json_object *allocator, const struct elf_allocs *allocs)
+static void put_functions(struct writer *writer, struct json_object *allocator,
+			  const struct elf_allocs *allocs)
 {
-	struct json_object *functions = put(writer, allocator, "functions", json_object_new_array()), *left_out;
+	struct json_object *functions, *left_out;
 
+	functions = put(writer, allocator, "functions", json_object_new_array());
 	for (size_t i = 0; i < allocs->sites.cnt; i++) {
 		const struct alloc_site *site = &allocs->sites.items[i];
 		struct json_object *item = put(writer, functions, NULL, json_object_new_object());
@@ -134,7 +148,8 @@ static void put_functions(struct writer *writer, struct json_object *allocator, 
 		put_number(writer, item, "entry_offset", site->entry_off);
 		put_number(writer, item, "probe_offset", site->probe_off);
 		put_text(writer, item, "instruction", site->insn);
-		put_text(writer, item, "cost", site->cost == PROBE_EMULATED ? "emulated" : "stepped");
+		put_text(writer, item, "cost",
+			 site->cost == PROBE_EMULATED ? "emulated" : "stepped");
 		put_text(writer, item, "why", site->why);
 	}
 	left_out = put(writer, allocator, "left_out", json_object_new_array());
@@ -142,7 +157,8 @@ static void put_functions(struct writer *writer, struct json_object *allocator, 
 		put_text(writer, left_out, NULL, allocs->skipped.items[i]);
 }
 
-static void put_allocators(struct writer *writer, struct json_object *root, const struct diagnosis *diagnosis)
+static void put_allocators(struct writer *writer, struct json_object *root,
+			   const struct diagnosis *diagnosis)
 {
 	struct json_object *list = put(writer, root, "allocators", json_object_new_array());
 	const struct host_check *check = diagnosis->check;
@@ -157,7 +173,8 @@ static void put_allocators(struct writer *writer, struct json_object *root, cons
 		put_text(writer, item, "path", file->path);
 		put_bool(writer, item, "deleted", file->deleted);
 		put_number(writer, item, "processes", file->proc_cnt);
-		put_text(writer, item, "mode", check->mode < 0 ? NULL : link_mode__name(check->mode));
+		put_text(writer, item, "mode",
+			 check->mode < 0 ? NULL : link_mode__name(check->mode));
 		put_number(writer, item, "emulated", file->emulated_cnt);
 		put_number(writer, item, "stepped", file->stepped_cnt);
 		known = !check->cost_err && predict_pair_ns(&file->allocs, &check->costs, &ns);
@@ -166,10 +183,12 @@ static void put_allocators(struct writer *writer, struct json_object *root, cons
 	}
 }
 
-static void put_processes(struct writer *writer, struct json_object *root, const struct host_allocs *allocs)
+static void put_processes(struct writer *writer, struct json_object *root,
+			  const struct host_allocs *allocs)
 {
-	struct json_object *processes = put(writer, root, "processes", json_object_new_object()), *list;
+	struct json_object *processes, *list;
 
+	processes = put(writer, root, "processes", json_object_new_object());
 	put_number(writer, processes, "seen", allocs->proc_cnt);
 	list = put(writer, processes, "not_followed", json_object_new_array());
 	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
@@ -201,7 +220,8 @@ int doctor_json(const struct diagnosis *diagnosis, FILE *out)
 	put_allocators(&writer, root, diagnosis);
 	put_processes(&writer, root, diagnosis->allocs);
 	if (!writer.err)
-		text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+		text = json_object_to_json_string_ext(root, JSON_C_TO_STRING_PRETTY |
+								    JSON_C_TO_STRING_SPACED |
 								    JSON_C_TO_STRING_NOSLASHESCAPE);
 	err = text ? 0 : -ENOMEM;
 	if (!err && (fputs(text, out) < 0 || fputc('\n', out) < 0))

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the doctor found, as people like to read it. */
+#include <ctype.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "cli/doctor.h"
 #include "report/render.h"
-#include "util/clock.h"
 
 #define NAME_WIDTH 17
 #define STATE_WIDTH 8
 #define COMM_WIDTH 16
 #define DETAIL_INDENT 6
 #define MANY_DENIED 4
-#define OTHER_TRACER_NS 250	/* a malloc and its free take a tenth of it, a trap twice as long */
+#define OTHER_TRACER_NS 250 /* a malloc and its free take a tenth of it, a trap twice as long */
 
 static void put_heading(FILE *out, const char *name)
 {
-	fprintf(out, "\n%c%s\n", name[0] >= 'a' && name[0] <= 'z' ? name[0] - 'a' + 'A' : name[0], name + 1);
+	fprintf(out, "\n%c%s\n", toupper((unsigned char)*name), name + 1);
 }
 
 static void put_facts(const struct host_check *check, FILE *out)
@@ -30,11 +30,13 @@ static void put_facts(const struct host_check *check, FILE *out)
 			put_heading(out, fact->group);
 		group = fact->group;
 		fprintf(out, "  %-*s %-*s ", STATE_WIDTH,
-			fact->state == FACT_MISSING ? "MISSING" : fact_state__name(fact->state), NAME_WIDTH, fact->name);
+			fact->state == FACT_MISSING ? "MISSING" : fact_state__name(fact->state),
+			NAME_WIDTH, fact->name);
 		text_put(out, fact->found);
 		fputc('\n', out);
 		if (fact->effect)
-			fprintf(out, "  %*s -> %s\n", STATE_WIDTH + 1 + NAME_WIDTH, "", fact->effect);
+			fprintf(out, "  %*s -> %s\n", STATE_WIDTH + 1 + NAME_WIDTH, "",
+				fact->effect);
 	}
 }
 
@@ -59,28 +61,34 @@ static void put_costs(const struct host_check *check, FILE *out)
 
 	fprintf(out, "\nProbes\n");
 	if (check->mode < 0) {
-		fprintf(out, "  none: %s\n", check->mode_why ? check->mode_why : strerror(-check->mode));
+		fprintf(out, "  none: %s\n",
+			check->mode_why ? check->mode_why : strerror(-check->mode));
 		return;
 	}
-	fprintf(out, "  %-*s %s: %s\n", STATE_WIDTH + 1 + NAME_WIDTH, "kind", link_mode__name(check->mode),
-		check->mode_why);
+	fprintf(out, "  %-*s %s: %s\n", STATE_WIDTH + 1 + NAME_WIDTH, "kind",
+		link_mode__name(check->mode), check->mode_why);
 	if (check->cost_err) {
-		fprintf(out, "  their cost could not be measured: %s\n", strerror(-check->cost_err));
+		fprintf(out, "  their cost could not be measured: %s\n",
+			strerror(-check->cost_err));
 	} else {
-		put_cost(out, "hit, emulated", check->costs.emulated_ns, "the probed instruction is one the kernel emulates");
-		put_cost(out, "hit, stepped", check->costs.stepped_ns, "any other instruction: a second trap");
-		put_cost(out, "call and its return", check->costs.call_return_ns, "at an emulated instruction");
+		put_cost(out, "hit, emulated", check->costs.emulated_ns,
+			 "the probed instruction is one the kernel emulates");
+		put_cost(out, "hit, stepped", check->costs.stepped_ns,
+			 "any other instruction: a second trap");
+		put_cost(out, "call and its return", check->costs.call_return_ns,
+			 "at an emulated instruction");
 	}
 	if (trial->pair_cnt) {
 		put_cost(out, "malloc and free, all in", trial->probed_ns,
 			 "in the trial: traps, stack and tables");
 		put_cost(out, "without these probes", trial->bare_ns,
-			 trial->bare_ns < OTHER_TRACER_NS ? "" : "somebody else probes malloc or free now");
+			 trial->bare_ns < OTHER_TRACER_NS ? "" : "another tracer probes them now");
 	}
-	fprintf(out, "  Measured in tight loops: cold caches make a real program's hits up to twice as dear.\n");
+	fprintf(out, "  Measured in tight loops: cold caches make a real program's hits up to "
+		     "twice as dear.\n");
 }
 
-/* ---- allocators ----------------------------------------------------------------------------------------- */
+/* ---- allocators ------------------------------------------------------------------------------ */
 
 static void put_padded(FILE *out, const char *text, size_t width)
 {
@@ -103,8 +111,9 @@ static void put_functions(const struct host_file *file, FILE *out)
 		fprintf(out, "%*s", DETAIL_INDENT, "");
 		put_padded(out, site->symbol, width);
 		fprintf(out, "  %#8" PRIx64 " +%-3" PRIu64 " %-8s %-5s %s\n", site->entry_off,
-			site->probe_off - site->entry_off, site->cost == PROBE_EMULATED ? "emulated" : "stepped",
-			site->insn, site->why);
+			site->probe_off - site->entry_off,
+			site->cost == PROBE_EMULATED ? "emulated" : "stepped", site->insn,
+			site->why);
 	}
 }
 
@@ -117,13 +126,15 @@ static void put_skipped(const struct host_file *file, FILE *out)
 	}
 }
 
-static void put_allocator(const struct diagnosis *diagnosis, const struct host_file *file, FILE *out)
+static void put_allocator(const struct diagnosis *diagnosis, const struct host_file *file,
+			  FILE *out)
 {
 	double ns;
 
-	fprintf(out, "  %-9s %9zu %6zu %9zu %8zu  ", file->allocs.allocator, file->proc_cnt, file->allocs.sites.cnt,
-		file->emulated_cnt, file->stepped_cnt);
-	if (!diagnosis->check->cost_err && predict_pair_ns(&file->allocs, &diagnosis->check->costs, &ns))
+	fprintf(out, "  %-9s %9zu %6zu %9zu %8zu  ", file->allocs.allocator, file->proc_cnt,
+		file->allocs.sites.cnt, file->emulated_cnt, file->stepped_cnt);
+	if (!diagnosis->check->cost_err &&
+	    predict_pair_ns(&file->allocs, &diagnosis->check->costs, &ns))
 		put_ns(out, ns);
 	else
 		fprintf(out, "%9s", "-");
@@ -151,14 +162,15 @@ static void put_allocators(const struct diagnosis *diagnosis, FILE *out)
 {
 	const struct host_allocs *allocs = diagnosis->allocs;
 
-	fprintf(out, "\nAllocators in use now%s%s\n", diagnosis->check->mode < 0 ? "" : ", each to be probed by ",
+	fprintf(out, "\nAllocators in use now%s%s\n",
+		diagnosis->check->mode < 0 ? "" : ", each to be probed by ",
 		diagnosis->check->mode < 0 ? "" : mode_phrase(diagnosis->check->mode));
 	if (!allocs->allocator_cnt) {
 		fprintf(out, "  none in what could be read\n");
 		return;
 	}
-	fprintf(out, "  %-9s %9s %6s %9s %8s  %9s  %s\n", "name", "processes", "probes", "emulated", "stepped", "traps*",
-		"file");
+	fprintf(out, "  %-9s %9s %6s %9s %8s  %9s  %s\n", "name", "processes", "probes", "emulated",
+		"stepped", "traps*", "file");
 	for (size_t i = 0; i < allocs->allocator_cnt; i++)
 		put_allocator(diagnosis, &allocs->files.items[i], out);
 	fprintf(out, "  * what the traps of a malloc and its free would cost, together\n");
@@ -194,7 +206,8 @@ static void put_unfollowed(const struct diagnosis *diagnosis, FILE *out)
 			process->err ? strerror(-process->err) : "");
 	}
 	if (sums_up)
-		fprintf(out, "  %zu may not be looked into with the rights held (-v lists them)\n", denied);
+		fprintf(out, "  %zu may not be looked into with the rights held (-v lists them)\n",
+			denied);
 }
 
 int doctor_table(const struct diagnosis *diagnosis, FILE *out)

@@ -120,12 +120,13 @@ int lineage__inherited(const struct lineage *lineage, const struct space_info *s
 		inherited_blocks__free(&out);
 		return err;
 	}
-	out.unknown_frees = space->unknown_frees.cnt;
+	out.unknown_frees = space->unknown_free_cnt;
 	for (size_t i = 0; i < out.blocks.cnt; i++) {
 		if (!hashmap__find(&space->unknown_frees, out.blocks.items[i].addr, 0))
 			continue;
 		out.blocks.items[i].freed = true;
-		out.unknown_frees--;
+		if (out.unknown_frees) /* an address may be listed twice when a free in between was lost */
+			out.unknown_frees--;
 	}
 	*ret = out;
 	return 0;

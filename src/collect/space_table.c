@@ -58,6 +58,29 @@ struct space_info *space_table__find_tgid(const struct space_table *table, pid_t
 	return slot ? space_table__find(table, *slot) : NULL;
 }
 
+/*
+ * Makes a space the one that runs in its process. Numbers of spaces rise: whoever was there before has ended, though the
+ * event that said so was lost; a space with a higher number has come later, though it was heard of first.
+ */
+static void take_tgid(const struct space_table *table, const struct space_info *space, uint64_t *tgid_slot)
+{
+	struct space_info *last = space_table__find(table, *tgid_slot);
+
+	if (last && last->id > space->id)
+		return;
+	if (last && last->state == PROC_RUNNING)
+		last->state = PROC_EXITED;
+	*tgid_slot = space->id;
+}
+
+static void leave_tgid(struct space_table *table, const struct space_info *space)
+{
+	uint64_t *slot = hashmap__find(&table->by_tgid, space->tgid, 0);
+
+	if (slot && *slot == space->id)
+		hashmap__remove(&table->by_tgid, space->tgid, 0);
+}
+
 struct space_info *space_table__add(struct space_table *table, uint32_t id, pid_t tgid, uint64_t born_ns)
 {
 	struct space_info *space = space_table__find(table, id);
@@ -84,7 +107,7 @@ struct space_info *space_table__add(struct space_table *table, uint32_t id, pid_
 	if (!id_slot || !tgid_slot || array_push(&table->spaces, space))
 		goto no_memory;
 	*id_slot = (uintptr_t)space;
-	*tgid_slot = id;
+	take_tgid(table, space, tgid_slot);
 	return space;
 no_memory:
 	hashmap__remove(&table->by_id, id, 0);
@@ -94,10 +117,7 @@ no_memory:
 
 void space_table__drop(struct space_table *table, struct space_info *space)
 {
-	uint64_t *slot = hashmap__find(&table->by_tgid, space->tgid, 0);
-
-	if (slot && *slot == space->id)
-		hashmap__remove(&table->by_tgid, space->tgid, 0);
+	leave_tgid(table, space);
 	hashmap__remove(&table->by_id, space->id, 0);
 	for (size_t i = 0; i < table->spaces.cnt; i++) {
 		if (table->spaces.items[i] != space)
@@ -136,17 +156,12 @@ static int copy_parent(struct space_info *child, const struct space_info *parent
 static int apply_birth(struct space_table *table, const struct event *event)
 {
 	struct space_info *parent = space_table__find(table, event->proc.parent), *space;
-	uint64_t *tgid_slot;
 
 	if (event->flags & EVENT_UNTRACED)
 		return 0;
 	space = space_table__add(table, event->space, event->proc.tgid, event->time_ns);
 	if (!space)
 		return -ENOMEM;
-	tgid_slot = hashmap__insert(&table->by_tgid, event->proc.tgid, 0, NULL);
-	if (!tgid_slot)
-		return -ENOMEM;
-	*tgid_slot = event->space;
 	set_string(&space->comm, strndup(event->proc.comm, MAX_COMM));
 	if (event->kind == EV_FORK) {
 		space->forked = true;
@@ -201,6 +216,8 @@ static int apply_mapping(struct space_table *table, struct space_info *space, co
 			origin.kind = RANGE_FILE;
 		else if (!event->map.prot && origin.kind == RANGE_MEMORY)
 			origin.kind = RANGE_RESERVED;
+		if (event->map.prot & PROT_EXEC) /* a compiler's at run time: frames there are code, too */
+			space->maps_stale = true;
 		return ranges__map(space->ranges, event->map.addr, event->map.len, &origin);
 	case EV_MUNMAP:
 		return ranges__unmap(space->ranges, event->map.addr, event->map.len, event->begin_ns);
@@ -232,6 +249,7 @@ int space_table__apply(struct space_table *table, const struct event *event)
 	case EV_EXIT:
 		space->state = PROC_EXITED;
 		space->exit_code = event->proc.exit_code;
+		leave_tgid(table, space);
 		return 0;
 	case EV_ANCESTOR_FREE:
 		return array_push(&space->ancestor_frees, ((struct freed_block){
@@ -245,6 +263,7 @@ int space_table__apply(struct space_table *table, const struct event *event)
 			return -ENOMEM;
 		if (!*slot)
 			*slot = event->time_ns;
+		space->unknown_free_cnt++;
 		return 0;
 	default:
 		return apply_mapping(table, space, event);
@@ -320,8 +339,11 @@ int space_info__set_coverage(struct space_info *space, uint32_t module, const ch
 	for (i = 0; i < space->coverage.cnt; i++)
 		if (space->coverage.items[i].module == module || space->coverage.items[i].module == MODULE_NONE)
 			break;
-	if (i == space->coverage.cnt)
-		return array_push(&space->coverage, entry) ? -ENOMEM : 0;
+	if (i == space->coverage.cnt) {
+		if (array_push(&space->coverage, entry))
+			goto no_memory;
+		return 0;
+	}
 	free(space->coverage.items[i].name);
 	free(space->coverage.items[i].path);
 	free(space->coverage.items[i].reason);

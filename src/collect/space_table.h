@@ -52,7 +52,8 @@ struct space_info {
 	ARRAY(struct coverage) coverage;
 	struct ranges *ranges;
 	ARRAY(struct freed_block) ancestor_frees;	/* of its blocks, while a descendant still had them */
-	struct hashmap unknown_frees;			/* {addr, 0} -> time_ns: frees of what it may have inherited */
+	struct hashmap unknown_frees;			/* {addr, 0} -> time_ns: first free of what it may have inherited */
+	uint64_t unknown_free_cnt;			/* all of them, repeated ones too */
 };
 
 struct space_table {

@@ -3,12 +3,12 @@
  * From a file to the places to probe, in five steps:
  *
  *   1. every function symbol whose name is known (alloc_names.c), or named by the user, is a
- * candidate;
+ *      candidate;
  *   2. candidates at one file offset are one function: glibc has malloc and __libc_malloc, tcmalloc
- * twenty names for free;
+ *      twenty names for free;
  *   3. a function that is nothing but a jump to another candidate with the same arguments is that
- * function under another address (jemalloc's operator delete, mimalloc's posix_memalign): probing
- * both would take two traps and count a free twice;
+ *      function under another address (jemalloc's operator delete, mimalloc's posix_memalign):
+ *      probing both would take two traps and count a free twice;
  *   4. operator new and delete, and wrappers such as reallocarray, count only where they do not end
  *      in the malloc of another file;
  *   5. placement picks the instruction.

@@ -25,12 +25,13 @@
 
 #define DRAIN_NS (2 * NS_PER_MS)	/* calls in flight when recording is frozen come back within this */
 #define CGROUP_POLL_NS NS_PER_SEC
+#define STATS_NS (250 * NS_PER_MS)	/* long enough for an average, short enough to cost nothing */
 
-enum wakeup { WAKE_EVENTS, WAKE_SIGNAL, WAKE_INTERVAL, WAKE_END, WAKE_POLL };
+enum wakeup { WAKE_EVENTS, WAKE_SIGNAL, WAKE_INTERVAL, WAKE_END, WAKE_POLL, WAKE_STATS, WAKE_MAX };
 
 struct loop {
 	int epoll_fd, signal_fd;
-	int timers[WAKE_POLL + 1];	/* by wakeup, -1 = none */
+	int timers[WAKE_MAX];	/* by wakeup, -1 = none */
 };
 
 static int add_wakeup(struct loop *loop, int fd, enum wakeup wakeup)
@@ -103,6 +104,8 @@ static int loop__start(struct loop *loop, const struct session *session)
 		err = add_timer(loop, opts->interval_ns, true, WAKE_INTERVAL);
 	if (!err)
 		err = add_timer(loop, opts->duration_ns, false, WAKE_END);
+	if (!err)
+		err = add_timer(loop, STATS_NS, false, WAKE_STATS);
 	if (!err && opts->cgroups.cnt)
 		err = add_timer(loop, CGROUP_POLL_NS, true, WAKE_POLL);
 	return err;
@@ -161,6 +164,12 @@ static int run_loop(struct loop *loop, struct session *session)
 			case WAKE_POLL:
 				read_timer(loop, WAKE_POLL);
 				err = session__poll_cgroups(session);
+				break;
+			case WAKE_STATS:
+				read_timer(loop, WAKE_STATS);
+				session__end_stats(session);
+				break;
+			case WAKE_MAX:
 				break;
 			}
 		}

@@ -6,12 +6,15 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- files ---------------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static int count_sites(struct host_file *file)
 {
 	struct attach_plan plan;
-	int err = attach_plan__make(&file->allocs, LINK_PERF, &plan); /* the counts are the same in each mode */
+	int err;
+
+	/* The counts are the same in all modes. */
+	err = attach_plan__make(&file->allocs, LINK_PERF, &plan);
 
 	if (err)
 		return err;
@@ -56,13 +59,18 @@ static struct host_file *file_of(struct host_allocs *allocs, pid_t pid, const st
 	return &allocs->files.items[allocs->files.cnt - 1];
 }
 
-/* ---- processes ------------------------------------------------------------------------------------------ */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 /* Takes over `exe`. */
-static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *info, char *exe, const char *reason,
-			  int err)
+static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *info, char *exe,
+			  const char *reason, int err)
 {
-	struct host_unfollowed process = {.pid = info->pid, .exe = exe, .reason = reason, .err = err};
+	struct host_unfollowed process = {
+		.pid = info->pid,
+		.exe = exe,
+		.reason = reason,
+		.err = err,
+	};
 
 	memcpy(process.comm, info->comm, sizeof(process.comm));
 	if (array_push(&allocs->unfollowed, process)) {
@@ -72,20 +80,26 @@ static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *in
 	return 0;
 }
 
-/* Nothing of the process can be probed: says why, by its own file and by files that could not be read. */
-static int explain(struct host_allocs *allocs, const struct proc_info *info, const struct proc_maps *maps)
+/*
+ * Nothing of the process can be probed: says why, by its own file and by files that could not be
+ * read.
+ */
+static int explain(struct host_allocs *allocs, const struct proc_info *info,
+		   const struct proc_maps *maps)
 {
-	const char *reason = "no allocator functions found: a stripped static program, or an allocator of its own; name "
-			     "them with --alloc-fn and --free-fn";
+	const char *reason = "no allocator functions found: a stripped static program, or an "
+			     "allocator of its own; name them with --alloc-fn and --free-fn";
 	char *exe = proc_exe(info->pid);
 	int err = 0;
 
 	for (size_t i = 0; i < maps->maps.cnt; i++) {
 		const struct proc_map *map = &maps->maps.items[i];
-		uint64_t *index = map->executable && map->ino ?
-					  hashmap__find(&allocs->by_inode, map->dev, map->ino) : NULL;
+		uint64_t *index = map->executable && map->ino
+					  ? hashmap__find(&allocs->by_inode, map->dev, map->ino)
+					  : NULL;
 
-		if (!index || !allocs->files.items[*index].err || (err && exe && strcmp(exe, map->path)))
+		if (!index || !allocs->files.items[*index].err ||
+		    (err && exe && strcmp(exe, map->path)))
 			continue;
 		err = allocs->files.items[*index].err;
 		if (exe && !strcmp(exe, map->path))
@@ -99,10 +113,12 @@ static int explain(struct host_allocs *allocs, const struct proc_info *info, con
 		reason = "its code cannot be read";
 	else
 		err = 0;
-	return add_unfollowed(allocs, info, exe, reason, err == -ENOTSUP || err == -EBADMSG ? 0 : err);
+	return add_unfollowed(allocs, info, exe, reason,
+			      err == -ENOTSUP || err == -EBADMSG ? 0 : err);
 }
 
-static int scan_maps(struct host_allocs *allocs, const struct proc_info *info, const struct proc_maps *maps)
+static int scan_maps(struct host_allocs *allocs, const struct proc_info *info,
+		     const struct proc_maps *maps)
 {
 	size_t code_cnt = 0, found = 0;
 
@@ -121,7 +137,8 @@ static int scan_maps(struct host_allocs *allocs, const struct proc_info *info, c
 		file->last_pid = info->pid;
 	}
 	allocs->proc_cnt += code_cnt != 0;
-	return code_cnt && !found ? explain(allocs, info, maps) : 0; /* without code it has just ended */
+	/* Without code it has just ended. */
+	return code_cnt && !found ? explain(allocs, info, maps) : 0;
 }
 
 static int scan_process(struct host_allocs *allocs, pid_t pid)
@@ -137,7 +154,8 @@ static int scan_process(struct host_allocs *allocs, pid_t pid)
 		return err == -ESRCH ? 0 : err;
 	if (err) {
 		allocs->proc_cnt++;
-		return add_unfollowed(allocs, &info, proc_exe(pid), "its mappings cannot be read", err);
+		return add_unfollowed(allocs, &info, proc_exe(pid), "its mappings cannot be read",
+				      err);
 	}
 	err = scan_maps(allocs, &info, &maps);
 	proc_maps__free(&maps);
@@ -178,7 +196,8 @@ int host_allocs__scan(struct host_allocs *ret)
 	}
 	hashmap__free(&allocs.by_inode); /* its indexes end here */
 	if (allocs.files.cnt)
-		qsort(allocs.files.items, allocs.files.cnt, sizeof(*allocs.files.items), compare_files);
+		qsort(allocs.files.items, allocs.files.cnt, sizeof(*allocs.files.items),
+		      compare_files);
 	while (allocs.allocator_cnt < allocs.files.cnt &&
 	       allocs.files.items[allocs.allocator_cnt].allocs.sites.cnt)
 		allocs.allocator_cnt++;
@@ -199,10 +218,14 @@ void host_allocs__free(struct host_allocs *allocs)
 	hashmap__free(&allocs->by_inode);
 }
 
-/* ---- what it would cost --------------------------------------------------------------------------------- */
+/* ---- what it would cost ---------------------------------------------------------------------- */
 
-/* Returns the function with this cookie that is most likely the one everybody calls: malloc before je_malloc or valloc. */
-static const struct alloc_site *find_site(const struct elf_allocs *allocs, uint64_t cookie, const char *name)
+/*
+ * Returns the function with this cookie that is most likely the one everybody calls: malloc before
+ * je_malloc or valloc.
+ */
+static const struct alloc_site *find_site(const struct elf_allocs *allocs, uint64_t cookie,
+					  const char *name)
 {
 	const struct alloc_site *best = NULL;
 	int best_score = 0;
@@ -224,10 +247,13 @@ static const struct alloc_site *find_site(const struct elf_allocs *allocs, uint6
 	return best;
 }
 
-bool predict_pair_ns(const struct elf_allocs *allocs, const struct trap_costs *costs, double *ret_ns)
+bool predict_pair_ns(const struct elf_allocs *allocs, const struct trap_costs *costs,
+		     double *ret_ns)
 {
-	const struct alloc_site *alloc = find_site(allocs, ALLOC_FN(ALLOC_OP_ALLOC, 1, 0, 0, 0), "malloc");
-	const struct alloc_site *release = find_site(allocs, ALLOC_FN(ALLOC_OP_FREE, 0, 0, 1, 0), "free");
+	const struct alloc_site *alloc =
+		find_site(allocs, ALLOC_FN(ALLOC_OP_ALLOC, 1, 0, 0, 0), "malloc");
+	const struct alloc_site *release =
+		find_site(allocs, ALLOC_FN(ALLOC_OP_FREE, 0, 0, 1, 0), "free");
 	double ns = costs->call_return_ns;
 
 	if (!alloc || !release)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The allocators that the processes of this host use now, how each would be probed, and who cannot be followed. */
+/*
+ * The allocators that the processes of this host use now, how each would be probed, and who cannot
+ * be followed.
+ */
 #ifndef LEAKSWEEP_ENGINE_HOST_ALLOCS_H
 #define LEAKSWEEP_ENGINE_HOST_ALLOCS_H
 
@@ -17,31 +20,31 @@
 
 /* A file that code is mapped from. */
 struct host_file {
-	char *path;		/* owned; as the first process that was seen to map it names it */
+	char *path; /* owned; as the first process that was seen to map it names it */
 	uint64_t dev, ino;
 	bool deleted;
-	int err;		/* why it could not be read, negative errno; `allocs` is empty then */
+	int err; /* why it could not be read, negative errno; `allocs` is empty then */
 	struct elf_allocs allocs;
 	size_t emulated_cnt, stepped_cnt;
-	size_t proc_cnt;	/* processes that map it */
-	pid_t last_pid;		/* the last of these */
+	size_t proc_cnt; /* processes that map it */
+	pid_t last_pid;	 /* the last of these */
 };
 
 /* A process that cannot be followed. */
 struct host_unfollowed {
 	pid_t pid;
 	char comm[PROC_COMM_MAX + 1];
-	char *exe;		/* owned, NULL = unknown */
-	const char *reason;	/* static */
-	int err;		/* that goes with it, 0 = none */
+	char *exe;	    /* owned, NULL = unknown */
+	const char *reason; /* static */
+	int err;	    /* that goes with it, 0 = none */
 };
 
 struct host_allocs {
-	ARRAY(struct host_file) files;	/* those with allocators first, most used first */
+	ARRAY(struct host_file) files; /* those with allocators first, most used first */
 	struct hashmap by_inode;
-	size_t allocator_cnt;		/* how many files have allocators */
-	ARRAY(struct host_unfollowed) unfollowed;	/* by pid */
-	size_t proc_cnt;		/* processes but kernel threads and this one */
+	size_t allocator_cnt;			  /* how many files have allocators */
+	ARRAY(struct host_unfollowed) unfollowed; /* by pid */
+	size_t proc_cnt;			  /* processes but kernel threads and this one */
 };
 
 /* Looks at every process. Returns 0 or a negative errno; free with host_allocs__free. */
@@ -52,9 +55,10 @@ void host_allocs__free(struct host_allocs *allocs);
 bool host_unfollowed__is_denied(const struct host_unfollowed *process);
 
 /*
- * Gives the nanoseconds that the traps add to a malloc and its free, when probed in a mode that sees returns as
- * costs->return_mode does. Returns false when the file does not define both.
+ * Gives the nanoseconds that the traps add to a malloc and its free, when probed in a mode that
+ * sees returns as costs->return_mode does. Returns false when the file does not define both.
  */
-bool predict_pair_ns(const struct elf_allocs *allocs, const struct trap_costs *costs, double *ret_ns);
+bool predict_pair_ns(const struct elf_allocs *allocs, const struct trap_costs *costs,
+		     double *ret_ns);
 
 #endif

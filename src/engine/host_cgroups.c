@@ -8,9 +8,9 @@
 #include "util/procfs_read.h"
 
 struct hierarchies {
-	char *v2, *v1_memory;	/* owned mount points, NULL = not mounted */
+	char *v2, *v1_memory; /* owned mount points, NULL = not mounted */
 	size_t v1_cnt;
-	bool v2_memory;		/* the v2 hierarchy has the memory controller */
+	bool v2_memory; /* the v2 hierarchy has the memory controller */
 };
 
 /* Whether `word` is one of the words of `text` that a character of `separators` parts. */
@@ -27,10 +27,14 @@ static bool has_word(const char *text, const char *separators, const char *word)
 	return false;
 }
 
-/* One line of mountinfo (proc(5)): ID PARENT DEV ROOT MOUNTPOINT OPTIONS [TAG]... - TYPE SOURCE SUPEROPTIONS */
+/*
+ * One line of mountinfo (proc(5)): ID PARENT DEV ROOT MOUNTPOINT OPTIONS [TAG]... - TYPE SOURCE
+ * SUPEROPTIONS
+ */
 static int parse_mount(char *line, struct hierarchies *found)
 {
-	char *tail = strstr(line, " - "), *save = NULL, *mount = line, *type, *options, **slot = NULL;
+	char *tail = strstr(line, " - "), *save = NULL, *mount = line, *type, *options,
+	     **slot = NULL;
 
 	if (!tail)
 		return 0;
@@ -67,7 +71,8 @@ static int find_hierarchies(struct hierarchies *found)
 	if (procfs_read_path("/proc/self/mountinfo", &text, &len))
 		return 0;
 	err = 0;
-	for (char *line = strtok_r(text, "\n", &save); line && !err; line = strtok_r(NULL, "\n", &save))
+	for (char *line = strtok_r(text, "\n", &save); line && !err;
+	     line = strtok_r(NULL, "\n", &save))
 		err = parse_mount(line, found);
 	free(text);
 	if (err || !found->v2)
@@ -89,8 +94,8 @@ static int add_version(struct host_check *check, const struct hierarchies *found
 	struct host_fact none = fact;
 
 	if (found->v2 && found->v1_cnt)
-		return host_check__add(check, fact, "hybrid: v2 at %s beside %zu v1 hierarch%s", found->v2,
-				       found->v1_cnt, found->v1_cnt == 1 ? "y" : "ies");
+		return host_check__add(check, fact, "hybrid: v2 at %s beside %zu v1 hierarch%s",
+				       found->v2, found->v1_cnt, found->v1_cnt == 1 ? "y" : "ies");
 	if (found->v2)
 		return host_check__add(check, fact, "v2 at %s", found->v2);
 	if (found->v1_cnt)

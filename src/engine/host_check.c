@@ -13,14 +13,17 @@
 #include "util/procfs_read.h"
 #include "util/units.h"
 
-#define FEW_FILES 1024	/* a host with many containers maps code from more files than that */
+#define FEW_FILES 1024 /* a host with many containers maps code from more files than that */
 
-/* BPF memory is charged to the cgroup since kernel commit 97306be45fbe ("bpf: switch to memcg-based accounting") */
+/*
+ * BPF memory is charged to the cgroup since kernel commit 97306be45fbe ("bpf: switch to memcg-based
+ * accounting")
+ */
 #define MEMCG_KERNEL_MAJOR 5
 #define MEMCG_KERNEL_MINOR 11
 
 struct release {
-	char *text;	/* owned */
+	char *text; /* owned */
 	unsigned int major, minor;
 };
 
@@ -49,7 +52,7 @@ int host_check__add(struct host_check *check, struct host_fact fact, const char 
 	return 0;
 }
 
-/* ---- the kernel ----------------------------------------------------------------------------------------- */
+/* ---- the kernel ------------------------------------------------------------------------------ */
 
 static bool is_at_least(const struct release *release, unsigned int major, unsigned int minor)
 {
@@ -76,8 +79,8 @@ static int add_release(struct host_check *check, const struct release *release)
 		fact.state = FACT_LIMITED;
 		fact.effect = "not supported there, even where what is tried below works";
 	}
-	return host_check__add(check, fact, "Linux %s (the minimum is %d.%d)", release->text, MIN_KERNEL_MAJOR,
-			       MIN_KERNEL_MINOR);
+	return host_check__add(check, fact, "Linux %s (the minimum is %d.%d)", release->text,
+			       MIN_KERNEL_MAJOR, MIN_KERNEL_MINOR);
 }
 
 /* Returns the first line of a file, owned, without its newline; NULL when it cannot be read. */
@@ -123,11 +126,12 @@ static int add_kptr_restrict(struct host_check *check)
 		return host_check__add(check, fact, "kernel.kptr_restrict cannot be read here");
 	}
 	if (!strcmp(value, "2")) {
-		err = host_check__add(check, fact, "2: hides kernel addresses from root, too; none are needed");
+		err = host_check__add(check, fact,
+				      "2: hides kernel addresses from root, too; none are needed");
 	} else {
 		err = host_check__add(check, fact, "%s: %s", value,
-				      strcmp(value, "0") ? "kernel addresses are for the privileged" :
-							   "kernel addresses are not hidden");
+				      strcmp(value, "0") ? "kernel addresses are for the privileged"
+							 : "kernel addresses are not hidden");
 	}
 	free(value);
 	return err;
@@ -143,14 +147,15 @@ static int add_lockdown(struct host_check *check)
 		return 0; /* not built in, or nothing mounted there */
 	if (strstr(value, "[confidentiality]")) {
 		fact.state = FACT_LIMITED;
-		fact.effect = "programs may not read kernel memory: boot without lockdown=confidentiality";
+		fact.effect = "programs may not read kernel memory: boot without "
+			      "lockdown=confidentiality";
 	}
 	err = host_check__add(check, fact, "%s", value);
 	free(value);
 	return err;
 }
 
-/* ---- features: what was tried --------------------------------------------------------------------------- */
+/* ---- features: what was tried ---------------------------------------------------------------- */
 
 static bool is_denied(int err)
 {
@@ -168,10 +173,13 @@ static int add_feature(struct host_check *check, enum feature feature, bool may_
 {
 	static const char *const effects[FEAT_MAX] = {
 		[FEAT_BPF] = "nothing can be traced",
-		[FEAT_BTF] = "nothing can be traced: boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+		[FEAT_BTF] =
+			"nothing can be traced: boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
 		[FEAT_PERF_LINK] = "nothing can be traced",
-		[FEAT_UPROBE_MULTI] = "a perf event for each function instead: attaching and detaching take longer",
-		[FEAT_UPROBE_SESSION] = "one probe for the call and one for its return instead: a bit dearer",
+		[FEAT_UPROBE_MULTI] = "a perf event for each function instead: attaching and "
+				      "detaching take longer",
+		[FEAT_UPROBE_SESSION] =
+			"one probe for the call and one for its return instead: a bit dearer",
 		[FEAT_TRACEFS] = "memory that programs map themselves (mmap, brk) is not followed",
 	};
 	struct host_fact fact = {.group = "kernel", .name = feature__name(feature)};
@@ -181,7 +189,8 @@ static int add_feature(struct host_check *check, enum feature feature, bool may_
 
 	if (!err)
 		return host_check__add(check, fact, "%s",
-				       feature == FEAT_TRACEFS ? tracefs_found() : feature__purpose(feature));
+				       feature == FEAT_TRACEFS ? tracefs_found()
+							       : feature__purpose(feature));
 	if (!may_bpf && is_denied(err)) {
 		fact.state = FACT_UNKNOWN;
 		return host_check__add(check, fact, "cannot be tried without more rights");
@@ -191,7 +200,8 @@ static int add_feature(struct host_check *check, enum feature feature, bool may_
 		return host_check__add(check, fact, "cannot be tried without a program");
 	}
 	if (feature == FEAT_PERF_LINK && features__has(&check->features, FEAT_UPROBE_MULTI))
-		return host_check__add(check, fact, "does not work (%s), not needed beside uprobe-multi",
+		return host_check__add(check, fact,
+				       "does not work (%s), not needed beside uprobe-multi",
 				       strerror(-err));
 	fact.effect = effects[feature];
 	fact.state = feature <= FEAT_PERF_LINK ? FACT_MISSING : FACT_LIMITED;
@@ -212,7 +222,7 @@ static int add_kernel(struct host_check *check, const struct release *release, b
 	return err ? err : add_lockdown(check);
 }
 
-/* ---- limits --------------------------------------------------------------------------------------------- */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 static int add_memlock(struct host_check *check, const struct release *release)
 {
@@ -222,15 +232,29 @@ static int add_memlock(struct host_check *check, const struct release *release)
 	const char *size;
 
 	getrlimit(RLIMIT_MEMLOCK, &limit);
-	size = limit.rlim_cur == RLIM_INFINITY ? "unlimited" : format_size((int64_t)limit.rlim_cur, buf);
+	size = limit.rlim_cur == RLIM_INFINITY ? "unlimited"
+					       : format_size((int64_t)limit.rlim_cur, buf);
 	if (is_at_least(release, MEMCG_KERNEL_MAJOR, MEMCG_KERNEL_MINOR))
-		return host_check__add(check, fact, "%s; does not matter: from Linux 5.11 on tables are not charged to it",
-				       size);
+		return host_check__add(
+			check, fact,
+			"%s; does not matter: from Linux 5.11 on tables are not charged to it",
+			size);
 	if (limit.rlim_cur != RLIM_INFINITY) {
 		fact.state = FACT_LIMITED;
 		fact.effect = "tables must fit in it: ulimit -l unlimited";
 	}
 	return host_check__add(check, fact, "%s", size);
+}
+
+/* As a capture does it. */
+static void raise_nofile(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int add_nofile(struct host_check *check)
@@ -241,13 +265,14 @@ static int add_nofile(struct host_check *check)
 	getrlimit(RLIMIT_NOFILE, &limit);
 	if (limit.rlim_max < FEW_FILES) {
 		fact.state = FACT_LIMITED;
-		fact.effect = "every file that code is mapped from is held open: with many targets some are not probed";
+		fact.effect = "every file that code is mapped from is held open: with many targets "
+			      "some are not probed";
 	}
-	return host_check__add(check, fact, "%llu, raised to %llu while tracing", (unsigned long long)limit.rlim_cur,
+	return host_check__add(check, fact, "may be raised to %llu, and is while tracing",
 			       (unsigned long long)limit.rlim_max);
 }
 
-/* ---- the trial ------------------------------------------------------------------------------------------ */
+/* ---- the trial ------------------------------------------------------------------------------- */
 
 static int add_trial_run(struct host_check *check)
 {
@@ -263,10 +288,11 @@ static int add_trial_run(struct host_check *check)
 	if (trial->alloc_cnt == trial->pair_cnt && trial->free_cnt == trial->pair_cnt)
 		return host_check__add(check, fact, "all %llu calls of a child were recorded",
 				       2ULL * trial->pair_cnt);
-	fact.state = FACT_LIMITED;
-	fact.effect = "reports lack some calls";
-	return host_check__add(check, fact, "%llu of %llu calls of malloc and %llu of free were recorded",
-			       (unsigned long long)trial->alloc_cnt, (unsigned long long)trial->pair_cnt,
+	fact.state = trial->alloc_cnt ? FACT_LIMITED : FACT_MISSING;
+	fact.effect = trial->alloc_cnt ? "reports lack some calls" : "nothing can be traced";
+	return host_check__add(check, fact, "%llu calls each: %llu of malloc and %llu of free seen",
+			       (unsigned long long)trial->pair_cnt,
+			       (unsigned long long)trial->alloc_cnt,
 			       (unsigned long long)trial->free_cnt);
 }
 
@@ -284,7 +310,8 @@ static int add_trial(struct host_check *check)
 	if (check->trial.load_err) {
 		load.state = FACT_MISSING;
 		load.effect = "nothing can be traced";
-		return host_check__add(check, load, "the kernel refuses them: %s", strerror(-check->trial.load_err));
+		return host_check__add(check, load, "the kernel refuses them: %s",
+				       strerror(-check->trial.load_err));
 	}
 	err = host_check__add(check, load, "the kernel takes them all");
 	if (!err && check->trial.mmap_err && features__has(&check->features, FEAT_TRACEFS))
@@ -293,7 +320,7 @@ static int add_trial(struct host_check *check)
 	return err ? err : add_trial_run(check);
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------------ */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 static void measure(struct host_check *check)
 {
@@ -301,11 +328,11 @@ static void measure(struct host_check *check)
 
 	check->mode = link_mode__choose(features, LINK_AUTO, &check->mode_why);
 	check->cost_err = check->mode < 0 ? check->mode : calibrate__trap(&check->costs);
-	check->trial.load_err = !features__has(features, FEAT_BPF) ? features->err[FEAT_BPF] :
-									  features->err[FEAT_BTF];
+	check->trial.load_err = !features__has(features, FEAT_BPF) ? features->err[FEAT_BPF]
+								   : features->err[FEAT_BTF];
 	if (!check->trial.load_err)
 		host_trial__run(features, &check->trial);
-	check->can_trace = !check->trial.load_err && !check->trial.probe_err;
+	check->can_trace = check->trial.alloc_cnt != 0;
 }
 
 int host_check__run(struct host_check *ret)
@@ -318,6 +345,7 @@ int host_check__run(struct host_check *ret)
 	err = read_release(&release);
 	if (err)
 		return err;
+	raise_nofile();
 	features__probe(&check.features);
 	measure(&check);
 	err = host_check__add_rights(&check, &may_bpf);
@@ -329,7 +357,8 @@ int host_check__run(struct host_check *ret)
 		err = add_nofile(&check);
 	if (!err)
 		err = host_check__add_cgroups(&check);
-	if (!err && features__has(&check.features, FEAT_BPF) && features__has(&check.features, FEAT_BTF))
+	if (!err && features__has(&check.features, FEAT_BPF) &&
+	    features__has(&check.features, FEAT_BTF))
 		err = add_trial(&check);
 	free(release.text);
 	if (err)

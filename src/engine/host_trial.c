@@ -16,10 +16,10 @@
 #include "util/procfs.h"
 
 #define PAIR_CNT 2000
-#define ROUND_CNT 5	/* the best of these is the cost */
+#define ROUND_CNT 5 /* the best of these is the cost */
 #define BLOCK_BYTES 100
 
-/* ---- the child ------------------------------------------------------------------------------------------ */
+/* ---- the child ------------------------------------------------------------------------------- */
 
 /* Makes PAIR_CNT * ROUND_CNT pairs. Returns the nanoseconds of the quickest PAIR_CNT. */
 static uint64_t make_pairs(void)
@@ -89,7 +89,7 @@ static int read_time(int sock, double *ret_ns)
 	return 0;
 }
 
-/* ---- its probes ----------------------------------------------------------------------------------------- */
+/* ---- its probes ------------------------------------------------------------------------------ */
 
 /* Opens the file that the child's malloc is in. */
 static int open_malloc_file(void)

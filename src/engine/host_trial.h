@@ -8,13 +8,14 @@
 #include "attach/features.h"
 
 struct host_trial {
-	int load_err;		/* why the programs could not be loaded and attached, negative errno */
-	int mmap_err;		/* why system calls on memory cannot be followed */
-	int probe_err;		/* why the child could not be probed */
-	uint64_t pair_cnt;	/* malloc and free pairs that the child made; 0 = the trial did not get that far */
-	uint64_t alloc_cnt;	/* of which were recorded */
+	int load_err;	    /* why the programs could not be loaded and attached, negative errno */
+	int mmap_err;	    /* why system calls on memory cannot be followed */
+	int probe_err;	    /* why the child could not be probed */
+	uint64_t pair_cnt;  /* malloc and free pairs that the child made; 0 = the trial did not get
+			       that far */
+	uint64_t alloc_cnt; /* of which were recorded */
 	uint64_t free_cnt;
-	double bare_ns, probed_ns;	/* for a pair without and with probes */
+	double bare_ns, probed_ns; /* for a pair without and with probes */
 };
 
 /* Takes about 1.5 s. Fills in all of *ret; the errors are in it. */

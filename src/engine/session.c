@@ -93,6 +93,7 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 		return -ENOMEM;
 	*ret = session;
 	session->opts = opts;
+	session->stats_fd = -1;
 	raise_file_limit();
 	err = targets__check(opts, ret_message);
 	if (!err)
@@ -117,6 +118,7 @@ void session__free(struct session *session)
 		return;
 	if (session->launch.pid && !session->begun)
 		launch__abort(&session->launch);
+	session__end_stats(session);
 	publisher__free(session->publisher);
 	collector__free(session->collector);
 	prober__free(session->prober);
@@ -234,6 +236,7 @@ int session__begin(struct session *session, char **ret_message)
 	session->started_ns = clock_ns(CLOCK_MONOTONIC);
 	session->started_real_ns = clock_ns(CLOCK_REALTIME);
 	session->started_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	session->stats_fd = calibrate__enable_stats();
 	if (session->opts->command) {
 		err = run_command(session, ret_message);
 		if (err)
@@ -243,6 +246,13 @@ int session__begin(struct session *session, char **ret_message)
 	session->begun = true;
 	print_status(session);
 	return 0;
+}
+
+void session__end_stats(struct session *session)
+{
+	if (session->stats_fd >= 0)
+		close(session->stats_fd);
+	session->stats_fd = -1;
 }
 
 int session__poll_cgroups(struct session *session)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "attach/attacher.h"
+#include "attach/calibrate.h"
 #include "collect/collector.h"
 #include "collect/event_source.h"
 #include "collect/space_table.h"
@@ -28,7 +29,9 @@ struct session {
 	bool begun;			/* the initial targets are covered */
 	uint64_t interval;		/* reports at intervals so far */
 	uint64_t started_real_ns, started_ns, started_cpu_ns;
-	double trap_ns;			/* measured cost of one emulated hit, 0 = not measured */
+	int stats_fd;			/* the kernel measures our programs while it is open; -1 */
+	bool calibrated;
+	struct trap_costs traps;	/* all 0 when they could not be measured */
 	size_t late_files;		/* allocators that were found after their process had begun to use them */
 };
 
@@ -44,6 +47,9 @@ int session__begin(struct session *session, char **ret_message);
 
 /* Applies waiting events, follows new processes and libraries. Returns 0 or a negative errno. */
 int session__process_events(struct session *session);
+
+/* Ends the measurement of the programs' run time, which itself costs a little on every run. */
+void session__end_stats(struct session *session);
 
 /* Looks for processes that moved into the wanted cgroups. */
 int session__poll_cgroups(struct session *session);

@@ -86,8 +86,9 @@ struct snap_row {
 };
 
 struct snap_overhead {
-	uint64_t probe_hits;	/* since the last snapshot of the run's start: all traps taken */
-	double ns_per_hit;	/* measured; 0 = not measured */
+	uint64_t probe_hits;	/* since the start of the run: all traps taken */
+	uint64_t foreign_hits;	/* of these, in processes that are not traced */
+	double ns_per_hit;	/* trap and program, measured on this host; 0 = not measured */
 	double cpu_percent;	/* of one CPU, over the run: probe_hits * ns_per_hit / duration */
 	double tool_cpu_percent;	/* the tool's own process, of one CPU */
 };

@@ -206,6 +206,7 @@ static void add_overhead(struct fields *head, const struct snap_overhead *overhe
 
 	fields__new(&fields);
 	add_uint(&fields, "probe_hits", overhead->probe_hits);
+	add_uint(&fields, "foreign_hits", overhead->foreign_hits);
 	add_float(&fields, "ns_per_hit", overhead->ns_per_hit);
 	add_float(&fields, "cpu_percent", overhead->cpu_percent);
 	add_float(&fields, "tool_cpu_percent", overhead->tool_cpu_percent);

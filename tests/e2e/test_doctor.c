@@ -20,8 +20,8 @@ static struct child *doctor(const char *const *args, const struct child_opts *op
 	int status = child__await_exit(tool, TIMEOUT_MS);
 
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
-		fail_msg("status 0x%x instead of exit code %d: %s%s", status, code, child__stdout(tool),
-			 child__stderr(tool));
+		fail_msg("status 0x%x instead of exit code %d: %s%s", status, code,
+			 child__stdout(tool), child__stderr(tool));
 	return tool;
 }
 
@@ -39,12 +39,13 @@ static void assert_one_line_of_error(struct child *tool, const char *part)
 	char *err = child__stderr(tool);
 	size_t len = strlen(err);
 
-	if (strncmp(err, "leaksweep: ", 11) || strchr(err, '\n') != err + len - 1 || !strstr(err, part))
+	if (strncmp(err, "leaksweep: ", 11) || strchr(err, '\n') != err + len - 1 ||
+	    !strstr(err, part))
 		fail_msg("not one line about \"%s\": %s", part, err);
 	free(err);
 }
 
-/* ---- JSON ----------------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* Owned. */
 static struct json_object *diagnose(const struct child_opts *opts, int code)
@@ -100,15 +101,33 @@ static struct json_object *find_pid(struct json_object *root, pid_t pid)
 	return item;
 }
 
-/* ---- the host ------------------------------------------------------------------------------------------- */
+/* ---- the host -------------------------------------------------------------------------------- */
 
 static void test_table(void **state)
 {
 	static const char *const parts[] = {
-		"Privileges\n", "Kernel\n", "Limits\n", "Cgroups\n", "Trial\n", "\nProbes\n", "Allocators in use now",
-		"CAP_SYS_ADMIN", "release", "btf", "uprobe-multi", "tracefs", "bpf jit", "kptr_restrict",
-		"RLIMIT_MEMLOCK", "RLIMIT_NOFILE", "hit, emulated", "hit, stepped", "call and its return",
-		"calls of a child were recorded", "libc.so.6", "\nTracing works here",
+		"Privileges\n",
+		"Kernel\n",
+		"Limits\n",
+		"Cgroups\n",
+		"Trial\n",
+		"\nProbes\n",
+		"Allocators in use now",
+		"CAP_SYS_ADMIN",
+		"release",
+		"btf",
+		"uprobe-multi",
+		"tracefs",
+		"bpf jit",
+		"kptr_restrict",
+		"RLIMIT_MEMLOCK",
+		"RLIMIT_NOFILE",
+		"hit, emulated",
+		"hit, stepped",
+		"call and its return",
+		"calls of a child were recorded",
+		"libc.so.6",
+		"\nTracing works here",
 	};
 	struct child *tool = doctor(ARGS("doctor"), NULL, 0);
 	char *err = child__stderr(tool);
@@ -123,11 +142,29 @@ static void test_table(void **state)
 static void test_json(void **state)
 {
 	static const char *const names[] = {
-		"user", "CAP_SYS_ADMIN", "CAP_BPF", "CAP_PERFMON", "CAP_SYS_PTRACE", "CAP_SYS_RESOURCE", "release",
-		"bpf", "btf", "perf-link", "uprobe-multi", "uprobe-session", "tracefs", "bpf jit", "kptr_restrict",
-		"RLIMIT_MEMLOCK", "RLIMIT_NOFILE", "version", "programs", "malloc and free",
+		"user",
+		"CAP_SYS_ADMIN",
+		"CAP_BPF",
+		"CAP_PERFMON",
+		"CAP_SYS_PTRACE",
+		"CAP_SYS_RESOURCE",
+		"release",
+		"bpf",
+		"btf",
+		"perf-link",
+		"uprobe-multi",
+		"uprobe-session",
+		"tracefs",
+		"bpf jit",
+		"kptr_restrict",
+		"RLIMIT_MEMLOCK",
+		"RLIMIT_NOFILE",
+		"version",
+		"programs",
+		"malloc and free",
 	};
-	struct json_object *root = diagnose(NULL, 0), *probes = get(root, "probes"), *trial = get(root, "trial");
+	struct json_object *root = diagnose(NULL, 0), *probes = get(root, "probes"),
+			   *trial = get(root, "trial");
 
 	(void)state;
 	assert_true(json_object_get_boolean(get(root, "can_trace")));
@@ -180,7 +217,7 @@ static void test_not_root(void **state)
 	free(to);
 }
 
-/* ---- processes ------------------------------------------------------------------------------------------ */
+/* ---- processes ------------------------------------------------------------------------------- */
 
 static void test_preloaded_allocator(void **state)
 {
@@ -204,7 +241,8 @@ static void test_preloaded_allocator(void **state)
 	assert_non_null(find(functions, "symbol", "malloc"));
 	assert_non_null(find(functions, "symbol", "free"));
 	assert_non_null(find(functions, "symbol", "mallocx"));
-	assert_true(get_number(allocator, "pair_traps_ns") >= get_number(get(root, "probes"), "call_return_ns"));
+	assert_true(get_number(allocator, "pair_traps_ns") >=
+		    get_number(get(root, "probes"), "call_return_ns"));
 	json_object_put(root);
 }
 
@@ -212,7 +250,8 @@ static void test_static_program(void **state)
 {
 	struct child *leaker = leaker__start(ARGS("alloc-static", "idle"), NULL);
 	char *path = leaker_path("alloc-static");
-	struct json_object *root = diagnose(NULL, 0), *allocator = find(get(root, "allocators"), "path", path);
+	struct json_object *root = diagnose(NULL, 0),
+			   *allocator = find(get(root, "allocators"), "path", path);
 
 	(void)state;
 	assert_non_null(allocator);
@@ -294,7 +333,8 @@ static void test_32_bit_program(void **state)
 /* A name that would move the cursor and end the line arrives as text. */
 static void test_hostile_path(void **state)
 {
-	char *from = leaker_path("alloc-static"), *to = format("%s/a\033[2J\nb\xff", scratch_dir()), *out;
+	char *from = leaker_path("alloc-static"), *to = format("%s/a\033[2J\nb\xff", scratch_dir()),
+	     *out;
 	struct child *tool;
 
 	(void)state;
@@ -310,7 +350,7 @@ static void test_hostile_path(void **state)
 	free(to);
 }
 
-/* ---- bad situations ------------------------------------------------------------------------------------- */
+/* ---- bad situations -------------------------------------------------------------------------- */
 
 static void check_usage_error(const char *const *args, const char *part)
 {

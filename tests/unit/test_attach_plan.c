@@ -11,7 +11,7 @@
 
 #include "attach/plan.h"
 
-/* ---- which mode ----------------------------------------------------------------------------------------- */
+/* ---- which mode ------------------------------------------------------------------------------ */
 
 /* Features of a kernel: all that are not named are there. */
 static struct features kernel_without(int multi_err, int session_err)
@@ -23,7 +23,8 @@ static struct features kernel_without(int multi_err, int session_err)
 	return features;
 }
 
-static void check_mode(struct features features, enum link_mode forced, int want, const char *why_part)
+static void check_mode(struct features features, enum link_mode forced, int want,
+		       const char *why_part)
 {
 	const char *why = NULL;
 
@@ -68,10 +69,11 @@ static void test_no_mode_at_all(void **state)
 	check_mode(features, LINK_AUTO, -EACCES, NULL);
 	check_mode(features, LINK_PERF, -EACCES, NULL);
 	/* Perf events alone may be forbidden. */
-	check_mode((struct features){.err = {[FEAT_PERF_LINK] = -EACCES}}, LINK_AUTO, LINK_SESSION, "return");
+	check_mode((struct features){.err = {[FEAT_PERF_LINK] = -EACCES}}, LINK_AUTO, LINK_SESSION,
+		   "return");
 }
 
-/* ---- which probes --------------------------------------------------------------------------------------- */
+/* ---- which probes ---------------------------------------------------------------------------- */
 
 #define MALLOC ALLOC_FN(ALLOC_OP_ALLOC, 1, 0, 0, 0)
 #define REALLOC ALLOC_FN(ALLOC_OP_REALLOC, 2, 0, 1, 0)
@@ -90,13 +92,13 @@ static struct elf_allocs allocs_of(const struct alloc_site *sites, size_t cnt)
 {
 	struct elf_allocs allocs = {0};
 
-	allocs.sites.items = (struct alloc_site *)sites;	/* only read */
+	allocs.sites.items = (struct alloc_site *)sites; /* only read */
 	allocs.sites.cnt = cnt;
 	return allocs;
 }
 
-static void check_step(const struct plan_step *step, enum probe_role role, enum link_mode mode, const size_t *sites,
-		       size_t cnt)
+static void check_step(const struct plan_step *step, enum probe_role role, enum link_mode mode,
+		       const size_t *sites, size_t cnt)
 {
 	assert_int_equal(step->role, role);
 	assert_int_equal(step->mode, mode);
@@ -162,7 +164,8 @@ static void test_costs_are_counted_once_a_site(void **state)
 
 static void test_steps_without_sites_are_left_out(void **state)
 {
-	struct elf_allocs only_free = allocs_of(&five_sites[1], 1), only_malloc = allocs_of(five_sites, 1);
+	struct elf_allocs only_free = allocs_of(&five_sites[1], 1),
+			  only_malloc = allocs_of(five_sites, 1);
 	struct elf_allocs none = {0};
 	struct attach_plan plan;
 

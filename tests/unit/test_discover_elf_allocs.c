@@ -247,6 +247,7 @@ static void test_operators(void **state)
 	assert_null(allocs.allocator);
 	assert_true(has_skipped(&allocs,
 				"operator new and delete end in the malloc of another library"));
+	assert_true(has_skipped(&allocs, "reallocarray ends in the malloc of another library"));
 	elf_allocs__free(&allocs);
 	free(only);
 }

@@ -15,7 +15,8 @@
 #define FREE ALLOC_FN(ALLOC_OP_FREE, 0, 0, 1, 0)
 #define SIZED_FREE_OF_SECOND ALLOC_FN(ALLOC_OP_FREE, 0, 0, 2, 0)
 
-static const struct trap_costs costs = {.emulated_ns = 600, .stepped_ns = 4000, .call_return_ns = 1000};
+static const struct trap_costs costs = {
+	.emulated_ns = 600, .stepped_ns = 4000, .call_return_ns = 1000};
 
 static bool predict(struct alloc_site *sites, size_t cnt, double *ret_ns)
 {
@@ -102,7 +103,8 @@ static void test_scan_of_this_host(void **state)
 		if (i && i != allocs.allocator_cnt)
 			assert_true(file[-1].proc_cnt >= file->proc_cnt);
 		for (size_t j = 0; j < i; j++)
-			assert_false(allocs.files.items[j].dev == file->dev && allocs.files.items[j].ino == file->ino);
+			assert_false(allocs.files.items[j].dev == file->dev &&
+				     allocs.files.items[j].ino == file->ino);
 	}
 	host_allocs__free(&allocs);
 }

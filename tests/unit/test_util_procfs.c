@@ -97,7 +97,8 @@ static void test_maps_names(void **state)
 		assert_int_equal(map->ino, st.st_ino);
 		assert_true(map->readable && map->executable && !map->writable && !map->shared &&
 			    !map->deleted);
-		assert_int_equal(first_byte(map), i + 1);
+		if (geteuid() == 0 || !strstr(names[i], "\\012"))
+			assert_int_equal(first_byte(map), i + 1);
 		proc_maps__free(&maps);
 
 		/* Deleted, and another file put in its place: not that one. */
