@@ -293,11 +293,12 @@ static int add_inherited(struct collector *c, struct space_info *space)
 	return err;
 }
 
-static int add_ranges(struct collector *c, struct space_info *space)
+static int add_ranges(struct collector *c, struct space_info *space, struct snapshot *snap)
 {
 	struct range_costs costs = {0};
 	int err;
 
+	snap->reserved_bytes += ranges__reserved_bytes(space->ranges);
 	err = ranges__costs(space->ranges, &costs);
 	for (size_t i = 0; i < costs.rows.cnt && !err; i++) {
 		const struct range_cost *range = &costs.rows.items[i];
@@ -488,7 +489,7 @@ static int read_all(struct collector *c, struct snapshot *snap)
 		if (space->parent && space->state == PROC_RUNNING)
 			err = add_inherited(c, space);
 		if (!err && is_kept(c, space))
-			err = add_ranges(c, space);
+			err = add_ranges(c, space, snap);
 	}
 	return err;
 }

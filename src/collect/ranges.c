@@ -460,6 +460,11 @@ bool ranges__has_memory(const struct ranges *ranges)
 	return ranges->sums.live_cnt;
 }
 
+uint64_t ranges__reserved_bytes(const struct ranges *ranges)
+{
+	return ranges->sums.mappings.items[RANGE_RESERVED].live_bytes;
+}
+
 int ranges__costs(const struct ranges *ranges, struct range_costs *ret)
 {
 	return range_sums__costs(&ranges->sums, ret);

@@ -5,7 +5,7 @@
  * lengths are rounded up to pages here as the kernel does.
  *
  * Only what a program asked for itself is counted: not file mappings, not what an allocator mapped for its heap, not
- * reservations without access (PROT_NONE) until mprotect makes them accessible. All of them are kept, so that later
+ * reservations (PROT_NONE until mprotect makes it accessible, MAP_NORESERVE). All of them are kept, so that later
  * unmaps and overlays of any part fall on the right range.
  */
 #ifndef LEAKSWEEP_COLLECT_RANGES_H
@@ -95,6 +95,9 @@ void ranges__mark_allocator(struct ranges *ranges, uint64_t addr);
 
 /* Bytes unmapped that belonged to no known range (mapped before the trace began). */
 uint64_t ranges__unknown_bytes(const struct ranges *ranges);
+
+/* Bytes that are reserved only: address space, not memory. */
+uint64_t ranges__reserved_bytes(const struct ranges *ranges);
 
 /* Whether any RANGE_MEMORY lives: if not, blocks need not be looked up. */
 bool ranges__has_memory(const struct ranges *ranges);

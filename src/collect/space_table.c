@@ -214,8 +214,8 @@ static int apply_mapping(struct space_table *table, struct space_info *space, co
 	case EV_MMAP:
 		if (!(event->map.flags & MAP_ANONYMOUS))
 			origin.kind = RANGE_FILE;
-		else if (!event->map.prot && origin.kind == RANGE_MEMORY)
-			origin.kind = RANGE_RESERVED;
+		else if ((!event->map.prot || event->map.flags & MAP_NORESERVE) && origin.kind == RANGE_MEMORY)
+			origin.kind = RANGE_RESERVED; /* address space: sanitizers and JITs take terabytes of it */
 		if (event->map.prot & PROT_EXEC) /* a compiler's at run time: frames there are code, too */
 			space->maps_stale = true;
 		return ranges__map(space->ranges, event->map.addr, event->map.len, &origin);

@@ -173,13 +173,10 @@ static int add_feature(struct host_check *check, enum feature feature, bool may_
 {
 	static const char *const effects[FEAT_MAX] = {
 		[FEAT_BPF] = "nothing can be traced",
-		[FEAT_BTF] =
-			"nothing can be traced: boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+		[FEAT_BTF] = "nothing can be traced: boot a kernel with CONFIG_DEBUG_INFO_BTF=y",
 		[FEAT_PERF_LINK] = "nothing can be traced",
-		[FEAT_UPROBE_MULTI] = "a perf event for each function instead: attaching and "
-				      "detaching take longer",
-		[FEAT_UPROBE_SESSION] =
-			"one probe for the call and one for its return instead: a bit dearer",
+		[FEAT_UPROBE_MULTI] = "a perf event for each function instead: slower to attach",
+		[FEAT_UPROBE_SESSION] = "one probe for a call, one for its return: a bit dearer",
 		[FEAT_TRACEFS] = "memory that programs map themselves (mmap, brk) is not followed",
 	};
 	struct host_fact fact = {.group = "kernel", .name = feature__name(feature)};

@@ -5,17 +5,25 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "engine/targets.h"
 #include "util/clock.h"
 #include "util/message.h"
 
+#define INIT_PID_NS_INO 0xeffffffc	/* PROC_PID_INIT_INO, include/linux/proc_ns.h */
+
 /* Whether this host lets us work at all. */
 static int check_host(struct session *session, char **ret_message)
 {
 	struct features *features = &session->features;
+	struct stat st;
 
+	if (!stat("/proc/self/ns/pid", &st) && st.st_ino != INIT_PID_NS_INO)
+		return fail(ret_message, -ENOTSUP, "this is a PID namespace of its own, where processes have other numbers "
+						   "than in the kernel: run leaksweep on the host, or in a container that "
+						   "shares the host's PID namespace");
 	features__probe_best(features);
 	if (features->err[FEAT_BPF] == -EPERM || features->err[FEAT_BPF] == -EACCES)
 		return fail(ret_message, -EPERM, "not allowed to load BPF programs: run as root (CAP_BPF, CAP_PERFMON "

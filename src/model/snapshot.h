@@ -117,6 +117,7 @@ struct snapshot {
 	int64_t unaccounted_count;
 	uint64_t ended_bytes, ended_count;	/* live in processes that ended; the kernel took them back */
 	uint64_t ended_procs;
+	uint64_t reserved_bytes;	/* address space that processes only reserved: in no row */
 	struct snap_overhead overhead;
 	ARRAY(char *) notes;	/* owned sentences for the reader: gaps, fall-backs, what was not seen */
 

@@ -227,6 +227,7 @@ static void add_checks(struct fields *head, const struct snapshot *snap)
 	add_uint(&ended, "live_bytes", snap->ended_bytes);
 	add_uint(&ended, "live_count", snap->ended_count);
 	add_fields(head, "ended", &ended);
+	add_uint(head, "reserved_bytes", snap->reserved_bytes);
 	fields__new(&young);
 	add_uint(&young, "min_age_ns", snap->min_age_ns);
 	add_int(&young, "live_bytes", snap->young_bytes);

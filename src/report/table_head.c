@@ -241,6 +241,12 @@ static void put_checks(struct screen *screen, const struct profile *profile)
 			snap->blocks_checked, snap->blocks_checked == 1 ? "" : "s");
 		screen__end(screen);
 	}
+	if (snap->reserved_bytes) {
+		screen__label(screen, "reserved");
+		screen__size(screen, snap->reserved_bytes);
+		fputs(" of address space (PROT_NONE or MAP_NORESERVE), not counted as memory", screen->line);
+		screen__end(screen);
+	}
 	if (snap->ended_procs || snap->ended_bytes || snap->ended_count) {
 		screen__label(screen, "ended");
 		screen__size(screen, snap->ended_bytes);

@@ -95,7 +95,8 @@ static void test_asprintf(void **state)
 	struct json_object *expect = expects__of(&run.expects, 0);
 
 	(void)state;
-	assert_live(&run.report, "asprintf", report__sum(&run.report, expect__pid(expect), "malloc", NULL),
+	assert_live(&run.report, "asprintf",
+		    report__sum(&run.report, expect__pid(expect), "malloc", NULL),
 		    expect__totals(expect));
 }
 
@@ -113,14 +114,16 @@ static void test_operator_new_and_delete(void **state)
 static void test_nothing_allocated(void **state)
 {
 	struct run run = run__trace(ARGS("alloc", "idle"), NO_ARGS, NULL);
-	struct json_object *proc = report__process(&run.report, run.leaker->pid), *coverage, *allocators, *status;
+	struct json_object *proc = report__process(&run.report, run.leaker->pid), *coverage,
+			   *allocators, *status;
 
 	(void)state;
 	assert_non_null(proc);
 	assert_true(json_object_object_get_ex(proc, "coverage", &coverage));
 	assert_true(json_object_object_get_ex(coverage, "allocators", &allocators));
 	assert_true(json_object_array_length(allocators) >= 1);
-	assert_true(json_object_object_get_ex(json_object_array_get_idx(allocators, 0), "status", &status));
+	assert_true(json_object_object_get_ex(json_object_array_get_idx(allocators, 0), "status",
+					      &status));
 	assert_string_equal(json_object_get_string(status), "probed");
 	assert_int_equal(report__number(&run.report, "totals", "alloc_count"), 0);
 }

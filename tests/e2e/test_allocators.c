@@ -140,7 +140,8 @@ static void test_static_pie_executable(void **state)
 	check_program("alloc-static-pie");
 }
 
-/* musl's functions call each other: aligned_alloc in malloc, posix_memalign in aligned_alloc, calloc in malloc. */
+/* musl's functions call each other: aligned_alloc in malloc, posix_memalign in aligned_alloc,
+ * calloc in malloc. */
 static void test_musl(void **state)
 {
 	(void)state;
@@ -158,8 +159,8 @@ static void test_functions_named_by_the_user(void **state)
 	char *library = leaker_path("libsecond.so");
 
 	(void)state;
-	check_exact(ARGS("plugin", "loaded", library), ARGS("--alloc-fn", "my_alloc:size=1", "--free-fn", "my_free"),
-		    NULL);
+	check_exact(ARGS("plugin", "loaded", library),
+		    ARGS("--alloc-fn", "my_alloc:size=1", "--free-fn", "my_free"), NULL);
 	free(library);
 }
 
@@ -167,8 +168,9 @@ static void test_functions_named_by_the_user(void **state)
 static void test_library_opened_later(void **state)
 {
 	char *library = leaker_path("libsecond.so");
-	struct run run = run__trace(ARGS("plugin", "open", library),
-				    ARGS("--alloc-fn", "my_alloc:size=1", "--free-fn", "my_free"), NULL);
+	struct run run =
+		run__trace(ARGS("plugin", "open", library),
+			   ARGS("--alloc-fn", "my_alloc:size=1", "--free-fn", "my_free"), NULL);
 
 	(void)state;
 	assert_expect_functions(&run.report, expects__of(&run.expects, 0));
@@ -184,7 +186,8 @@ static void test_second_malloc_in_its_own_namespace(void **state)
 	free(library);
 }
 
-/* ---- files that are not where their path says ------------------------------------------------------------ */
+/* ---- files that are not where their path says
+ * ------------------------------------------------------------ */
 
 static void test_deleted_executable(void **state)
 {
@@ -242,7 +245,8 @@ static char *mapped_path(pid_t pid, const char *name)
 static void test_deleted_library(void **state)
 {
 	struct child *probe = leaker__start(ARGS("alloc", "idle"), NULL);
-	char *libc = mapped_path(probe->pid, "libc.so"), *to = format("%s/libc.so.6", scratch_dir());
+	char *libc = mapped_path(probe->pid, "libc.so"),
+	     *to = format("%s/libc.so.6", scratch_dir());
 	char *env, *dir = strdup(to);
 	struct child_opts opts = {0};
 	struct run run;
@@ -282,11 +286,13 @@ static void copy_into(const char *root, const char *path)
 	free(to);
 }
 
-/* A container in small: its own root, its own copy of the C library, a mount namespace nobody else is in. */
+/* A container in small: its own root, its own copy of the C library, a mount namespace nobody else
+ * is in. */
 static void test_another_mount_namespace(void **state)
 {
 	struct child *probe = leaker__start(ARGS("alloc", "idle"), NULL);
-	char *libc = mapped_path(probe->pid, "libc.so"), *loader = mapped_path(probe->pid, "/ld-linux");
+	char *libc = mapped_path(probe->pid, "libc.so"),
+	     *loader = mapped_path(probe->pid, "/ld-linux");
 	char *program = leaker_path("alloc"), *interp;
 	const char *root = scratch_dir();
 	const struct child_opts opts = {.root = root};
@@ -295,7 +301,8 @@ static void test_another_mount_namespace(void **state)
 	copy_into(root, program);
 	copy_into(root, libc);
 	copy_into(root, loader);
-	/* The interpreter is found by the name in the program, which may go through a link that the root lacks. */
+	/* The interpreter is found by the name in the program, which may go through a link that the
+	 * root lacks. */
 	interp = realpath("/lib64/ld-linux-x86-64.so.2", NULL);
 	if (interp)
 		copy_into(root, "/lib64/ld-linux-x86-64.so.2");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Bad situations: one clear sentence on stderr, nothing on stdout, a non-zero exit; and nothing left behind. */
+/* Bad situations: one clear sentence on stderr, nothing on stdout, a non-zero exit; and nothing
+ * left behind. */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -64,7 +65,8 @@ static void check_error_says(const char *const *args, int code, const char *part
 static void test_bad_options(void **state)
 {
 	(void)state;
-	check_error_says(ARGS("trace", "--no-such-option", "-p", "1"), EXIT_USAGE, "no-such-option");
+	check_error_says(ARGS("trace", "--no-such-option", "-p", "1"), EXIT_USAGE,
+			 "no-such-option");
 	check_error_says(ARGS("no-such-command"), EXIT_USAGE, "no-such-command");
 	check_error(ARGS("trace"), EXIT_USAGE);
 	check_error(ARGS("trace", "-p"), EXIT_USAGE);
@@ -79,11 +81,24 @@ static void test_bad_options(void **state)
 static void test_bad_option_values(void **state)
 {
 	static const char *const bad[][2] = {
-		{"--duration", "10 parsecs"}, {"--duration", "-1s"}, {"--interval", "soon"},
-		{"--min-size", "64Q"}, {"--min-size", "-1"}, {"--max-size", ""}, {"--sample-bytes", "x"},
-		{"--format", "papyrus"}, {"--sort", "colour"}, {"--group-by", "mood"}, {"--top", "-3"},
-		{"--top", "ten"}, {"--min-age", "old"}, {"--max-blocks", "many"}, {"--max-stacks", "-1"},
-		{"--alloc-fn", "my_alloc:size=first"}, {"--alloc-fn", ""}, {"--alloc-fn", "f:width=1"},
+		{"--duration", "10 parsecs"},
+		{"--duration", "-1s"},
+		{"--interval", "soon"},
+		{"--min-size", "64Q"},
+		{"--min-size", "-1"},
+		{"--max-size", ""},
+		{"--sample-bytes", "x"},
+		{"--format", "papyrus"},
+		{"--sort", "colour"},
+		{"--group-by", "mood"},
+		{"--top", "-3"},
+		{"--top", "ten"},
+		{"--min-age", "old"},
+		{"--max-blocks", "many"},
+		{"--max-stacks", "-1"},
+		{"--alloc-fn", "my_alloc:size=first"},
+		{"--alloc-fn", ""},
+		{"--alloc-fn", "f:width=1"},
 	};
 	char pid[16];
 
@@ -91,9 +106,11 @@ static void test_bad_option_values(void **state)
 	snprintf(pid, sizeof(pid), "%d", (int)getpid());
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		print_message("  %s '%s'\n", bad[i][0], bad[i][1]);
-		check_error_says(ARGS("trace", "-p", pid, bad[i][0], bad[i][1]), EXIT_USAGE, bad[i][0]);
+		check_error_says(ARGS("trace", "-p", pid, bad[i][0], bad[i][1]), EXIT_USAGE,
+				 bad[i][0]);
 	}
-	check_error(ARGS("trace", "-p", pid, "--min-size", "2000", "--max-size", "1000"), EXIT_USAGE);
+	check_error(ARGS("trace", "-p", pid, "--min-size", "2000", "--max-size", "1000"),
+		    EXIT_USAGE);
 }
 
 /* A copy that nobody may run as nobody: the build folder may be closed to others. */
@@ -124,7 +141,8 @@ static void test_no_such_process(void **state)
 	check_error_says(ARGS("trace", "-p", pid), EXIT_FAILED, pid);
 	check_error(ARGS("trace", "-p", "4194303"), EXIT_FAILED);
 	check_error_says(ARGS("trace", "--comm", "no-such-name-1"), EXIT_FAILED, "no-such-name-1");
-	check_error_says(ARGS("trace", "--cgroup", "/no/such/cgroup"), EXIT_FAILED, "/no/such/cgroup");
+	check_error_says(ARGS("trace", "--cgroup", "/no/such/cgroup"), EXIT_FAILED,
+			 "/no/such/cgroup");
 	free(pid);
 }
 
@@ -145,7 +163,8 @@ static int find_kernel_thread(void)
 		if (!file)
 			continue;
 		if (fgets(line, sizeof(line), file) && (after = strrchr(line, ')')) &&
-		    sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & 0x00200000)
+		    sscanf(after + 2, "%*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+		    flags & 0x00200000)
 			found = atoi(entry->d_name);
 		fclose(file);
 	}
@@ -202,7 +221,8 @@ static void test_command_that_cannot_run(void **state)
 	assert_non_null(file);
 	fputs("neither ELF nor script\n", file);
 	fclose(file);
-	check_error_says(ARGS("trace", "--", "no-such-command-anywhere"), EXIT_FAILED, "no-such-command-anywhere");
+	check_error_says(ARGS("trace", "--", "no-such-command-anywhere"), EXIT_FAILED,
+			 "no-such-command-anywhere");
 	check_error(ARGS("trace", "--", script), EXIT_FAILED);
 	check_error(ARGS("trace", "--", dir), EXIT_FAILED);
 	free(script);
@@ -222,7 +242,8 @@ static void test_output_not_writable(void **state)
 	free(pid);
 }
 
-/* Whatever the tool wrote to stderr before, the end is one sentence about the full disk and a failure. */
+/* Whatever the tool wrote to stderr before, the end is one sentence about the full disk and a
+ * failure. */
 static void check_disk_full(const char *const *args, const struct child_opts *opts)
 {
 	struct child *tool = tool__start(args, opts);
@@ -252,7 +273,8 @@ static void test_disk_full(void **state)
 	free(pid);
 }
 
-/* ---- nothing is left behind ------------------------------------------------------------------------------ */
+/* ---- nothing is left behind
+ * ------------------------------------------------------------------------------ */
 
 struct ids {
 	uint32_t items[MAX_IDS];
@@ -284,7 +306,8 @@ static bool ids__has(const struct ids *ids, uint32_t id)
 	return false;
 }
 
-/* How many of `now` are in `during` but not in `before`: those that came with the tool and are still there. */
+/* How many of `now` are in `during` but not in `before`: those that came with the tool and are
+ * still there. */
 static size_t count_left(const struct ids *before, const struct ids *during, const struct ids *now)
 {
 	size_t cnt = 0;
@@ -294,7 +317,8 @@ static size_t count_left(const struct ids *before, const struct ids *during, con
 	return cnt;
 }
 
-/* Waits until what came with the tool is gone; the kernel needs a moment to put the last references. */
+/* Waits until what came with the tool is gone; the kernel needs a moment to put the last
+ * references. */
 static void check_all_gone(int cmd, const struct ids *before, const struct ids *during)
 {
 	static struct ids now;

@@ -26,7 +26,8 @@ static void test_many_children_that_free_and_exit(void **state)
 	check_exact(ARGS("tree", "swarm"), NO_ARGS, NULL);
 }
 
-/* Checks the process that was traced; its short-lived child has ended and holds nothing any more. */
+/* Checks the process that was traced; its short-lived child has ended and holds nothing any more.
+ */
 static void check_parent(const char *mode)
 {
 	struct run run = run__trace(ARGS("tree", mode), NO_ARGS, NULL);

@@ -14,7 +14,8 @@ static int64_t expected_bytes(const struct run *run)
 	int64_t sum = 0;
 
 	assert_true(json_object_object_get_ex(expects__of(&run->expects, 0), "mmap", &sites));
-	json_object_object_foreach(sites, name, site) {
+	json_object_object_foreach(sites, name, site)
+	{
 		struct json_object *live;
 
 		assert_true(json_object_object_get_ex(site, "live_bytes", &live));
@@ -31,7 +32,8 @@ static struct run check_sum(const char *mode)
 	struct tally blocks = report__sum(&run.report, run.leaker->pid, "malloc", NULL);
 
 	assert_int_equal(layer_bytes(&run), expected_bytes(&run));
-	assert_tally(&run.report, "layer malloc", blocks, expect__totals(expects__of(&run.expects, 0)));
+	assert_tally(&run.report, "layer malloc", blocks,
+		     expect__totals(expects__of(&run.expects, 0)));
 	return run;
 }
 
@@ -97,11 +99,13 @@ static void test_sbrk(void **state)
 static void test_mmap_by_libc(void **state)
 {
 	struct run run = check_sum("libc");
-	struct tally got = report__sum_anywhere(&run.report, run.leaker->pid, "mmap", "map_by_libc");
+	struct tally got =
+		report__sum_anywhere(&run.report, run.leaker->pid, "mmap", "map_by_libc");
 	struct tally rest = report__sum_anywhere(&run.report, run.leaker->pid, "mmap", "mode_libc");
 
 	(void)state;
-	assert_true(got.live_bytes == expected_bytes(&run) || rest.live_bytes == expected_bytes(&run));
+	assert_true(got.live_bytes == expected_bytes(&run) ||
+		    rest.live_bytes == expected_bytes(&run));
 }
 
 /* What malloc maps is malloc's: exact sizes there, nothing here. */

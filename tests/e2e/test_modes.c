@@ -10,8 +10,9 @@ static void need_mode(const char *mode)
 {
 	struct child *leaker = leaker__start(ARGS("alloc", "idle"), NULL);
 	char *pid = format("%d", (int)leaker->pid), *err;
-	struct child *tool = tool__start(
-		ARGS("trace", "--probe-mode", mode, "--duration", "10ms", "--format", "json", "-p", pid), NULL);
+	struct child *tool = tool__start(ARGS("trace", "--probe-mode", mode, "--duration", "10ms",
+					      "--format", "json", "-p", pid),
+					 NULL);
 	int status = child__await_exit(tool, TIMEOUT_MS);
 
 	free(pid);
@@ -56,7 +57,8 @@ static void test_perf_event_probes(void **state)
 	check_mode("perf");
 }
 
-/* Only the target has the breakpoints: other users of the library are not even counted as foreign. */
+/* Only the target has the breakpoints: other users of the library are not even counted as foreign.
+ */
 static void test_probes_in_the_target_only(void **state)
 {
 	struct child *bystander = leaker__start(ARGS("many", "pairs", "1", "1000"), NULL);

@@ -11,16 +11,19 @@
 
 static const char *const by_size[] = {"leak_small", "leak_medium", "leak_large"};
 
-/* Of the three sizes (16, 1000 and 100000 bytes) only those in "mask" are in the report, and those exactly. */
+/* Of the three sizes (16, 1000 and 100000 bytes) only those in "mask" are in the report, and those
+ * exactly. */
 static void check_sizes(const char *const *tool_args, unsigned int mask)
 {
 	struct run run = run__trace(ARGS("many", "sizes"), tool_args, NULL);
 
 	for (unsigned int i = 0; i < 3; i++) {
-		struct tally want = expect__function(expects__of(&run.expects, 0), "functions", by_size[i]);
+		struct tally want =
+			expect__function(expects__of(&run.expects, 0), "functions", by_size[i]);
 		const struct tally none = {0};
 
-		assert_live(&run.report, by_size[i], report__sum(&run.report, 0, "malloc", by_size[i]),
+		assert_live(&run.report, by_size[i],
+			    report__sum(&run.report, 0, "malloc", by_size[i]),
 			    mask & 1U << i ? want : none);
 	}
 }
@@ -41,7 +44,8 @@ static void test_max_size(void **state)
 
 static void test_min_age(void **state)
 {
-	struct run run = run__trace(ARGS("many", "ages", "3000"), ARGS("--min-age", "1500ms"), NULL);
+	struct run run =
+		run__trace(ARGS("many", "ages", "3000"), ARGS("--min-age", "1500ms"), NULL);
 	struct json_object *expect = expects__of(&run.expects, 0);
 
 	(void)state;
@@ -70,8 +74,10 @@ static const char *leaf_of(const struct report *report, size_t index)
 
 	assert_true(json_object_object_get_ex(report->root, "stacks", &stacks));
 	assert_true(index < json_object_array_length(stacks));
-	assert_true(json_object_object_get_ex(json_object_array_get_idx(stacks, index), "frames", &frames));
-	assert_true(json_object_object_get_ex(json_object_array_get_idx(frames, 0), "function", &function));
+	assert_true(json_object_object_get_ex(json_object_array_get_idx(stacks, index), "frames",
+					      &frames));
+	assert_true(json_object_object_get_ex(json_object_array_get_idx(frames, 0), "function",
+					      &function));
 	return json_object_get_string(function);
 }
 
@@ -100,7 +106,8 @@ static struct json_object *find_group(const struct report *report, const char *k
 	for (size_t i = 0; i < json_object_array_length(groups); i++) {
 		struct json_object *group = json_object_array_get_idx(groups, i);
 
-		if (json_object_object_get_ex(group, "key", &value) && !strcmp(json_object_get_string(value), key))
+		if (json_object_object_get_ex(group, "key", &value) &&
+		    !strcmp(json_object_get_string(value), key))
 			return group;
 	}
 	fail_msg("no group \"%s\" in %.2000s", key, json_object_to_json_string(groups));
@@ -117,7 +124,8 @@ static int64_t group_bytes(struct json_object *group)
 
 static void test_group_by(void **state)
 {
-	struct run run = run__trace(ARGS("many", "stacks", "1000"), ARGS("--group-by", "function"), NULL);
+	struct run run =
+		run__trace(ARGS("many", "stacks", "1000"), ARGS("--group-by", "function"), NULL);
 	int64_t all = expect__totals(expects__of(&run.expects, 0)).live_bytes;
 	struct json_object *groups;
 
@@ -131,7 +139,8 @@ static void test_group_by(void **state)
 	assert_int_equal(group_bytes(json_object_array_get_idx(groups, 0)), all);
 }
 
-/* Standard error of a sum of "cnt" blocks of "bytes", each kept with probability 1 - e^(-bytes/mean). */
+/* Standard error of a sum of "cnt" blocks of "bytes", each kept with probability 1 -
+ * e^(-bytes/mean). */
 static double standard_error(double cnt, double bytes, double mean)
 {
 	double p = 1 - exp(-bytes / mean);
@@ -141,8 +150,10 @@ static double standard_error(double cnt, double bytes, double mean)
 
 static void test_sample_bytes(void **state)
 {
-	struct run run = run__trace(ARGS("many", "pairs", "30000", "30000"), ARGS("--sample-bytes", "32K"), NULL);
-	struct tally truth = expect__function(expects__of(&run.expects, 0), "functions", "hold_block");
+	struct run run = run__trace(ARGS("many", "pairs", "30000", "30000"),
+				    ARGS("--sample-bytes", "32K"), NULL);
+	struct tally truth =
+		expect__function(expects__of(&run.expects, 0), "functions", "hold_block");
 	struct tally held = report__sum(&run.report, 0, "malloc", "hold_block");
 	struct tally churned = report__sum(&run.report, 0, "malloc", "churn_pair");
 	double error = standard_error(30000, 1000, 32768);
@@ -150,8 +161,8 @@ static void test_sample_bytes(void **state)
 
 	(void)state;
 	if (fabs((double)(held.live_bytes - truth.live_bytes)) > 5 * error)
-		fail_msg("%lld bytes estimated, %lld true, standard error %.0f", (long long)held.live_bytes,
-			 (long long)truth.live_bytes, error);
+		fail_msg("%lld bytes estimated, %lld true, standard error %.0f",
+			 (long long)held.live_bytes, (long long)truth.live_bytes, error);
 	assert_true(fabs((double)held.live_count - 30000) <= 5 * error / 1000);
 	assert_true(fabs((double)churned.alloc_bytes - 30000000) <= 5 * error);
 	assert_int_equal(churned.live_bytes, 0);
@@ -160,7 +171,8 @@ static void test_sample_bytes(void **state)
 	assert_int_equal(report__number(&run.report, NULL, "sample_bytes"), 32768);
 }
 
-/* Blocks of the mean size and above are kept nearly always; small ones rarely, but with their full weight. */
+/* Blocks of the mean size and above are kept nearly always; small ones rarely, but with their full
+ * weight. */
 static void test_sampling_weighs_by_bytes(void **state)
 {
 	struct run run = run__trace(ARGS("many", "sizes"), ARGS("--sample-bytes", "1000"), NULL);
@@ -270,7 +282,8 @@ static void test_folded(void **state)
 
 		if (!*line)
 			continue;
-		if (!value || !strchr(line, ';') || strspn(value + 1, "0123456789") != strlen(value + 1))
+		if (!value || !strchr(line, ';') ||
+		    strspn(value + 1, "0123456789") != strlen(value + 1))
 			fail_msg("not a folded stack: %s", line);
 		if (strstr(line, ";leak_large "))
 			large += atoll(value + 1);
@@ -281,7 +294,8 @@ static void test_folded(void **state)
 	free(pid);
 }
 
-/* The table names the leaking function and the process, and nothing on stdout is meant for a terminal. */
+/* The table names the leaking function and the process, and nothing on stdout is meant for a
+ * terminal. */
 static void test_table(void **state)
 {
 	struct child *leaker = leaker__start(ARGS("many", "sizes"), NULL), *tool;

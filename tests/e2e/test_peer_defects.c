@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fifteen ways in which the best known eBPF leak tracer (bcc's memleak) reports wrong totals, numbered as in our
- * study of it. Each test is named after the defect and passes when ours is right.
+ * Fifteen ways in which the best known eBPF leak tracer (bcc's memleak) reports wrong totals,
+ * numbered as in our study of it. Each test is named after the defect and passes when ours is
+ * right.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -10,10 +11,12 @@
 
 static const struct tally nothing;
 
-/* 1: with the table of blocks full, blocks that were never entered stayed in the totals for ever. */
+/* 1: with the table of blocks full, blocks that were never entered stayed in the totals for ever.
+ */
 static void test_01_full_table_makes_phantom_leaks(void **state)
 {
-	struct run run = run__trace(ARGS("many", "pairs", "30000", "100000"), ARGS("--max-blocks", "10000"), NULL);
+	struct run run = run__trace(ARGS("many", "pairs", "30000", "100000"),
+				    ARGS("--max-blocks", "10000"), NULL);
 	struct tally truth = expect__totals(expects__of(&run.expects, 0));
 	struct tally got = report__sum(&run.report, 0, "malloc", NULL);
 	struct tally churned = report__sum(&run.report, 0, "malloc", "churn_pair");
@@ -23,8 +26,10 @@ static void test_01_full_table_makes_phantom_leaks(void **state)
 	assert_true(got.live_bytes <= truth.live_bytes);
 	assert_live(&run.report, "blocks that were freed", churned, nothing);
 	/* Seen and not seen make the whole. */
-	assert_int_equal(got.alloc_count + report__loss(&run.report, "map_full"), truth.alloc_count);
-	assert_int_equal(got.alloc_bytes + report__loss(&run.report, "map_full_bytes"), truth.alloc_bytes);
+	assert_int_equal(got.alloc_count + report__loss(&run.report, "map_full"),
+			 truth.alloc_count);
+	assert_int_equal(got.alloc_bytes + report__loss(&run.report, "map_full_bytes"),
+			 truth.alloc_bytes);
 }
 
 /* 2: more than a million live blocks were cut off without a word. */
@@ -87,7 +92,8 @@ static void test_08_unit_of_the_minimum_age(void **state)
 	(void)state;
 	assert_live(&run.report, "old blocks", report__sum(&run.report, 0, "malloc", "leak_old"),
 		    expect__function(expect, "functions", "leak_old"));
-	assert_live(&run.report, "young blocks", report__sum(&run.report, 0, "malloc", "leak_young"), nothing);
+	assert_live(&run.report, "young blocks",
+		    report__sum(&run.report, 0, "malloc", "leak_young"), nothing);
 }
 
 /* 9: with 30000 stacks, two thirds of the allocations were dropped from every total. */
@@ -108,16 +114,20 @@ static void test_10_freed_entries_reused_by_another_cpu(void **state)
 	check_exact(ARGS("threads", "race"), NO_ARGS, NULL);
 }
 
-/* 11: a block at an address whose free was missed replaced the old one, whose stack kept its bytes. */
+/* 11: a block at an address whose free was missed replaced the old one, whose stack kept its bytes.
+ */
 static void test_11_address_comes_back_without_a_free(void **state)
 {
 	char *library = leaker_path("libsecond.so");
-	struct run run = run__trace(ARGS("plugin", "lost", library), ARGS("--alloc-fn", "my_alloc:size=1"), NULL);
+	struct run run = run__trace(ARGS("plugin", "lost", library),
+				    ARGS("--alloc-fn", "my_alloc:size=1"), NULL);
 	struct json_object *expect = expects__of(&run.expects, 0);
 
 	(void)state;
-	assert_live(&run.report, "first_owner", report__sum(&run.report, 0, "malloc", "first_owner"), nothing);
-	assert_live(&run.report, "second_owner", report__sum(&run.report, 0, "malloc", "second_owner"),
+	assert_live(&run.report, "first_owner",
+		    report__sum(&run.report, 0, "malloc", "first_owner"), nothing);
+	assert_live(&run.report, "second_owner",
+		    report__sum(&run.report, 0, "malloc", "second_owner"),
 		    expect__function(expect, "functions", "second_owner"));
 	assert_int_equal(report__loss(&run.report, "replaced"), 50);
 	assert_int_equal(report__loss(&run.report, "replaced_bytes"), 50 * 200);
@@ -137,7 +147,8 @@ static void test_12_counts_wider_than_24_bits(void **state)
 	check_exact(ARGS("many", "pairs", "1000", "16780000"), NO_ARGS, NULL);
 }
 
-/* 13: memalign and aligned_alloc are one function in glibc, with two probes each block counted twice. */
+/* 13: memalign and aligned_alloc are one function in glibc, with two probes each block counted
+ * twice. */
 static void test_13_two_names_for_one_function(void **state)
 {
 	(void)state;
@@ -145,9 +156,9 @@ static void test_13_two_names_for_one_function(void **state)
 }
 
 /*
- * 14: events inside another BPF program were lost: frees made by an interrupt on top of a traced allocation. Only
- * their kernel mode has that; what interrupts a process is a signal, and its handler's calls run on top of calls in
- * progress, probes included.
+ * 14: events inside another BPF program were lost: frees made by an interrupt on top of a traced
+ * allocation. Only their kernel mode has that; what interrupts a process is a signal, and its
+ * handler's calls run on top of calls in progress, probes included.
  */
 static void test_14_calls_on_top_of_calls(void **state)
 {
@@ -158,15 +169,16 @@ static void test_14_calls_on_top_of_calls(void **state)
 /* 15: sampling took calls instead of bytes, and never scaled the result. */
 static void test_15_sampled_totals_are_estimates_of_the_whole(void **state)
 {
-	struct run run = run__trace(ARGS("many", "blocks", "100000"), ARGS("--sample-bytes", "1K"), NULL);
+	struct run run =
+		run__trace(ARGS("many", "blocks", "100000"), ARGS("--sample-bytes", "1K"), NULL);
 	struct tally truth = expect__totals(expects__of(&run.expects, 0));
 	struct tally got = report__sum(&run.report, 0, "malloc", "hold_block");
 	double p = 1 - exp(-18.0 / 1024), error = 18 * sqrt(100000 * (1 - p) / p);
 
 	(void)state;
 	if (fabs((double)(got.live_bytes - truth.live_bytes)) > 5 * error)
-		fail_msg("%lld bytes estimated, %lld true, standard error %.0f", (long long)got.live_bytes,
-			 (long long)truth.live_bytes, error);
+		fail_msg("%lld bytes estimated, %lld true, standard error %.0f",
+			 (long long)got.live_bytes, (long long)truth.live_bytes, error);
 }
 
 int main(void)

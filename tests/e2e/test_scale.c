@@ -25,9 +25,11 @@ static void test_30000_distinct_stacks(void **state)
 /* A stack table that is too small loses the stack of a block, never the block. */
 static void test_stack_table_full(void **state)
 {
-	struct run run = run__trace(ARGS("many", "stacks", "3000"), ARGS("--max-stacks", "1000"), NULL);
+	struct run run =
+		run__trace(ARGS("many", "stacks", "3000"), ARGS("--max-stacks", "1000"), NULL);
 	struct json_object *expect = expects__of(&run.expects, 0);
-	int64_t lost = report__loss(&run.report, "stacks_lost") + report__loss(&run.report, "costs_full");
+	int64_t lost =
+		report__loss(&run.report, "stacks_lost") + report__loss(&run.report, "costs_full");
 	struct tally got = report__sum(&run.report, expect__pid(expect), "malloc", NULL);
 
 	(void)state;

@@ -44,7 +44,8 @@ static void test_several_pids(void **state)
 	struct child *leakers[] = {leaker__start(ARGS("alloc", "malloc"), NULL),
 				   leaker__start(ARGS("alloc-static", "realloc"), NULL),
 				   leaker__start(ARGS("alloc", "big"), NULL)};
-	char *pids = format("%d,%d,%d", (int)leakers[0]->pid, (int)leakers[1]->pid, (int)leakers[2]->pid);
+	char *pids = format("%d,%d,%d", (int)leakers[0]->pid, (int)leakers[1]->pid,
+			    (int)leakers[2]->pid);
 
 	(void)state;
 	check_leakers(ARGS("-p", pids), leakers, 3);
@@ -76,7 +77,8 @@ static void test_every_process_of_the_host(void **state)
 /* Makes a cgroup in whichever hierarchy there is, owned path or NULL. */
 static char *make_cgroup(void)
 {
-	static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified", "/sys/fs/cgroup/memory"};
+	static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified",
+					    "/sys/fs/cgroup/memory"};
 
 	for (size_t i = 0; i < sizeof(roots) / sizeof(roots[0]); i++) {
 		char *procs = format("%s/cgroup.procs", roots[i]);
@@ -128,8 +130,8 @@ static void test_command_by_name(void **state)
 	*strrchr(path, '/') = '\0';
 	env = format("PATH=%s:/usr/bin:/bin", path);
 	opts.env = ARGS(env);
-	tool = tool__start(ARGS("trace", "--format", "json", "--top", "0", "-o", out, "--", "alloc", "malloc", "7",
-				"now"),
+	tool = tool__start(ARGS("trace", "--format", "json", "--top", "0", "-o", out, "--", "alloc",
+				"malloc", "7", "now"),
 			   &opts);
 	assert_int_equal(child__await_exit(tool, TIMEOUT_MS), 0);
 	expects = expects__read(tool);
@@ -179,7 +181,8 @@ static void test_target_dies(void **state)
 /* A process ends, another of the same name comes: nothing of the second is put on the first. */
 static void test_same_name_again(void **state)
 {
-	struct child *tool = tool__start(ARGS("trace", "--format", "json", "--top", "0", "-a"), NULL);
+	struct child *tool =
+		tool__start(ARGS("trace", "--format", "json", "--top", "0", "-a"), NULL);
 	struct expects first_expects, second_expects;
 	struct child *first, *second;
 	struct report report;
@@ -202,7 +205,9 @@ static void test_same_name_again(void **state)
 	free(out);
 	assert_expect(&report, expects__of(&second_expects, 0));
 	assert_int_equal(report__sum(&report, expect__pid(expects__of(&first_expects, 0)), NULL,
-				     "leak_malloc").alloc_count, 0);
+				     "leak_malloc")
+				 .alloc_count,
+			 0);
 	leaker__finish(second);
 }
 
@@ -241,7 +246,8 @@ static void test_duration(void **state)
 	run.report = report__parse(out);
 	free(out);
 	assert_expect(&run.report, expects__of(&run.expects, 0));
-	assert_in_range(report__number(&run.report, NULL, "duration_ns"), 1900000000LL, 4000000000LL);
+	assert_in_range(report__number(&run.report, NULL, "duration_ns"), 1900000000LL,
+			4000000000LL);
 	leaker__finish(run.leaker);
 }
 

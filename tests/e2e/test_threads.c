@@ -2,7 +2,8 @@
 /* Threads, signal handlers and everything else that runs on top of a call in progress. */
 #include "lib/harness.h"
 
-/* Each thread's first malloc makes an arena; that is the allocator's affair, not memory that the program mapped. */
+/* Each thread's first malloc makes an arena; that is the allocator's affair, not memory that the
+ * program mapped. */
 static void test_arenas(void **state)
 {
 	struct run run = run__trace(ARGS("threads", "arenas"), NO_ARGS, NULL);
@@ -28,7 +29,8 @@ static void test_realloc_races_with_malloc(void **state)
 static void check_signals(const char *mode)
 {
 	check_exact(ARGS("signals-malloc", mode), NO_ARGS, NULL);
-	check_exact(ARGS("signals", mode), ARGS("--alloc-fn", "sig_alloc:size=1", "--free-fn", "sig_free"), NULL);
+	check_exact(ARGS("signals", mode),
+		    ARGS("--alloc-fn", "sig_alloc:size=1", "--free-fn", "sig_free"), NULL);
 }
 
 static void test_signal_handler_allocates(void **state)
@@ -43,7 +45,8 @@ static void test_signal_handler_on_its_own_stack(void **state)
 	check_signals("altstack");
 }
 
-/* The allocations that were left never returned: nobody owns their blocks, and the report counts them as lost. */
+/* The allocations that were left never returned: nobody owns their blocks, and the report counts
+ * them as lost. */
 static void test_siglongjmp_out_of_an_allocation(void **state)
 {
 	struct run run = run__trace(ARGS("signals-malloc", "jump"), NO_ARGS, NULL);

@@ -5,9 +5,23 @@
 #include "tests/leakers/leaker.h"
 
 enum {
-	S_MALLOC, S_MALLOC_CHURN, S_CALLOC, S_REALLOC_START, S_REALLOC_GROW, S_REALLOC_NULL, S_REALLOC_ZERO,
-	S_REALLOCARRAY, S_POSIX_MEMALIGN, S_ALIGNED_ALLOC, S_MEMALIGN, S_VALLOC, S_PVALLOC, S_STRDUP,
-	S_ASPRINTF, S_BIG, SITE_CNT
+	S_MALLOC,
+	S_MALLOC_CHURN,
+	S_CALLOC,
+	S_REALLOC_START,
+	S_REALLOC_GROW,
+	S_REALLOC_NULL,
+	S_REALLOC_ZERO,
+	S_REALLOCARRAY,
+	S_POSIX_MEMALIGN,
+	S_ALIGNED_ALLOC,
+	S_MEMALIGN,
+	S_VALLOC,
+	S_PVALLOC,
+	S_STRDUP,
+	S_ASPRINTF,
+	S_BIG,
+	SITE_CNT
 };
 
 static struct site sites[SITE_CNT] = {
@@ -192,7 +206,8 @@ static void mode_realloc_failed(void)
 	for (size_t i = 0; i < 7; i++) {
 		kept[i] = start_block(1000);
 		LEAKER_CHECK(!grow_block(kept[i], &sites[S_REALLOC_START], 1000, too_much));
-		LEAKER_CHECK(!grow_block(kept[i], &sites[S_REALLOC_START], 1000, more_than_there_is));
+		LEAKER_CHECK(
+			!grow_block(kept[i], &sites[S_REALLOC_START], 1000, more_than_there_is));
 	}
 	give_back(&sites[S_REALLOC_START], kept[0], 1000);
 }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A small service for `make demo`. It answers made-up requests for pages of a few users, keeps a bounded cache
- * of pages, allocates and frees scratch memory all the time, and has one bug: remember_session() makes a
- * new session for each request that carries a token, and nobody ever ends one.
+ * A small service for `make demo`. It answers made-up requests for pages of a few users, keeps a
+ * bounded cache of pages, allocates and frees scratch memory all the time, and has one bug:
+ * remember_session() makes a new session for each request that carries a token, and nobody ever
+ * ends one.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -80,7 +81,8 @@ __attribute__((noinline)) static size_t render_page(const char *body, const stru
 	size_t len = strlen(body) + 256, used;
 	char *html = need(malloc(len));
 
-	used = (size_t)snprintf(html, len, "<p>%s</p><pre>%s</pre>", session ? session->user : "guest", body);
+	used = (size_t)snprintf(html, len, "<p>%s</p><pre>%s</pre>",
+				session ? session->user : "guest", body);
 	free(html);
 	return used;
 }

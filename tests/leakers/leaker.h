@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What every leaker shares: a ledger of its own allocations, and the talk with the test that drives it.
+ * What every leaker shares: a ledger of its own allocations, and the talk with the test that drives
+ * it.
  *
  *   leaker -> test   READY <pid>      set up, nothing of interest has happened yet
  *   test -> leaker   newline          go (not awaited with the argument "now")
@@ -8,8 +9,8 @@
  *   leaker -> test   DONE             everything stands still
  *   test -> leaker   newline          exit (not awaited with "now")
  *
- * A site is a function that calls the allocator itself. Numbers of a site follow its blocks: a free counts
- * for the site that allocated. Nothing here allocates between go and DONE.
+ * A site is a function that calls the allocator itself. Numbers of a site follow its blocks: a free
+ * counts for the site that allocated. Nothing here allocates between go and DONE.
  */
 #ifndef LEAKSWEEP_TESTS_LEAKER_H
 #define LEAKSWEEP_TESTS_LEAKER_H
@@ -30,19 +31,22 @@
 #define SITE_FN __attribute__((noipa, used))
 #endif
 
-/* Keeps the call before it from being the function's last instruction, and the compiler from dropping it. */
+/* Keeps the call before it from being the function's last instruction, and the compiler from
+ * dropping it. */
 #define KEEP(p) __asm__ volatile("" : : "g"(p) : "memory")
 
 enum site_kind {
 	SITE_LEAF = 0,	 /* the function is frame 0 of its rows */
-	SITE_INSIDE = 1, /* a library function stands between it and the allocator: only its total is exact */
+	SITE_INSIDE = 1, /* a library function stands between it and the allocator: only its total
+			    is exact */
 	SITE_MMAP = 2,	 /* frame 0, layer "mmap" */
 };
 
 struct site {
 	const char *name;
 	enum site_kind kind;
-	long long alloc_bytes, alloc_count, free_bytes, free_count, inherited_bytes, inherited_count;
+	long long alloc_bytes, alloc_count, free_bytes, free_count, inherited_bytes,
+		inherited_count;
 };
 
 static bool leaker_now;
@@ -69,7 +73,8 @@ static inline __attribute__((format(printf, 1, 2))) void leaker__add(const char 
 	int len;
 
 	va_start(args, fmt);
-	len = vsnprintf(leaker_line + leaker_line_len, sizeof(leaker_line) - leaker_line_len, fmt, args);
+	len = vsnprintf(leaker_line + leaker_line_len, sizeof(leaker_line) - leaker_line_len, fmt,
+			args);
 	va_end(args);
 	if (len < 0 || (size_t)len >= sizeof(leaker_line) - leaker_line_len)
 		_exit(4);
@@ -83,13 +88,13 @@ static inline void leaker__flush(void)
 }
 
 /* Ends the leaker when the machine did not do what its ground truth takes for granted. */
-#define LEAKER_CHECK(what)                                                                     \
-	do {                                                                                   \
-		if (!(what)) {                                                                 \
-			leaker__add("FAILED %s:%d: %s\n", __FILE__, __LINE__, #what);          \
-			leaker__flush();                                                       \
-			_exit(3);                                                              \
-		}                                                                              \
+#define LEAKER_CHECK(what)                                                                         \
+	do {                                                                                       \
+		if (!(what)) {                                                                     \
+			leaker__add("FAILED %s:%d: %s\n", __FILE__, __LINE__, #what);              \
+			leaker__flush();                                                           \
+			_exit(3);                                                                  \
+		}                                                                                  \
 	} while (0)
 
 static inline void leaker__await_newline(void)
@@ -155,11 +160,12 @@ static inline void sites__inherit(struct site *sites, size_t cnt)
 
 static inline void leaker__add_totals(const struct site *site)
 {
-	leaker__add("\"live_bytes\":%lld,\"live_count\":%lld,\"alloc_bytes\":%lld,\"alloc_count\":%lld,"
-		    "\"free_bytes\":%lld,\"free_count\":%lld",
-		    site->inherited_bytes + site->alloc_bytes - site->free_bytes,
-		    site->inherited_count + site->alloc_count - site->free_count, site->alloc_bytes,
-		    site->alloc_count, site->free_bytes, site->free_count);
+	leaker__add(
+		"\"live_bytes\":%lld,\"live_count\":%lld,\"alloc_bytes\":%lld,\"alloc_count\":%lld,"
+		"\"free_bytes\":%lld,\"free_count\":%lld",
+		site->inherited_bytes + site->alloc_bytes - site->free_bytes,
+		site->inherited_count + site->alloc_count - site->free_count, site->alloc_bytes,
+		site->alloc_count, site->free_bytes, site->free_count);
 }
 
 static inline void leaker__add_sites(const struct site *sites, size_t cnt, enum site_kind kind)

@@ -9,7 +9,7 @@ MUSL_GCC := $(shell command -v musl-gcc 2>/dev/null)
 LEAKER_HEADERS := $(wildcard tests/leakers/*.h) tests/leakers/leakers.mk
 
 LEAKER_NAMES := alloc threads many tree maps signals signals-malloc jemalloc_x plugin demo_service \
-	new_delete libsecond.so libownmalloc.so alloc-static alloc-static-pie \
+	new_delete libsecond.so libownmalloc.so libcount.so alloc-static alloc-static-pie \
 	$(if $(MUSL_GCC),alloc-musl alloc-musl-static) $(if $(filter x86_64,$(ARCH)),tiny32)
 LEAKERS := $(addprefix $(LEAKER_DIR)/,$(LEAKER_NAMES))
 
@@ -32,6 +32,9 @@ $(LEAKER_DIR)/libsecond.so: tests/leakers/lib_second.c $(LEAKER_HEADERS)
 
 $(LEAKER_DIR)/libownmalloc.so: tests/leakers/lib_second.c $(LEAKER_HEADERS)
 	$(Q)$(call leaker_rule,$(CC) $(LEAKER_CFLAGS) -fPIC -shared -DOWN_MALLOC)
+
+$(LEAKER_DIR)/libcount.so: tests/leakers/count_preload.c $(LEAKER_HEADERS)
+	$(Q)$(call leaker_rule,$(CC) $(LEAKER_CFLAGS) -fPIC -shared)
 
 $(LEAKER_DIR)/alloc-static: tests/leakers/alloc.c $(LEAKER_HEADERS)
 	$(Q)$(call leaker_rule,$(CC) $(LEAKER_CFLAGS) -static)

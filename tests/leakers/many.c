@@ -16,14 +16,10 @@
 enum { S_BLOCK, S_STACK, S_PAIR, S_SMALL, S_MEDIUM, S_LARGE, S_OLD, S_YOUNG, SITE_CNT };
 
 static struct site sites[SITE_CNT] = {
-	[S_BLOCK] = {.name = "hold_block"},
-	[S_STACK] = {.name = "leaf_of_path"},
-	[S_PAIR] = {.name = "churn_pair"},
-	[S_SMALL] = {.name = "leak_small"},
-	[S_MEDIUM] = {.name = "leak_medium"},
-	[S_LARGE] = {.name = "leak_large"},
-	[S_OLD] = {.name = "leak_old"},
-	[S_YOUNG] = {.name = "leak_young"},
+	[S_BLOCK] = {.name = "hold_block"},   [S_STACK] = {.name = "leaf_of_path"},
+	[S_PAIR] = {.name = "churn_pair"},    [S_SMALL] = {.name = "leak_small"},
+	[S_MEDIUM] = {.name = "leak_medium"}, [S_LARGE] = {.name = "leak_large"},
+	[S_OLD] = {.name = "leak_old"},	      [S_YOUNG] = {.name = "leak_young"},
 };
 
 /* The newest block; the others hang on it. Blocks too small for a pointer are simply forgotten. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Memory taken from the kernel directly. The system calls are made in the named functions themselves, so that
- * frame 0 does not depend on how libc's wrappers are built; `maps libc` goes through the wrappers.
+ * Memory taken from the kernel directly. The system calls are made in the named functions
+ * themselves, so that frame 0 does not depend on how libc's wrappers are built; `maps libc` goes
+ * through the wrappers.
  */
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -26,8 +27,8 @@ static struct site sites[SITE_CNT] = {
 static char *regions[64];
 
 #ifdef __x86_64__
-static inline __attribute__((always_inline)) long
-raw_syscall(long nr, long a, long b, long c, long d, long e, long f)
+static inline __attribute__((always_inline)) long raw_syscall(long nr, long a, long b, long c,
+							      long d, long e, long f)
 {
 	register long r10 __asm__("r10") = d;
 	register long r8 __asm__("r8") = e;
@@ -94,8 +95,8 @@ SITE_FN static char *reserve_region(size_t bytes)
 
 SITE_FN static void commit_region(char *addr, size_t bytes)
 {
-	LEAKER_CHECK(!raw_syscall(SYS_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0, 0,
-				  0));
+	LEAKER_CHECK(!raw_syscall(SYS_mprotect, (long)addr, (long)bytes, PROT_READ | PROT_WRITE, 0,
+				  0, 0));
 	note_bytes(&sites[S_RESERVE], (long long)bytes);
 }
 
@@ -228,15 +229,9 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } modes[] = {
-	{"plain", mode_plain},
-	{"partial", mode_partial},
-	{"remap", mode_remap},
-	{"overlay", mode_overlay},
-	{"reserve", mode_reserve},
-	{"reserve-only", mode_reserve_only},
-	{"brk", mode_brk},
-	{"sbrk", mode_sbrk},
-	{"libc", mode_libc},
+	{"plain", mode_plain},	   {"partial", mode_partial}, {"remap", mode_remap},
+	{"overlay", mode_overlay}, {"reserve", mode_reserve}, {"reserve-only", mode_reserve_only},
+	{"brk", mode_brk},	   {"sbrk", mode_sbrk},	      {"libc", mode_libc},
 };
 
 int main(int argc, char **argv)

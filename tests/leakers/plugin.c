@@ -3,8 +3,9 @@
  * Uses an allocator out of a second library.
  *   plugin open LIB       dlopen after the go signal, then my_alloc/my_free
  *   plugin loaded LIB     the same, opened before READY
- *   plugin namespace LIB  LIB exports its own malloc/free, opened in a namespace of its own before READY
- *   plugin lost LIB       frees by a function that nobody probes, so that addresses come back unannounced
+ *   plugin namespace LIB  LIB exports its own malloc/free, opened in a namespace of its own before
+ * READY plugin lost LIB       frees by a function that nobody probes, so that addresses come back
+ * unannounced
  */
 #include <dlfcn.h>
 #include <time.h>
@@ -38,7 +39,8 @@ SITE_FN static void *second_owner(size_t bytes)
 	return note_alloc(&sites[S_SECOND], alloc_fn(bytes), bytes);
 }
 
-static void open_library(const char *path, bool own_namespace, const char *alloc, const char *release)
+static void open_library(const char *path, bool own_namespace, const char *alloc,
+			 const char *release)
 {
 	void *lib = own_namespace ? dlmopen(LM_ID_NEWLM, path, RTLD_NOW) : dlopen(path, RTLD_NOW);
 
@@ -72,7 +74,8 @@ static void lose_frees(void)
 
 int main(int argc, char **argv)
 {
-	const char *mode = leaker__arg(argc, argv, 1, "open"), *path = leaker__arg(argc, argv, 2, "");
+	const char *mode = leaker__arg(argc, argv, 1, "open"),
+		   *path = leaker__arg(argc, argv, 2, "");
 	struct timespec pause = {.tv_sec = 1};
 
 	if (!strcmp(mode, "loaded"))

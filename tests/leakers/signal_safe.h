@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * An allocator that a signal handler may call at any moment, also in the middle of itself: a bump pointer
- * moved by one atomic addition, and frees that only mark. The spinning makes the calls long enough for
- * signals to land inside them. Included by one source file of a program; ALLOC_NAME and FREE_NAME name it.
+ * An allocator that a signal handler may call at any moment, also in the middle of itself: a bump
+ * pointer moved by one atomic addition, and frees that only mark. The spinning makes the calls long
+ * enough for signals to land inside them. Included by one source file of a program; ALLOC_NAME and
+ * FREE_NAME name it.
  */
 #ifndef LEAKSWEEP_TESTS_SIGNAL_SAFE_H
 #define LEAKSWEEP_TESTS_SIGNAL_SAFE_H
@@ -14,7 +15,7 @@
 
 static char pool[POOL_BYTES] __attribute__((aligned(64)));
 static size_t pool_used;
-static volatile int inside;	/* how many calls of this thread are in progress */
+static volatile int inside; /* how many calls of this thread are in progress */
 static volatile int spin_rounds = 300;
 
 static inline void spin(void)

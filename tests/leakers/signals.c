@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A timer signal whose handler allocates and frees while the main program is in its own allocator calls.
- * Built twice: `signals` calls sig_alloc/sig_free, to be named by option; `signals-malloc` exports its
- * allocator as malloc/free.
- *   signals plain | altstack | jump
- * `jump`: the handler leaves an allocation by siglongjmp, so that the call never returns.
+ * A timer signal whose handler allocates and frees while the main program is in its own allocator
+ * calls. Built twice: `signals` calls sig_alloc/sig_free, to be named by option; `signals-malloc`
+ * exports its allocator as malloc/free. signals plain | altstack | jump `jump`: the handler leaves
+ * an allocation by siglongjmp, so that the call never returns.
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -110,8 +109,8 @@ static void work_until(long enough)
 }
 
 /*
- * With jumps the main program only keeps blocks: a call that was left by siglongjmp never returned, so nobody
- * owns its block, and it is not in the books either, which are written after the return.
+ * With jumps the main program only keeps blocks: a call that was left by siglongjmp never returned,
+ * so nobody owns its block, and it is not in the books either, which are written after the return.
  */
 static void jump_until(long enough)
 {

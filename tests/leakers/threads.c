@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Threads: arenas, blocks that change hands, reallocs that race with mallocs for the same addresses.
- * The threads exist before READY, so that what pthread_create allocates is no part of the ground truth.
+ * Threads: arenas, blocks that change hands, reallocs that race with mallocs for the same
+ * addresses. The threads exist before READY, so that what pthread_create allocates is no part of
+ * the ground truth.
  */
 #include <malloc.h>
 #include <pthread.h>
@@ -89,7 +90,8 @@ static void handoff(size_t id)
 	}
 }
 
-/* One arena and sizes that bypass the thread caches: an address freed here is at once reused there. */
+/* One arena and sizes that bypass the thread caches: an address freed here is at once reused there.
+ */
 static void race(size_t id)
 {
 	for (size_t i = 0; i < RACES; i++) {

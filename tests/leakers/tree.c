@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Process trees. Every process of a tree prints its own EXPECT line; children print theirs before their
- * parent does and stay until it exits.
- *   tree inherit      a forked child frees blocks of its parent, and the parent blocks that the child has
- *   tree grandchild   three generations
- *   tree reuse        the parent frees and reuses an address that the child still has
- *   tree swarm        200 children that free what they inherited and exit
- *   tree vfork        vfork + exec of a leaker
- *   tree vfork-free   a vfork child allocates and frees in its parent's memory
- *   tree spawn        posix_spawn of a leaker
- *   tree exec         the process execs itself: what the old image held has ended
+ * Process trees. Every process of a tree prints its own EXPECT line; children print theirs before
+ * their parent does and stay until it exits. tree inherit      a forked child frees blocks of its
+ * parent, and the parent blocks that the child has tree grandchild   three generations tree reuse
+ * the parent frees and reuses an address that the child still has tree swarm        200 children
+ * that free what they inherited and exit tree vfork        vfork + exec of a leaker tree vfork-free
+ * a vfork child allocates and frees in its parent's memory tree spawn        posix_spawn of a
+ * leaker tree exec         the process execs itself: what the old image held has ended
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -22,16 +19,14 @@
 enum { S_PARENT, S_CHILD, S_GRANDCHILD, S_AFTER_EXEC, S_VFORK, SITE_CNT };
 
 static struct site sites[SITE_CNT] = {
-	[S_PARENT] = {.name = "parent_leak"},
-	[S_CHILD] = {.name = "child_leak"},
-	[S_GRANDCHILD] = {.name = "grandchild_leak"},
-	[S_AFTER_EXEC] = {.name = "leak_after_exec"},
+	[S_PARENT] = {.name = "parent_leak"},	      [S_CHILD] = {.name = "child_leak"},
+	[S_GRANDCHILD] = {.name = "grandchild_leak"}, [S_AFTER_EXEC] = {.name = "leak_after_exec"},
 	[S_VFORK] = {.name = "leak_in_vfork"},
 };
 
 static void *kept[1000], *more[1000];
 static char self[4096];
-static int hold[2];	/* children read it; it ends with the root process */
+static int hold[2]; /* children read it; it ends with the root process */
 extern char **environ;
 
 SITE_FN static void *parent_leak(size_t bytes)
@@ -110,7 +105,7 @@ static void inherit(void)
 	for (size_t i = 0; i < 200; i++)
 		kept[i] = parent_leak(100);
 	if (!start_child()) {
-		await(freed[0]);	/* the parent frees first, also blocks that the child frees too */
+		await(freed[0]); /* the parent frees first, also blocks that the child frees too */
 		for (size_t i = 0; i < 50; i++)
 			give_back(&sites[S_PARENT], kept[i], 100);
 		for (size_t i = 0; i < 30; i++)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * End-to-end tests drive the real tool on real processes: start a leaker, trace it, compare the report with
- * the ground truth that the leaker prints. Every function here ends the running test (cmocka's fail) when
- * the world does not do what it should, so that tests read as what is special about them.
+ * End-to-end tests drive the real tool on real processes: start a leaker, trace it, compare the
+ * report with the ground truth that the leaker prints. Every function here ends the running test
+ * (cmocka's fail) when the world does not do what it should, so that tests read as what is special
+ * about them.
  *
  * The tool is $OUTPUT/leaksweep, the leakers are in $OUTPUT/leakers (OUTPUT defaults to "build").
  */
@@ -18,8 +19,8 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
-#define TIMEOUT_MS 60000	/* for what takes moments */
-#define LONG_MS 300000		/* for millions of calls on a slow machine */
+#define TIMEOUT_MS 60000 /* for what takes moments */
+#define LONG_MS 300000	 /* for millions of calls on a slow machine */
 
 /* Argument lists: ARGS("alloc", "malloc"). NO_ARGS is empty. */
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -28,27 +29,31 @@
 /* A test that cleans up after itself however it ends. */
 #define E2E_TEST(f) cmocka_unit_test_teardown(f, harness__teardown)
 
-/* ---- processes ------------------------------------------------------------------------------------------- */
+/* ---- processes
+ * ------------------------------------------------------------------------------------------- */
 
 struct child {
 	pid_t pid;
-	int in_fd;		/* write end of its stdin, -1 = closed */
-	int out_fd, err_fd;	/* files that its stdout and stderr go to */
+	int in_fd;	    /* write end of its stdin, -1 = closed */
+	int out_fd, err_fd; /* files that its stdout and stderr go to */
 	bool reaped;
-	int status;		/* as wait(2) gives it, once reaped */
+	int status; /* as wait(2) gives it, once reaped */
 };
 
 struct child_opts {
-	const char *const *env;	/* NAME=VALUE, added to ours; NULL = none */
+	const char *const *env; /* NAME=VALUE, added to ours; NULL = none */
 	const char *out_path;	/* stdout goes to this file or device instead */
-	const char *root;	/* chroot to it, in a mount namespace of its own where it is a private tmpfs */
-	uid_t uid;		/* 0 = stay root */
+	const char *root; /* chroot to it, in a mount namespace of its own where it is a private
+			     tmpfs */
+	uid_t uid;	  /* 0 = stay root */
 };
 
-/* Starts argv[0] (a path). `opts` may be NULL. The child dies with the test program. Freed by teardown. */
+/* Starts argv[0] (a path). `opts` may be NULL. The child dies with the test program. Freed by
+ * teardown. */
 struct child *child__start(const char *const *argv, const struct child_opts *opts);
 
-/* Starts leaker args[0] of the leaker folder with the arguments after it and waits until it says READY. */
+/* Starts leaker args[0] of the leaker folder with the arguments after it and waits until it says
+ * READY. */
 struct child *leaker__start(const char *const *args, const struct child_opts *opts);
 
 /* Starts the tool with `args`. */
@@ -67,7 +72,8 @@ int child__await_exit(struct child *child, int timeout_ms);
 char *child__stdout(const struct child *child);
 char *child__stderr(const struct child *child);
 
-/* Waits until a line that starts with `prefix` is complete; returns the line without newline, owned by the caller. */
+/* Waits until a line that starts with `prefix` is complete; returns the line without newline, owned
+ * by the caller. */
 char *child__await_line(struct child *child, int fd, const char *prefix, int timeout_ms);
 
 /* Lets a leaker that is DONE end, which it must do with exit code 0. */
@@ -94,7 +100,8 @@ void sleep_ms(int ms);
 /* Kills what is left of the test, removes its files. */
 int harness__teardown(void **state);
 
-/* ---- truth and reports ----------------------------------------------------------------------------------- */
+/* ---- truth and reports
+ * ----------------------------------------------------------------------------------- */
 
 struct tally {
 	int64_t live_bytes, live_count;
@@ -127,14 +134,16 @@ struct report report__parse(const char *text);
 struct report report__read_file(const char *path);
 
 /*
- * Sums the rows of a process (0 = all) in a layer (NULL = all) whose frame 0 is `leaf`, or, with `anywhere`, that
- * have it in any frame. NULL leaf = all rows.
+ * Sums the rows of a process (0 = all) in a layer (NULL = all) whose frame 0 is `leaf`, or, with
+ * `anywhere`, that have it in any frame. NULL leaf = all rows.
  */
 struct tally report__sum(const struct report *report, int pid, const char *layer, const char *leaf);
-struct tally report__sum_anywhere(const struct report *report, int pid, const char *layer, const char *function);
+struct tally report__sum_anywhere(const struct report *report, int pid, const char *layer,
+				  const char *function);
 
 /* Sums rows whose frame 0 has `part` in its name. */
-struct tally report__sum_like(const struct report *report, int pid, const char *layer, const char *part);
+struct tally report__sum_like(const struct report *report, int pid, const char *layer,
+			      const char *part);
 
 /* Returns a counter of "loss" (or another number at the top, section NULL). */
 int64_t report__loss(const struct report *report, const char *name);
@@ -145,14 +154,16 @@ struct json_object *report__process(const struct report *report, int pid);
 size_t report__stack_cnt(const struct report *report);
 
 /* Fails unless all six numbers are equal; says which are not, and what the report says it lost. */
-void assert_tally(const struct report *report, const char *what, struct tally got, struct tally want);
+void assert_tally(const struct report *report, const char *what, struct tally got,
+		  struct tally want);
 
 /* Fails unless live bytes and counts are equal. */
-void assert_live(const struct report *report, const char *what, struct tally got, struct tally want);
+void assert_live(const struct report *report, const char *what, struct tally got,
+		 struct tally want);
 
 /*
- * Fails unless the report says of a process exactly what its EXPECT line says: the totals of layer malloc, each
- * function as frame 0; live bytes of each "mmap" function in layer mmap.
+ * Fails unless the report says of a process exactly what its EXPECT line says: the totals of layer
+ * malloc, each function as frame 0; live bytes of each "mmap" function in layer mmap.
  */
 void assert_expect(const struct report *report, struct json_object *expect);
 
@@ -162,7 +173,8 @@ void assert_expect_functions(const struct report *report, struct json_object *ex
 /* Fails unless in every row and in the totals alloc + inherited = live + free. */
 void assert_ledger(const struct report *report);
 
-/* ---- whole runs ------------------------------------------------------------------------------------------ */
+/* ---- whole runs
+ * ------------------------------------------------------------------------------------------ */
 
 struct run {
 	struct child *leaker, *tool;
@@ -171,23 +183,29 @@ struct run {
 };
 
 /*
- * Starts a leaker, traces it (`trace -p PID --format json --top 0` and tool_args), lets it go, waits until it is DONE,
- * ends the trace, reads the report and the truth, and lets the leaker end. Checks the ledger. Times out after LONG_MS.
+ * Starts a leaker, traces it (`trace -p PID --format json --top 0` and tool_args), lets it go,
+ * waits until it is DONE, ends the trace, reads the report and the truth, and lets the leaker end.
+ * Checks the ledger. Times out after LONG_MS.
  */
-struct run run__trace(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts);
+struct run run__trace(const char *const *leaker_args, const char *const *tool_args,
+		      const struct child_opts *opts);
 
 /* The first half of it: traced, not yet let go. The tool's arguments end with the target. */
-struct run run__begin(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts);
+struct run run__begin(const char *const *leaker_args, const char *const *tool_args,
+		      const struct child_opts *opts);
 void run__go(struct run *run);
 void run__end(struct run *run);
 
 /* `trace -o FILE -- LEAKER ARGS now`: started by the tool, reported when it ends. */
-struct run run__command(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts);
+struct run run__command(const char *const *leaker_args, const char *const *tool_args,
+			const struct child_opts *opts);
 
 /* run__trace with every process checked by assert_expect and without unknown frees. */
-void check_exact(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts);
+void check_exact(const char *const *leaker_args, const char *const *tool_args,
+		 const struct child_opts *opts);
 
-/* Main of a test program: says why and returns 77 when the tests cannot run here (not root, no tool). */
+/* Main of a test program: says why and returns 77 when the tests cannot run here (not root, no
+ * tool). */
 int harness__main(const char *name, const struct CMUnitTest *tests, size_t cnt);
 
 #endif

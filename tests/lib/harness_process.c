@@ -100,7 +100,8 @@ static void enter_root(const char *root)
 	}
 }
 
-static void become_child(const char *const *argv, const struct child_opts *opts, int in, int out, int err)
+static void become_child(const char *const *argv, const struct child_opts *opts, int in, int out,
+			 int err)
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_DFL);
@@ -128,8 +129,8 @@ struct child *child__start(const char *const *argv, const struct child_opts *opt
 	assert_non_null(child);
 	assert_true(child_cnt < MAX_CHILDREN);
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
-	child->out_fd = opts->out_path ? open(opts->out_path, O_WRONLY | O_CLOEXEC) :
-					 memfd_create("stdout", MFD_CLOEXEC);
+	child->out_fd = opts->out_path ? open(opts->out_path, O_WRONLY | O_CLOEXEC)
+				       : memfd_create("stdout", MFD_CLOEXEC);
 	child->err_fd = memfd_create("stderr", MFD_CLOEXEC);
 	assert_true(child->out_fd >= 0 && child->err_fd >= 0);
 	child->pid = fork();
@@ -203,8 +204,8 @@ int child__await_exit(struct child *child, int timeout_ms)
 
 	while (!has_exited(child)) {
 		if (now_ms() > deadline)
-			fail_msg("process %d has not ended after %d ms; stderr: %s", (int)child->pid, timeout_ms,
-				 child__stderr(child));
+			fail_msg("process %d has not ended after %d ms; stderr: %s",
+				 (int)child->pid, timeout_ms, child__stderr(child));
 		sleep_ms(POLL_MS);
 	}
 	return child->status;
@@ -269,7 +270,8 @@ char *child__await_line(struct child *child, int fd, const char *prefix, int tim
 		if (line)
 			return line;
 		if (exited || now_ms() > deadline)
-			fail_msg("\"%s\" never came from process %d, %s (status 0x%x)\nstdout: %.2000s\nstderr: %.2000s",
+			fail_msg("\"%s\" never came from process %d, %s (status 0x%x)\nstdout: "
+				 "%.2000s\nstderr: %.2000s",
 				 prefix, (int)child->pid, exited ? "which has ended" : "in time",
 				 child->status, child__stdout(child), child__stderr(child));
 		sleep_ms(POLL_MS);

@@ -199,14 +199,15 @@ static bool stack_matches(struct json_object *stack, enum match match, const cha
 	for (size_t i = 0; i < cnt && (i == 0 || match == MATCH_ANYWHERE); i++) {
 		const char *function = text(json_object_array_get_idx(frames, i), "function");
 
-		if (function && (match == MATCH_LIKE ? strstr(function, name) != NULL : !strcmp(function, name)))
+		if (function && (match == MATCH_LIKE ? strstr(function, name) != NULL
+						     : !strcmp(function, name)))
 			return true;
 	}
 	return false;
 }
 
-static struct tally sum_stacks(const struct report *report, int pid, const char *layer, enum match match,
-			       const char *name)
+static struct tally sum_stacks(const struct report *report, int pid, const char *layer,
+			       enum match match, const char *name)
 {
 	struct json_object *stacks = stacks_of(report);
 	struct tally sum = {0};
@@ -232,12 +233,14 @@ struct tally report__sum(const struct report *report, int pid, const char *layer
 	return sum_stacks(report, pid, layer, leaf ? MATCH_LEAF : MATCH_ALL, leaf);
 }
 
-struct tally report__sum_anywhere(const struct report *report, int pid, const char *layer, const char *function)
+struct tally report__sum_anywhere(const struct report *report, int pid, const char *layer,
+				  const char *function)
 {
 	return sum_stacks(report, pid, layer, MATCH_ANYWHERE, function);
 }
 
-struct tally report__sum_like(const struct report *report, int pid, const char *layer, const char *part)
+struct tally report__sum_like(const struct report *report, int pid, const char *layer,
+			      const char *part)
 {
 	return sum_stacks(report, pid, layer, MATCH_LIKE, part);
 }
@@ -268,25 +271,26 @@ struct json_object *report__process(const struct report *report, int pid)
 /* What a reader of a failed test wants to know first. */
 static void print_losses(const struct report *report)
 {
-	struct json_object *loss = field(report->root, "loss"), *notes = field(report->root, "notes");
+	struct json_object *loss = field(report->root, "loss"),
+			   *notes = field(report->root, "notes");
 
 	print_error("  not zero:");
 	if (loss) {
-		json_object_object_foreach(loss, name, value)
-			if (json_object_get_int64(value))
-				print_error(" %s=%lld", name, (long long)json_object_get_int64(value));
+		json_object_object_foreach(loss, name, value) if (json_object_get_int64(value))
+			print_error(" %s=%lld", name, (long long)json_object_get_int64(value));
 	}
 	print_error("\n");
 	for (size_t i = 0; notes && i < json_object_array_length(notes); i++)
-		print_error("  note: %s\n", json_object_get_string(json_object_array_get_idx(notes, i)));
+		print_error("  note: %s\n",
+			    json_object_get_string(json_object_array_get_idx(notes, i)));
 }
 
 static bool differs(const char *what, const char *name, int64_t got, int64_t want)
 {
 	if (got == want)
 		return false;
-	print_error("%s: %s is %lld, should be %lld (%+lld)\n", what, name, (long long)got, (long long)want,
-		    (long long)(got - want));
+	print_error("%s: %s is %lld, should be %lld (%+lld)\n", what, name, (long long)got,
+		    (long long)want, (long long)(got - want));
 	return true;
 }
 
@@ -301,7 +305,8 @@ void assert_live(const struct report *report, const char *what, struct tally got
 	fail_msg("%s is not exact", what);
 }
 
-void assert_tally(const struct report *report, const char *what, struct tally got, struct tally want)
+void assert_tally(const struct report *report, const char *what, struct tally got,
+		  struct tally want)
 {
 	bool bad = differs(what, "live_bytes", got.live_bytes, want.live_bytes);
 
@@ -320,10 +325,12 @@ void assert_expect_functions(const struct report *report, struct json_object *ex
 {
 	int pid = expect__pid(expect);
 
-	json_object_object_foreach(field(expect, "functions"), name, value)
-		assert_tally(report, name, report__sum(report, pid, "malloc", name), read_tally(value));
-	json_object_object_foreach(field(expect, "mmap"), map_name, map_value) {
-		struct tally got = report__sum(report, pid, "mmap", map_name), want = read_tally(map_value);
+	json_object_object_foreach(field(expect, "functions"), name, value) assert_tally(
+		report, name, report__sum(report, pid, "malloc", name), read_tally(value));
+	json_object_object_foreach(field(expect, "mmap"), map_name, map_value)
+	{
+		struct tally got = report__sum(report, pid, "mmap", map_name),
+			     want = read_tally(map_value);
 
 		want.live_count = got.live_count; /* ranges split and merge */
 		assert_live(report, map_name, got, want);
@@ -335,25 +342,29 @@ void assert_expect(const struct report *report, struct json_object *expect)
 	int pid = expect__pid(expect);
 	char *what = format("all of process %d", pid);
 
-	assert_tally(report, what, report__sum(report, pid, "malloc", NULL), expect__totals(expect));
+	assert_tally(report, what, report__sum(report, pid, "malloc", NULL),
+		     expect__totals(expect));
 	free(what);
 	assert_expect_functions(report, expect);
 }
 
 /* `young` is what --min-age keeps out of the live numbers, {0} where it does not apply. */
-static void assert_adds_up(const struct report *report, const char *what, struct json_object *object,
-			   struct tally young)
+static void assert_adds_up(const struct report *report, const char *what,
+			   struct json_object *object, struct tally young)
 {
 	struct tally got = read_tally(object);
-	struct json_object *bytes = field(object, "inherited_bytes"), *count = field(object, "inherited_count");
+	struct json_object *bytes = field(object, "inherited_bytes"),
+			   *count = field(object, "inherited_count");
 	bool bad;
 
 	bad = differs(what, "live + freed - inherited bytes",
-		      got.live_bytes + young.live_bytes + got.free_bytes - json_object_get_int64(bytes),
+		      got.live_bytes + young.live_bytes + got.free_bytes -
+			      json_object_get_int64(bytes),
 		      got.alloc_bytes);
 	bad |= differs(what, "live + freed - inherited blocks",
-		       got.live_count + young.live_count + got.free_count - json_object_get_int64(count),
-			got.alloc_count);
+		       got.live_count + young.live_count + got.free_count -
+			       json_object_get_int64(count),
+		       got.alloc_count);
 	if (!bad)
 		return;
 	print_losses(report);

@@ -27,7 +27,8 @@ static void args__add_all(struct args *args, const char *const *list)
 		args__add(args, *list);
 }
 
-struct run run__begin(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts)
+struct run run__begin(const char *const *leaker_args, const char *const *tool_args,
+		      const struct child_opts *opts)
 {
 	struct run run = {.leaker = leaker__start(leaker_args, opts)};
 	char *pid = format("%d", (int)run.leaker->pid);
@@ -60,7 +61,8 @@ void run__end(struct run *run)
 	leaker__finish(run->leaker);
 }
 
-struct run run__trace(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts)
+struct run run__trace(const char *const *leaker_args, const char *const *tool_args,
+		      const struct child_opts *opts)
 {
 	struct run run = run__begin(leaker_args, tool_args, opts);
 
@@ -70,7 +72,8 @@ struct run run__trace(const char *const *leaker_args, const char *const *tool_ar
 	return run;
 }
 
-struct run run__command(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts)
+struct run run__command(const char *const *leaker_args, const char *const *tool_args,
+			const struct child_opts *opts)
 {
 	char *path = leaker_path(leaker_args[0]), *out = format("%s/report.json", scratch_dir());
 	struct args args = {0};
@@ -83,7 +86,8 @@ struct run run__command(const char *const *leaker_args, const char *const *tool_
 	args__add(&args, "now");
 	run.tool = tool__start(args.items, opts);
 	if (child__await_exit(run.tool, LONG_MS))
-		fail_msg("the tool ended with status 0x%x: %s", run.tool->status, child__stderr(run.tool));
+		fail_msg("the tool ended with status 0x%x: %s", run.tool->status,
+			 child__stderr(run.tool));
 	run.leaker = run.tool; /* they share stdout */
 	run.expects = expects__read(run.tool);
 	run.report = report__read_file(out);
@@ -93,7 +97,8 @@ struct run run__command(const char *const *leaker_args, const char *const *tool_
 	return run;
 }
 
-void check_exact(const char *const *leaker_args, const char *const *tool_args, const struct child_opts *opts)
+void check_exact(const char *const *leaker_args, const char *const *tool_args,
+		 const struct child_opts *opts)
 {
 	struct run run = run__trace(leaker_args, tool_args, opts);
 
