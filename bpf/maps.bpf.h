@@ -169,8 +169,8 @@ static __always_inline void count(enum stat_id stat, __u64 n)
 	__u32 key = stat;
 	__u64 *value = bpf_map_lookup_elem(&stats, &key);
 
-	if (value)
-		*value += n;
+	if (value) /* per CPU, but another task may preempt this one in the middle */
+		__sync_fetch_and_add(value, n);
 }
 
 #endif

@@ -64,7 +64,8 @@ int user_alloc_fns__add_free(struct user_alloc_fns *fns, const char *text, char 
 	size_t name_len = strcspn(text, ":");
 	unsigned int args[ARG_MAX] = {[ARG_OLD] = 1};
 
-	if (!name_len || (text[name_len] && parse_args(text + name_len + 1, args)))
+	if (!name_len || (text[name_len] && parse_args(text + name_len + 1, args)) || args[ARG_SIZE] ||
+	    args[ARG_COUNT] || args[ARG_OUT])
 		return fail(ret_message, -EINVAL, "--free-fn: '%s' is not NAME or NAME:old=N with N the number of the "
 						  "pointer argument, 1 to 5",
 			    text);

@@ -29,21 +29,32 @@ static const struct option_spec *find_short(const struct option_spec *specs, siz
 
 static int parse_count(const char *text, uint64_t *ret)
 {
+	uint64_t count;
 	char *end;
 
-	errno = 0;
 	if (*text < '0' || *text > '9')
 		return -EINVAL;
-	*ret = strtoull(text, &end, 10);
+	errno = 0;
+	count = strtoull(text, &end, 10);
+	if (*end)
+		return -EINVAL;
 	if (errno)
 		return -errno;
-	return *end ? -EINVAL : 0;
+	*ret = count;
+	return 0;
+}
+
+/* Turns the error of a parser into a sentence. */
+static int check_value(const struct option_spec *spec, const char *value, int err, const char *what, char **ret_message)
+{
+	if (err == -ERANGE)
+		return fail(ret_message, -EINVAL, "--%s: %s is too big", spec->name, value);
+	return err ? fail(ret_message, -EINVAL, "--%s: '%s' is not %s", spec->name, value, what) : 0;
 }
 
 static int set_value(const struct option_spec *spec, void *target, const char *value, char **ret_message)
 {
 	void *slot = (char *)target + spec->offset;
-	int err = 0;
 
 	switch (spec->type) {
 	case OPT_FLAG:
@@ -55,18 +66,13 @@ static int set_value(const struct option_spec *spec, void *target, const char *v
 	case OPT_CALL:
 		return spec->call(target, value, ret_message);
 	case OPT_SIZE:
-		err = parse_size(value, slot);
-		return err ? fail(ret_message, -EINVAL, "--%s: '%s' is not a size: write 4096, 64K or 1.5MiB", spec->name,
-				  value)
-			   : 0;
+		return check_value(spec, value, parse_size(value, slot), "a size: write 4096, 64K or 1.5MiB",
+				   ret_message);
 	case OPT_DURATION:
-		err = parse_duration(value, slot);
-		return err ? fail(ret_message, -EINVAL, "--%s: '%s' is not a duration: write 500ms, 10s or 2m", spec->name,
-				  value)
-			   : 0;
+		return check_value(spec, value, parse_duration(value, slot), "a duration: write 500ms, 10s or 2m",
+				   ret_message);
 	case OPT_COUNT:
-		err = parse_count(value, slot);
-		return err ? fail(ret_message, -EINVAL, "--%s: '%s' is not a number", spec->name, value) : 0;
+		return check_value(spec, value, parse_count(value, slot), "a number", ret_message);
 	}
 	return -EINVAL;
 }
@@ -90,14 +96,15 @@ static int parse_one(const struct option_spec *specs, size_t cnt, void *target, 
 			value = arg + 2;
 	}
 	if (!spec)
-		return fail(ret_message, -EINVAL, "unknown option %s: see `%s --help`", arg, argv[0]);
+		return fail(ret_message, -EINVAL, "unknown option %s: see `leaksweep %s --help`", arg, argv[0]);
 	if (spec->type == OPT_FLAG) {
 		if (value)
 			return fail(ret_message, -EINVAL, "--%s takes no value", spec->name);
 		return set_value(spec, target, NULL, ret_message);
 	}
 	if (!value) {
-		if (*index + 1 >= argc)
+		/* A value "--" can only be a slip (or --name=--): it separates the command. */
+		if (*index + 1 >= argc || !strcmp(argv[*index + 1], "--"))
 			return fail(ret_message, -EINVAL, "--%s needs a value: %s", spec->name, spec->value);
 		value = argv[++*index];
 	}

@@ -26,7 +26,7 @@ struct option_spec {
 };
 
 /*
- * Parses argv[1 ...] into `target`. *ret_rest is the index of the first argument that is no option (after "--" if there is
+ * Parses argv[1 ...] into `target`; argv[0] is the subcommand. *ret_rest is the index of the first argument that is no option (after "--" if there is
  * one). Returns 0, 1 when help was asked for, or -EINVAL with an owned sentence in *ret_message.
  */
 int options__parse(const struct option_spec *specs, size_t cnt, void *target, int argc, char **argv, int *ret_rest,

@@ -15,6 +15,8 @@
 #include "collect/ranges.h"
 #include "collect/stack_cache.h"
 
+#define MANY_ENDED 512	/* processes whose remains are worth a pass over the block table */
+
 struct raw_row {
 	uint64_t stack_id;
 	struct space_info *space;
@@ -38,6 +40,8 @@ struct collector {
 	struct lineage lineage;
 	ARRAY(struct block_key) dead_blocks;
 	uint64_t unknown_frees;
+
+	uint64_t purged_blocks;		/* since the start */
 };
 
 struct collector *collector__new(const struct map_fds *maps, struct space_table *table)
@@ -246,6 +250,7 @@ static int read_blocks(struct collector *c, struct snapshot *snap)
 		map_delete_batch(c->maps->live_blocks, c->dead_blocks.items, sizeof(struct block_key),
 				 c->dead_blocks.cnt);
 	snap->blocks_checked -= c->dead_blocks.cnt;
+	c->purged_blocks += c->dead_blocks.cnt;
 	return err;
 }
 
@@ -494,16 +499,21 @@ static int read_all(struct collector *c, struct snapshot *snap)
 	return err;
 }
 
-int collector__fill(struct collector *c, const struct collect_opts *opts, struct snapshot *snap)
+static void begin_pass(struct collector *c, const struct collect_opts *opts)
 {
-	int err;
-
 	c->opts = opts;
 	c->rows.cnt = 0;
 	c->dead_blocks.cnt = 0;
 	c->unknown_frees = 0;
 	hashmap__clear(&c->row_index);
 	hashmap__clear(&c->purged);
+}
+
+int collector__fill(struct collector *c, const struct collect_opts *opts, struct snapshot *snap)
+{
+	int err;
+
+	begin_pass(c, opts);
 	snap->min_age_ns = opts->min_age_ns;
 	snap->sample_bytes = opts->sample_bytes;
 	snap->estimated = opts->sample_bytes != 0;
@@ -518,6 +528,31 @@ int collector__fill(struct collector *c, const struct collect_opts *opts, struct
 	snap->ended_bytes = c->table->ended_bytes;
 	snap->ended_count = c->table->ended_count;
 	snap->ended_procs = c->table->ended_procs;
+	lineage__free(&c->lineage);
+	return err;
+}
+
+int collector__make_room(struct collector *c, const struct collect_opts *opts, uint32_t max_blocks)
+{
+	struct snapshot scratch = {0};
+	size_t ended = 0;
+	int err;
+
+	c->opts = opts;
+	for (size_t i = 0; i < c->table->spaces.cnt; i++)
+		ended += !is_kept(c, c->table->spaces.items[i]);
+	if (!ended)
+		return 0;
+	err = map_read_counters(c->maps->stats, scratch.stats, STAT_MAX);
+	if (err)
+		return err;
+	if (ended < MANY_ENDED && scratch.stats[STAT_BLOCKS_ADDED] - scratch.stats[STAT_BLOCKS_REMOVED] -
+						  c->purged_blocks < max_blocks / 2)
+		return 0;
+	begin_pass(c, opts);
+	err = read_all(c, &scratch);
+	if (!err)
+		drop_purged(c);
 	lineage__free(&c->lineage);
 	return err;
 }

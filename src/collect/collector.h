@@ -30,4 +30,10 @@ void collector__free(struct collector *collector);
  */
 int collector__fill(struct collector *collector, const struct collect_opts *opts, struct snapshot *snap);
 
+/*
+ * Makes room between snapshots: once many processes have ended, or the block table is half full and some have, purges what
+ * they left, as collector__fill does. Cheap when there is nothing to do. Returns 0 or a negative errno.
+ */
+int collector__make_room(struct collector *collector, const struct collect_opts *opts, uint32_t max_blocks);
+
 #endif

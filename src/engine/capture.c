@@ -25,9 +25,10 @@
 
 #define DRAIN_NS (2 * NS_PER_MS)	/* calls in flight when recording is frozen come back within this */
 #define CGROUP_POLL_NS NS_PER_SEC
+#define ROOM_NS (2 * NS_PER_SEC)
 #define STATS_NS (250 * NS_PER_MS)	/* long enough for an average, short enough to cost nothing */
 
-enum wakeup { WAKE_EVENTS, WAKE_SIGNAL, WAKE_INTERVAL, WAKE_END, WAKE_POLL, WAKE_STATS, WAKE_MAX };
+enum wakeup { WAKE_EVENTS, WAKE_SIGNAL, WAKE_INTERVAL, WAKE_END, WAKE_POLL, WAKE_STATS, WAKE_ROOM, WAKE_MAX };
 
 struct loop {
 	int epoll_fd, signal_fd;
@@ -106,6 +107,8 @@ static int loop__start(struct loop *loop, const struct session *session)
 		err = add_timer(loop, opts->duration_ns, false, WAKE_END);
 	if (!err)
 		err = add_timer(loop, STATS_NS, false, WAKE_STATS);
+	if (!err)
+		err = add_timer(loop, ROOM_NS, true, WAKE_ROOM);
 	if (!err && opts->cgroups.cnt)
 		err = add_timer(loop, CGROUP_POLL_NS, true, WAKE_POLL);
 	return err;
@@ -168,6 +171,10 @@ static int run_loop(struct loop *loop, struct session *session)
 			case WAKE_STATS:
 				read_timer(loop, WAKE_STATS);
 				session__end_stats(session);
+				break;
+			case WAKE_ROOM:
+				read_timer(loop, WAKE_ROOM);
+				err = session__make_room(session);
 				break;
 			case WAKE_MAX:
 				break;

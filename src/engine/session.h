@@ -48,6 +48,9 @@ int session__begin(struct session *session, char **ret_message);
 /* Applies waiting events, follows new processes and libraries. Returns 0 or a negative errno. */
 int session__process_events(struct session *session);
 
+/* Purges what ended processes left once it is much. Returns 0 or a negative errno. */
+int session__make_room(struct session *session);
+
 /* Ends the measurement of the programs' run time, which itself costs a little on every run. */
 void session__end_stats(struct session *session);
 

@@ -64,14 +64,27 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 	return err;
 }
 
-int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes)
+static struct collect_opts collect_opts(const struct session *session, bool is_final)
 {
-	struct collect_opts collect = {
+	return (struct collect_opts){
+		.now_ns = clock_ns(CLOCK_MONOTONIC),
 		.min_age_ns = session->opts->min_age_ns,
 		.sample_bytes = session->opts->attach.sample_bytes,
 		.is_final = is_final,
 		.keep_ended = session->opts->command != NULL,
 	};
+}
+
+int session__make_room(struct session *session)
+{
+	struct collect_opts collect = collect_opts(session, false);
+
+	return collector__make_room(session->collector, &collect, session->opts->attach.max_blocks);
+}
+
+int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes)
+{
+	struct collect_opts collect;
 	struct snapshot *snap;
 	int err;
 
@@ -84,7 +97,7 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	snap = snapshot__new("trace");
 	if (!snap)
 		return -ENOMEM;
-	collect.now_ns = clock_ns(CLOCK_MONOTONIC);
+	collect = collect_opts(session, is_final);
 	snap->started_at_ns = session->started_real_ns;
 	snap->duration_ns = collect.now_ns - session->started_ns;
 	snap->interval = is_final ? 0 : ++session->interval;
