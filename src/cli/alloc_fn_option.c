@@ -12,25 +12,25 @@ enum { ARG_SIZE, ARG_COUNT, ARG_OLD, ARG_OUT, ARG_MAX };
 
 static const char *const arg_names[ARG_MAX] = {"size", "count", "old", "out"};
 
-/* Parses "size=1,count=2" into argument numbers. */
+/* Parses "size=1,count=2" into argument numbers, 0 for what is not there. */
 static int parse_args(const char *text, unsigned int args[static ARG_MAX])
 {
-	while (*text) {
+	for (;;) {
 		size_t len = strcspn(text, "="), which;
 
 		for (which = 0; which < ARG_MAX; which++)
 			if (strlen(arg_names[which]) == len && !strncmp(arg_names[which], text, len))
 				break;
-		if (which == ARG_MAX || text[len] != '=' || text[len + 1] < '1' || text[len + 1] > '0' + MAX_ARG)
+		if (which == ARG_MAX || args[which] || text[len] != '=' || text[len + 1] < '1' ||
+		    text[len + 1] > '0' + MAX_ARG)
 			return -EINVAL;
 		args[which] = text[len + 1] - '0';
 		text += len + 2;
-		if (*text == ',')
-			text++;
-		else if (*text)
+		if (!*text)
+			return 0;
+		if (*text++ != ',')
 			return -EINVAL;
 	}
-	return 0;
 }
 
 static int add(struct user_alloc_fns *fns, const char *text, size_t name_len, uint64_t cookie)
@@ -62,14 +62,14 @@ int user_alloc_fns__add_alloc(struct user_alloc_fns *fns, const char *text, char
 int user_alloc_fns__add_free(struct user_alloc_fns *fns, const char *text, char **ret_message)
 {
 	size_t name_len = strcspn(text, ":");
-	unsigned int args[ARG_MAX] = {[ARG_OLD] = 1};
+	unsigned int args[ARG_MAX] = {0};
 
 	if (!name_len || (text[name_len] && parse_args(text + name_len + 1, args)) || args[ARG_SIZE] ||
 	    args[ARG_COUNT] || args[ARG_OUT])
 		return fail(ret_message, -EINVAL, "--free-fn: '%s' is not NAME or NAME:old=N with N the number of the "
 						  "pointer argument, 1 to 5",
 			    text);
-	return add(fns, text, name_len, ALLOC_FN(ALLOC_OP_FREE, 0, 0, args[ARG_OLD], 0));
+	return add(fns, text, name_len, ALLOC_FN(ALLOC_OP_FREE, 0, 0, args[ARG_OLD] ? args[ARG_OLD] : 1, 0));
 }
 
 void user_alloc_fns__free(struct user_alloc_fns *fns)

@@ -26,8 +26,9 @@ struct option_spec {
 };
 
 /*
- * Parses argv[1 ...] into `target`; argv[0] is the subcommand. *ret_rest is the index of the first argument that is no option (after "--" if there is
- * one). Returns 0, 1 when help was asked for, or -EINVAL with an owned sentence in *ret_message.
+ * Parses argv[1 ...] into `target`; argv[0] is the subcommand. *ret_rest is the index of the first argument that is no
+ * option (after "--" if there is one). Returns 0, 1 when help was asked for, or -EINVAL with an owned sentence in
+ * *ret_message; a `call` may fail with other errors.
  */
 int options__parse(const struct option_spec *specs, size_t cnt, void *target, int argc, char **argv, int *ret_rest,
 		   char **ret_message);

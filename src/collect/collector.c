@@ -436,7 +436,8 @@ static int build(struct collector *c, struct snapshot *snap)
 	int err;
 
 	/* Rows of one space become neighbours, in the order in which spaces were born. */
-	qsort(c->rows.items, c->rows.cnt, sizeof(struct raw_row), compare_rows);
+	if (c->rows.cnt) /* qsort takes no NULL */
+		qsort(c->rows.items, c->rows.cnt, sizeof(struct raw_row), compare_rows);
 	err = add_modules(c, snap);
 	for (size_t i = 0; i < c->table->spaces.cnt && !err; i++) {
 		struct space_info *space = c->table->spaces.items[i];
@@ -478,7 +479,8 @@ static int read_all(struct collector *c, struct snapshot *snap)
 {
 	int err;
 
-	qsort(c->table->spaces.items, c->table->spaces.cnt, sizeof(struct space_info *), compare_spaces);
+	if (c->table->spaces.cnt)
+		qsort(c->table->spaces.items, c->table->spaces.cnt, sizeof(struct space_info *), compare_spaces);
 	err = map_read_counters(c->maps->stats, snap->stats, STAT_MAX);
 	if (!err)
 		err = find_purged(c);
