@@ -17,15 +17,20 @@
 #include "util/clock.h"
 #include "util/parallel.h"
 
+struct made_probe {
+	int fd;
+	pid_t pid;	/* 0 = in every process */
+};
+
 struct attacher {
 	struct leaksweep_bpf *skel;
 	struct map_fds maps;
 	enum link_mode mode;
 	const char *mode_why;
-	ARRAY(int) link_fds;			/* of allocator probes */
+	ARRAY(struct made_probe) probes;	/* of allocator functions */
 	ARRAY(struct bpf_link *) links;		/* of tracepoints */
 	int mmap_layer_err;
-	struct parallel *closing_fds, *closing_links;
+	ARRAY(struct parallel *) closing;	/* being taken away on threads */
 };
 
 static const struct {
@@ -223,24 +228,48 @@ static void destroy_link(void *item)
 	bpf_link__destroy(item);
 }
 
+/* Closing waits for the kernel's grace periods; that is done on threads which attacher__free joins. */
+static void close_later(struct attacher *attacher, void (*job)(void *item), void *const *items, size_t cnt)
+{
+	struct parallel *parallel;
+
+	if (!cnt)
+		return;
+	parallel = parallel__start(job, items, cnt);
+	if (parallel && array_push(&attacher->closing, parallel))
+		parallel__join(parallel);
+}
+
+/* Takes away the probes in process `pid`, or all of them with -1. */
+static void detach_probes(struct attacher *attacher, pid_t pid)
+{
+	ARRAY(void *) fds = {0};
+	size_t kept = 0;
+
+	for (size_t i = 0; i < attacher->probes.cnt; i++) {
+		struct made_probe link = attacher->probes.items[i];
+
+		if (pid != -1 && link.pid != pid)
+			attacher->probes.items[kept++] = link;
+		else if (array_push(&fds, (void *)(intptr_t)link.fd))
+			close(link.fd);
+	}
+	attacher->probes.cnt = kept;
+	close_later(attacher, close_fd, fds.items, fds.cnt);
+	array_free(&fds);
+}
+
+void attacher__forget_proc(struct attacher *attacher, pid_t pid)
+{
+	detach_probes(attacher, pid);
+}
+
 void attacher__detach(struct attacher *attacher)
 {
-	void **fds = calloc(attacher->link_fds.cnt + 1, sizeof(*fds));
-
-	for (size_t i = 0; i < attacher->link_fds.cnt; i++) {
-		if (fds)
-			fds[i] = (void *)(intptr_t)attacher->link_fds.items[i];
-		else
-			close(attacher->link_fds.items[i]);
-	}
-	if (fds && attacher->link_fds.cnt)
-		attacher->closing_fds = parallel__start(close_fd, fds, attacher->link_fds.cnt);
-	if (attacher->links.cnt)
-		attacher->closing_links =
-			parallel__start(destroy_link, (void **)attacher->links.items, attacher->links.cnt);
-	array_free(&attacher->link_fds);
+	detach_probes(attacher, -1);
+	close_later(attacher, destroy_link, (void **)attacher->links.items, attacher->links.cnt);
+	array_free(&attacher->probes);
 	array_free(&attacher->links);
-	free(fds);
 }
 
 void attacher__free(struct attacher *attacher)
@@ -250,8 +279,9 @@ void attacher__free(struct attacher *attacher)
 	if (attacher->skel && attacher->skel->bss)
 		attacher__freeze(attacher);
 	attacher__detach(attacher);
-	parallel__join(attacher->closing_fds);
-	parallel__join(attacher->closing_links);
+	for (size_t i = 0; i < attacher->closing.cnt; i++)
+		parallel__join(attacher->closing.items[i]);
+	array_free(&attacher->closing);
 	leaksweep_bpf__destroy(attacher->skel);
 	free(attacher);
 }
@@ -269,11 +299,13 @@ static int program_fd(const struct attacher *attacher, enum probe_role role)
 	return bpf_program__fd(progs[role]);
 }
 
-static int keep_link_fd(struct attacher *attacher, int fd)
+static int keep_probe(struct attacher *attacher, int fd, pid_t pid)
 {
+	struct made_probe link = {.fd = fd, .pid = pid};
+
 	if (fd < 0)
 		return fd;
-	if (array_push(&attacher->link_fds, fd)) {
+	if (array_push(&attacher->probes, link)) {
 		close(fd);
 		return -ENOMEM;
 	}
@@ -292,11 +324,13 @@ static int attach_sites(struct attacher *attacher, const struct plan_step *step,
 	int prog_fd = program_fd(attacher, step->role), type;
 
 	if (step->mode == LINK_PERF)
-		return keep_link_fd(attacher, probe_link__perf(prog_fd, fd, set.offsets[0], set.cookies[0], pid,
-							       step->role == ROLE_RETURN));
+		return keep_probe(attacher,
+				  probe_link__perf(prog_fd, fd, set.offsets[0], set.cookies[0], pid,
+						   step->role == ROLE_RETURN),
+				  pid);
 	type = step->mode == LINK_SESSION ? ATTACH_TRACE_UPROBE_SESSION : ATTACH_TRACE_UPROBE_MULTI;
-	return keep_link_fd(attacher,
-			    probe_link__multi(prog_fd, fd, &set, pid, step->role == ROLE_RETURN, type));
+	return keep_probe(attacher, probe_link__multi(prog_fd, fd, &set, pid, step->role == ROLE_RETURN, type),
+			  pid);
 }
 
 /* One link for all; if the kernel refuses one place it refuses all, then each is tried alone. */

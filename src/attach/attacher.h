@@ -57,6 +57,9 @@ void attacher__free(struct attacher *attacher);
 int attacher__attach(struct attacher *attacher, int fd, const struct elf_allocs *allocs, pid_t pid,
 		     struct attach_outcome *ret_outcome);
 
+/* Takes away the probes that were made for this process alone. */
+void attacher__forget_proc(struct attacher *attacher, pid_t pid);
+
 /*
  * Begins to trace a process. *ret_space is its space; when it already has one (forked from a traced process), that one.
  * Returns 0 or a negative errno (-E2BIG: --max-procs).

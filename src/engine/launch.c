@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -24,15 +25,20 @@ struct syscall_state {
 };
 
 /* The child's side: announce, wait to be let go, exec. An exec error goes home through the pipe. */
-static void __attribute__((noreturn)) run_child(char *const *argv, int error_fd)
+static void __attribute__((noreturn)) run_child(char *const *argv, int error_fd, pid_t parent)
 {
 	sigset_t none;
 	int err;
 
+	/* The command gets what it would have had without us: no blocked or ignored signals. */
+	signal(SIGPIPE, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0) {
+	/* While it waits it must not outlive a tracer that is killed; once it runs, it must. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent &&
+	    ptrace(PTRACE_TRACEME, 0, NULL, NULL) == 0) {
 		raise(SIGSTOP);
+		prctl(PR_SET_PDEATHSIG, 0);
 		execvp(argv[0], argv);
 	}
 	err = errno;
@@ -44,7 +50,7 @@ static void __attribute__((noreturn)) run_child(char *const *argv, int error_fd)
 int launch__start(char *const *argv, struct launch *ret)
 {
 	int fds[2], status;
-	pid_t pid;
+	pid_t pid, parent = getpid();
 
 	if (pipe2(fds, O_CLOEXEC))
 		return -errno;
@@ -57,7 +63,7 @@ int launch__start(char *const *argv, struct launch *ret)
 		return err;
 	}
 	if (!pid)
-		run_child(argv, fds[1]);
+		run_child(argv, fds[1], parent);
 	close(fds[1]);
 	*ret = (struct launch){.pid = pid, .error_fd = fds[0]};
 	if (waitpid(pid, &status, 0) < 0 || !WIFSTOPPED(status)) {

@@ -102,7 +102,6 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 	*ret = session;
 	session->opts = opts;
 	session->stats_fd = -1;
-	raise_file_limit();
 	err = targets__check(opts, ret_message);
 	if (!err)
 		err = check_host(session, ret_message);
@@ -117,7 +116,10 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 	if (!session->events || !session->prober || !session->collector || !session->publisher)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
-	return err ? err : start_command(session, ret_message);
+	if (!err)
+		err = start_command(session, ret_message);
+	raise_file_limit(); /* after the command has inherited the user's */
+	return err;
 }
 
 void session__free(struct session *session)
@@ -172,6 +174,9 @@ int session__process_events(struct session *session)
 			err = targets__consider_exec(session, &events[i]);
 		else
 			err = space_table__apply(&session->table, &events[i]);
+		/* After exec the process is probed anew: what it maps now may be other files. */
+		if (session->opts->per_process && (events[i].kind == EV_EXIT || events[i].kind == EV_EXEC))
+			attacher__forget_proc(session->attacher, events[i].proc.tgid);
 	}
 	for (size_t i = 0; i < session->table.spaces.cnt && !err; i++) {
 		struct space_info *space = session->table.spaces.items[i];
