@@ -1,49 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "collect/modules.h"
 
-#include <elf.h>
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_PHDRS 128
-#define MAX_NOTES (64 << 10)
+#include "util/elf_image.h"
 
-/* Finds the build-id note in the file's PT_NOTE segments; silently none when the file is not what it should be. */
+/* Silently none when the file is not what it should be. */
 static void read_build_id(struct module *module)
 {
-	Elf64_Ehdr ehdr;
-	Elf64_Phdr phdr;
-	Elf64_Nhdr note;
-	uint64_t pos, end;
-	char name[4];
+	struct elf_image image;
 
-	if (pread(module->fd, &ehdr, sizeof(ehdr), 0) != sizeof(ehdr) ||
-	    memcmp(ehdr.e_ident, ELFMAG, SELFMAG) || ehdr.e_ident[EI_CLASS] != ELFCLASS64 ||
-	    ehdr.e_phentsize != sizeof(phdr))
+	if (elf_image__open(&image, module->fd, EM_NONE))
 		return;
-	for (unsigned int i = 0; i < ehdr.e_phnum && i < MAX_PHDRS; i++) {
-		if (pread(module->fd, &phdr, sizeof(phdr), ehdr.e_phoff + i * sizeof(phdr)) != sizeof(phdr))
-			return;
-		if (phdr.p_type != PT_NOTE || phdr.p_filesz > MAX_NOTES)
-			continue;
-		end = phdr.p_offset + phdr.p_filesz;
-		for (pos = phdr.p_offset; pos + sizeof(note) <= end;) {
-			if (pread(module->fd, &note, sizeof(note), pos) != sizeof(note) ||
-			    note.n_namesz > MAX_NOTES || note.n_descsz > MAX_NOTES)
-				break;
-			pos += sizeof(note);
-			if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof(name) &&
-			    note.n_descsz <= sizeof(module->build_id) &&
-			    pread(module->fd, name, sizeof(name), pos) == sizeof(name) &&
-			    !memcmp(name, "GNU", sizeof(name))) {
-				if (pread(module->fd, module->build_id, note.n_descsz, pos + 4) == note.n_descsz)
-					module->build_id_len = note.n_descsz;
-				return;
-			}
-			pos += (note.n_namesz + 3UL) / 4 * 4 + (note.n_descsz + 3UL) / 4 * 4;
-		}
-	}
+	module->build_id_len = (uint8_t)elf_image__build_id(&image, module->build_id);
+	elf_image__close(&image);
+}
+
+/* A failure is kept in the module. */
+static void open_module(struct module *module, pid_t pid, const struct proc_map *map)
+{
+	int fd = proc_map__open(pid, map);
+
+	module->fd = fd < 0 ? -1 : fd;
+	module->open_err = fd < 0 ? fd : 0;
+	if (fd >= 0)
+		read_build_id(module);
 }
 
 static uint64_t hash_name(const char *name)
@@ -80,19 +62,16 @@ uint32_t module_table__add(struct module_table *table, pid_t pid, const struct p
 		slot = hashmap__insert(&table->by_name, hash_name(path), 0, &is_new);
 	if (!slot)
 		return MODULE_NONE;
-	if (!is_new)
+	if (!is_new) {
+		/* The process that showed it first may have gone before it could be opened. */
+		if (map->ino && table->modules.items[*slot].fd < 0)
+			open_module(&table->modules.items[*slot], pid, map);
 		return *slot;
+	}
 	*slot = table->modules.cnt;
 	module.path = strdup(path);
-	if (map->ino) {
-		module.fd = proc_map__open(pid, map);
-		if (module.fd < 0) {
-			module.open_err = module.fd;
-			module.fd = -1;
-		} else {
-			read_build_id(&module);
-		}
-	}
+	if (map->ino)
+		open_module(&module, pid, map);
 	if (!module.path || array_push(&table->modules, module)) {
 		free(module.path);
 		if (module.fd >= 0)

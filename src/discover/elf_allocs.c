@@ -77,7 +77,7 @@ static int find_forwards(struct scan *scan)
 
 		if (candidate->family == FAMILY_USER ||
 		    !elf_jump__relative(scan->file, candidate->vaddr, &target) ||
-		    !elf_file__find(scan->file, target, true, &off, &avail))
+		    !elf_segments__offset(&scan->file->image.segments, target, true, &off, &avail))
 			continue;
 		other = scan__last_until(scan, off);
 		if (other && other->off == off)
@@ -195,7 +195,7 @@ static int add_site(struct scan *scan, struct candidate *candidate, uint8_t *cod
 	struct placement placement;
 	bool is_whole;
 	size_t len = code_len(candidate, &is_whole);
-	int err = elf_file__read(scan->file, candidate->off, code, len);
+	int err = elf_image__read(&scan->file->image, candidate->off, code, len);
 
 	if (!err)
 		err = place(candidate, code, len, is_whole, &placement);
@@ -339,8 +339,7 @@ int elf_allocs__read(int fd, const struct elf_allocs_opts *opts, struct elf_allo
 	if (err)
 		return err;
 	allocs.is_dynamic = file.is_dynamic;
-	allocs.build_id_len = file.build_id_len;
-	memcpy(allocs.build_id, file.build_id, sizeof(allocs.build_id));
+	allocs.build_id_len = (uint8_t)elf_image__build_id(&file.image, allocs.build_id);
 	err = scan__run(&scan);
 	if (!err)
 		err = find_forwards(&scan);

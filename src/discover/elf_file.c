@@ -5,17 +5,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-#define MAX_PHDRS 1170	 /* the kernel executes no file with more (64 KiB of them) */
-#define MAX_SEGMENTS 128 /* linkers make four to ten */
-#define MAX_SECTIONS                                                                               \
-	65280 /* SHN_LORESERVE: more than these need extended numbering, which linkers do not      \
-		 write */
 #define MAX_SYMBOLS (16U << 20)
 #define MAX_RELOCS (16U << 20)
-#define MAX_NOTE_BYTES (64U << 10)
 #define WINDOW_BYTES (64U << 10)
 #define SMALL_STRTAB                                                                               \
 	(16U << 20) /* kept whole: dynamic symbols are sorted by hash, names by nothing */
@@ -28,44 +20,22 @@
 #error "unknown machine"
 #endif
 
-int elf_file__read(const struct elf_file *file, uint64_t off, void *buf, size_t len)
-{
-	uint8_t *pos = buf;
-
-	if (off > file->size || len > file->size - off)
-		return -EBADMSG;
-	while (len) {
-		ssize_t got = pread(file->fd, pos, len, (off_t)off);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		if (got == 0)
-			return -EBADMSG; /* truncated since */
-		pos += got;
-		off += (uint64_t)got;
-		len -= (size_t)got;
-	}
-	return 0;
-}
-
 /* ---- a window that slides over a range of the file ------------------------------------------ */
 
 struct window {
-	const struct elf_file *file;
+	const struct elf_image *image;
 	uint64_t start, end; /* the range */
 	uint8_t *buf;
 	size_t cap, len;
 	uint64_t off; /* of buf[0] */
 };
 
-static int window__open(struct window *window, const struct elf_file *file, uint64_t start,
+static int window__open(struct window *window, const struct elf_image *image, uint64_t start,
 			uint64_t size, size_t cap)
 {
-	if (start > file->size || size > file->size - start)
+	if (start > image->size || size > image->size - start)
 		return -EBADMSG;
-	*window = (struct window){.file = file, .start = start, .end = start + size};
+	*window = (struct window){.image = image, .start = start, .end = start + size};
 	window->cap = size < cap ? (size_t)size : cap;
 	window->buf = malloc(window->cap ? window->cap : 1);
 	return window->buf ? 0 : -ENOMEM;
@@ -94,7 +64,7 @@ static const uint8_t *window__at(struct window *window, uint64_t at, size_t want
 			off = window->start; /* all of it, once */
 		left = window->end - off;
 		len = left < window->cap ? (size_t)left : window->cap;
-		if (elf_file__read(window->file, off, window->buf, len))
+		if (elf_image__read(window->image, off, window->buf, len))
 			return NULL;
 		window->off = off;
 		window->len = len;
@@ -103,193 +73,47 @@ static const uint8_t *window__at(struct window *window, uint64_t at, size_t want
 	return window->buf + (window->start + at - window->off);
 }
 
-/* ---- headers -------------------------------------------------------------------------------- */
-
-static int read_ehdr(const struct elf_file *file, Elf64_Ehdr *ret)
-{
-	int err;
-
-	if (file->size < SELFMAG)
-		return -ENOEXEC;
-	err = elf_file__read(file, 0, ret->e_ident, SELFMAG);
-	if (err)
-		return err;
-	if (memcmp(ret->e_ident, ELFMAG, SELFMAG) != 0)
-		return -ENOEXEC;
-	if (file->size < sizeof(Elf32_Ehdr))
-		return -EBADMSG;
-	/* Up to e_machine both classes have the same layout. */
-	err = elf_file__read(file, 0, ret, offsetof(Elf64_Ehdr, e_version));
-	if (err)
-		return err;
-	if (ret->e_ident[EI_CLASS] != ELFCLASS64 || ret->e_ident[EI_DATA] != ELFDATA2LSB ||
-	    ret->e_machine != NATIVE_MACHINE)
-		return -ENOTSUP;
-	if (ret->e_type != ET_EXEC && ret->e_type != ET_DYN)
-		return -ENOEXEC;
-	return elf_file__read(file, 0, ret, sizeof(*ret));
-}
-
-static void read_build_id(struct elf_file *file, const Elf64_Phdr *phdr)
-{
-	size_t size = phdr->p_filesz < MAX_NOTE_BYTES ? (size_t)phdr->p_filesz : MAX_NOTE_BYTES;
-	size_t align = phdr->p_align == 8 ? 8 : 4;
-	uint8_t *notes = malloc(size ? size : 1);
-	Elf64_Nhdr note;
-	size_t pos = 0;
-
-	if (!notes || elf_file__read(file, phdr->p_offset, notes, size))
-		goto cleanup;
-	while (size - pos >= sizeof(note)) {
-		uint64_t desc, next;
-
-		memcpy(&note, notes + pos, sizeof(note));
-		desc = pos + sizeof(note) + (((uint64_t)note.n_namesz + align - 1) & ~(align - 1));
-		next = desc + (((uint64_t)note.n_descsz + align - 1) & ~(align - 1));
-		if (desc > size || note.n_descsz > size - desc)
-			break;
-		if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == sizeof(ELF_NOTE_GNU) &&
-		    note.n_descsz && note.n_descsz <= sizeof(file->build_id) &&
-		    memcmp(notes + pos + sizeof(note), ELF_NOTE_GNU, sizeof(ELF_NOTE_GNU)) == 0) {
-			memcpy(file->build_id, notes + desc, note.n_descsz);
-			file->build_id_len = (uint8_t)note.n_descsz;
-			break;
-		}
-		if (next >= size)
-			break;
-		pos = (size_t)next;
-	}
-cleanup:
-	free(notes);
-}
-
-static int add_segment(struct elf_file *file, const Elf64_Phdr *phdr)
-{
-	struct elf_segment segment = {
-		.vaddr = phdr->p_vaddr,
-		.off = phdr->p_offset,
-		.size = phdr->p_filesz,
-		.executable = phdr->p_flags & PF_X,
-	};
-
-	if (segment.off >= file->size || !segment.size)
-		return 0;
-	if (segment.size > file->size - segment.off)
-		segment.size = file->size - segment.off;
-	if (segment.vaddr > UINT64_MAX - segment.size)
-		return 0;
-	if (file->segments.cnt >= MAX_SEGMENTS)
-		return -EBADMSG;
-	return array_push(&file->segments, segment);
-}
-
-static int read_phdrs(struct elf_file *file, const Elf64_Ehdr *ehdr, Elf64_Phdr *ret_dynamic)
-{
-	Elf64_Phdr phdr;
-	int err;
-
-	ret_dynamic->p_type = PT_NULL;
-	if (!ehdr->e_phnum || ehdr->e_phnum > MAX_PHDRS || ehdr->e_phentsize != sizeof(phdr))
-		return -EBADMSG;
-	for (size_t i = 0; i < ehdr->e_phnum; i++) {
-		if (ehdr->e_phoff > file->size)
-			return -EBADMSG;
-		err = elf_file__read(file, ehdr->e_phoff + i * sizeof(phdr), &phdr, sizeof(phdr));
-		if (!err && phdr.p_type == PT_LOAD)
-			err = add_segment(file, &phdr);
-		if (err)
-			return err;
-		if (phdr.p_type == PT_NOTE && !file->build_id_len)
-			read_build_id(file, &phdr);
-		if (phdr.p_type == PT_DYNAMIC)
-			*ret_dynamic = phdr;
-		file->is_dynamic |= phdr.p_type == PT_DYNAMIC || phdr.p_type == PT_INTERP;
-	}
-	return file->segments.cnt ? 0 : -EBADMSG;
-}
-
-bool elf_file__find(const struct elf_file *file, uint64_t vaddr, bool executable, uint64_t *ret_off,
-		    uint64_t *ret_avail)
-{
-	for (size_t i = 0; i < file->segments.cnt; i++) {
-		const struct elf_segment *segment = &file->segments.items[i];
-
-		if (vaddr < segment->vaddr || vaddr - segment->vaddr >= segment->size ||
-		    (executable && !segment->executable))
-			continue;
-		*ret_off = segment->off + (vaddr - segment->vaddr);
-		*ret_avail = segment->size - (vaddr - segment->vaddr);
-		return true;
-	}
-	return false;
-}
-
 /* ---- symbol tables -------------------------------------------------------------------------- */
 
 /* Adds a table if it lies in the file; what is past the file's end is cut off. */
 static void add_symtab(struct elf_file *file, struct elf_symtab table)
 {
-	if (file->symtab_cnt == 2 || table.off > file->size || table.str_off > file->size)
+	uint64_t size = file->image.size;
+
+	if (file->symtab_cnt == 2 || table.off > size || table.str_off > size)
 		return;
-	if (table.cnt > (file->size - table.off) / sizeof(Elf64_Sym))
-		table.cnt = (file->size - table.off) / sizeof(Elf64_Sym);
+	if (table.cnt > (size - table.off) / sizeof(Elf64_Sym))
+		table.cnt = (size - table.off) / sizeof(Elf64_Sym);
 	if (table.cnt > MAX_SYMBOLS)
 		table.cnt = MAX_SYMBOLS;
-	if (table.str_size > file->size - table.str_off)
-		table.str_size = file->size - table.str_off;
+	if (table.str_size > size - table.str_off)
+		table.str_size = size - table.str_off;
 	if (table.cnt && table.str_size)
 		file->symtabs[file->symtab_cnt++] = table;
 }
 
 /* Adds the first section of `type` (SHT_DYNSYM or SHT_SYMTAB) as a symbol table. */
-static int add_section_symtab(struct elf_file *file, struct window *window, size_t section_cnt,
-			      uint32_t type)
+static void add_section_symtab(struct elf_file *file, uint32_t type)
 {
-	Elf64_Shdr shdr, strings;
-	const uint8_t *at;
-	size_t got;
+	const struct elf_image *image = &file->image;
 
-	for (size_t i = 0; i < section_cnt; i++) {
-		at = window__at(window, i * sizeof(shdr), sizeof(shdr), &got);
-		if (!at || got < sizeof(shdr))
-			return -EBADMSG;
-		memcpy(&shdr, at, sizeof(shdr));
-		if (shdr.sh_type != type || shdr.sh_link >= section_cnt)
+	for (size_t i = 0; i < image->shdr_cnt; i++) {
+		const Elf64_Shdr *shdr = &image->shdrs[i], *strings;
+
+		if (shdr->sh_type != type || shdr->sh_link >= image->shdr_cnt)
 			continue;
-		at = window__at(window, shdr.sh_link * sizeof(shdr), sizeof(strings), &got);
-		if (!at || got < sizeof(strings))
-			return -EBADMSG;
-		memcpy(&strings, at, sizeof(strings));
-		if (strings.sh_type != SHT_STRTAB)
+		strings = &image->shdrs[shdr->sh_link];
+		if (strings->sh_type != SHT_STRTAB)
 			continue;
 		add_symtab(file, (struct elf_symtab){
-					 .off = shdr.sh_offset,
-					 .cnt = shdr.sh_size / sizeof(Elf64_Sym),
-					 .str_off = strings.sh_offset,
-					 .str_size = strings.sh_size,
+					 .off = shdr->sh_offset,
+					 .cnt = shdr->sh_size / sizeof(Elf64_Sym),
+					 .str_off = strings->sh_offset,
+					 .str_size = strings->sh_size,
 					 .is_dynamic = type == SHT_DYNSYM,
 				 });
-		return 0;
+		return;
 	}
-	return 0;
-}
-
-/* Sections are a convenience that a file may lack or lie about: a broken table counts as none. */
-static int read_sections(struct elf_file *file, const Elf64_Ehdr *ehdr, uint32_t type)
-{
-	struct window window;
-	int err;
-
-	if (!ehdr->e_shoff || !ehdr->e_shnum || ehdr->e_shnum >= MAX_SECTIONS ||
-	    ehdr->e_shentsize != sizeof(Elf64_Shdr))
-		return 0;
-	err = window__open(&window, file, ehdr->e_shoff, ehdr->e_shnum * sizeof(Elf64_Shdr),
-			   WINDOW_BYTES);
-	if (!err) {
-		err = add_section_symtab(file, &window, ehdr->e_shnum, type);
-		free(window.buf);
-	}
-	return err == -EBADMSG ? 0 : err;
 }
 
 /* ---- the dynamic segment -------------------------------------------------------------------- */
@@ -317,18 +141,18 @@ static void take_tag(struct dynamic *dynamic, const Elf64_Dyn *entry)
 			*tags[i].value = entry->d_un.d_val;
 }
 
-static int read_dynamic(const struct elf_file *file, const Elf64_Phdr *phdr, struct dynamic *ret)
+static int read_dynamic(const struct elf_image *image, const Elf64_Phdr *phdr, struct dynamic *ret)
 {
 	uint64_t cnt = phdr->p_filesz / sizeof(Elf64_Dyn);
 	struct dynamic dynamic = {0};
 	Elf64_Dyn entry;
 	int err;
 
-	if (phdr->p_offset > file->size)
+	if (phdr->p_offset > image->size)
 		return -EBADMSG;
 	for (uint64_t i = 0; i < cnt && i < 4096; i++) {
-		err = elf_file__read(file, phdr->p_offset + i * sizeof(entry), &entry,
-				     sizeof(entry));
+		err = elf_image__read(image, phdr->p_offset + i * sizeof(entry), &entry,
+				      sizeof(entry));
 		if (err)
 			return err;
 		if (entry.d_tag == DT_NULL)
@@ -340,7 +164,7 @@ static int read_dynamic(const struct elf_file *file, const Elf64_Phdr *phdr, str
 }
 
 /* The index after the last symbol of a DT_GNU_HASH table: its chains end with an odd hash. */
-static int count_by_gnu_hash(const struct elf_file *file, uint64_t vaddr, uint64_t *ret)
+static int count_by_gnu_hash(const struct elf_image *image, uint64_t vaddr, uint64_t *ret)
 {
 	uint32_t header[4], value, last = 0; /* bucket count, first symbol, bloom words, shift */
 	uint64_t off, avail, at;
@@ -349,10 +173,10 @@ static int count_by_gnu_hash(const struct elf_file *file, uint64_t vaddr, uint64
 	size_t got;
 	int err;
 
-	if (!elf_file__find(file, vaddr, false, &off, &avail) ||
-	    elf_file__read(file, off, header, sizeof(header)))
+	if (!elf_segments__offset(&image->segments, vaddr, false, &off, &avail) ||
+	    elf_image__read(image, off, header, sizeof(header)))
 		return -EBADMSG;
-	err = window__open(&window, file, off, avail, WINDOW_BYTES);
+	err = window__open(&window, image, off, avail, WINDOW_BYTES);
 	if (err)
 		return err;
 	at = sizeof(header) + (uint64_t)header[2] * 8;
@@ -385,32 +209,34 @@ cleanup:
 	return err;
 }
 
-static int count_dynamic_symbols(const struct elf_file *file, const struct dynamic *dynamic,
+static int count_dynamic_symbols(const struct elf_image *image, const struct dynamic *dynamic,
 				 uint64_t *ret)
 {
 	uint64_t off, avail;
 	uint32_t header[2]; /* bucket count, chain count = symbols */
 
-	if (dynamic->hash && elf_file__find(file, dynamic->hash, false, &off, &avail) &&
-	    !elf_file__read(file, off, header, sizeof(header))) {
+	if (dynamic->hash &&
+	    elf_segments__offset(&image->segments, dynamic->hash, false, &off, &avail) &&
+	    !elf_image__read(image, off, header, sizeof(header))) {
 		*ret = header[1];
 		return 0;
 	}
 	if (dynamic->gnu_hash)
-		return count_by_gnu_hash(file, dynamic->gnu_hash, ret);
+		return count_by_gnu_hash(image, dynamic->gnu_hash, ret);
 	return -EBADMSG;
 }
 
 static int add_dynamic_symtab(struct elf_file *file, const struct dynamic *dynamic)
 {
 	struct elf_symtab table = {.is_dynamic = true, .str_size = dynamic->strsz};
+	const struct elf_segments *segments = &file->image.segments;
 	uint64_t avail, str_avail;
 	int err;
 
-	if (!elf_file__find(file, dynamic->symtab, false, &table.off, &avail) ||
-	    !elf_file__find(file, dynamic->strtab, false, &table.str_off, &str_avail))
+	if (!elf_segments__offset(segments, dynamic->symtab, false, &table.off, &avail) ||
+	    !elf_segments__offset(segments, dynamic->strtab, false, &table.str_off, &str_avail))
 		return 0;
-	err = count_dynamic_symbols(file, dynamic, &table.cnt);
+	err = count_dynamic_symbols(&file->image, dynamic, &table.cnt);
 	if (err)
 		return err == -EBADMSG ? 0 : err;
 	if (table.cnt > avail / sizeof(Elf64_Sym))
@@ -426,7 +252,8 @@ static void add_relocs(struct elf_file *file, uint64_t vaddr, uint64_t size)
 	struct elf_relocs relocs;
 	uint64_t avail;
 
-	if (!size || !elf_file__find(file, vaddr, false, &relocs.off, &avail))
+	if (!size ||
+	    !elf_segments__offset(&file->image.segments, vaddr, false, &relocs.off, &avail))
 		return;
 	relocs.cnt = (size < avail ? size : avail) / sizeof(Elf64_Rela);
 	if (relocs.cnt > MAX_RELOCS)
@@ -435,47 +262,44 @@ static void add_relocs(struct elf_file *file, uint64_t vaddr, uint64_t size)
 		file->relocs[file->reloc_cnt++] = relocs;
 }
 
-static int read_tables(struct elf_file *file, const Elf64_Ehdr *ehdr,
-		       const Elf64_Phdr *dynamic_phdr)
+static int read_tables(struct elf_file *file)
 {
+	const struct elf_image *image = &file->image;
+	const Elf64_Phdr *dynamic_phdr = NULL;
 	struct dynamic dynamic = {0};
-	int err;
+	int err = 0;
 
-	if (dynamic_phdr->p_type == PT_DYNAMIC) {
-		err = read_dynamic(file, dynamic_phdr, &dynamic);
+	for (size_t i = 0; i < image->phdr_cnt; i++) {
+		if (image->phdrs[i].p_type == PT_DYNAMIC)
+			dynamic_phdr = &image->phdrs[i];
+		file->is_dynamic |= image->phdrs[i].p_type == PT_INTERP;
+	}
+	if (dynamic_phdr) {
+		file->is_dynamic = true;
+		err = read_dynamic(image, dynamic_phdr, &dynamic);
 		if (err && err != -EBADMSG)
 			return err;
 		add_relocs(file, dynamic.jmprel, dynamic.pltrelsz);
 		add_relocs(file, dynamic.rela, dynamic.relasz);
+		err = 0;
 	}
-	err = read_sections(file, ehdr, SHT_DYNSYM);
-	if (!err && !file->symtab_cnt && dynamic.symtab && dynamic.strtab)
+	add_section_symtab(file, SHT_DYNSYM);
+	if (!file->symtab_cnt && dynamic.symtab && dynamic.strtab)
 		err = add_dynamic_symtab(file, &dynamic);
 	if (!err)
-		err = read_sections(file, ehdr, SHT_SYMTAB);
+		add_section_symtab(file, SHT_SYMTAB);
 	return err;
 }
 
 int elf_file__open(int fd, struct elf_file *ret)
 {
-	struct elf_file file = {.fd = fd};
-	Elf64_Phdr dynamic;
-	Elf64_Ehdr ehdr;
-	struct stat st;
+	struct elf_file file = {0};
 	int err;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (!S_ISREG(st.st_mode))
-		return -ENOEXEC;
-	file.size = (uint64_t)st.st_size;
-	err = read_ehdr(&file, &ehdr);
+	err = elf_image__open(&file.image, fd, NATIVE_MACHINE);
 	if (err)
 		return err;
-	file.machine = ehdr.e_machine;
-	err = read_phdrs(&file, &ehdr, &dynamic);
-	if (!err)
-		err = read_tables(&file, &ehdr, &dynamic);
+	err = file.image.segments.list.cnt ? read_tables(&file) : -EBADMSG;
 	if (err)
 		elf_file__close(&file);
 	else
@@ -485,7 +309,7 @@ int elf_file__open(int fd, struct elf_file *ret)
 
 void elf_file__close(struct elf_file *file)
 {
-	array_free(&file->segments);
+	elf_image__close(&file->image);
 }
 
 /* ---- walks ---------------------------------------------------------------------------------- */
@@ -544,10 +368,11 @@ int elf_file__each_symbol(const struct elf_file *file, size_t name_max, elf_symb
 		size_t cap = table->str_size <= SMALL_STRTAB ? SMALL_STRTAB : 4096 + name_max;
 		struct window symbols = {0}, strings = {0};
 
-		err = window__open(&symbols, file, table->off, table->cnt * sizeof(Elf64_Sym),
-				   WINDOW_BYTES);
+		err = window__open(&symbols, &file->image, table->off,
+				   table->cnt * sizeof(Elf64_Sym), WINDOW_BYTES);
 		if (!err)
-			err = window__open(&strings, file, table->str_off, table->str_size, cap);
+			err = window__open(&strings, &file->image, table->str_off, table->str_size,
+					   cap);
 		if (!err)
 			err = walk_symtab(table, &symbols, &strings, name_max, fn, arg);
 		free(symbols.buf);
@@ -567,7 +392,7 @@ int elf_file__each_reloc(const struct elf_file *file, elf_reloc_fn fn, void *arg
 	for (size_t i = 0; i < file->reloc_cnt && !err; i++) {
 		const struct elf_relocs *relocs = &file->relocs[i];
 
-		err = window__open(&window, file, relocs->off, relocs->cnt * sizeof(rela),
+		err = window__open(&window, &file->image, relocs->off, relocs->cnt * sizeof(rela),
 				   WINDOW_BYTES);
 		if (err)
 			return err;
@@ -593,12 +418,12 @@ bool elf_file__dynamic_name(const struct elf_file *file, uint32_t idx, char *buf
 	Elf64_Sym sym;
 
 	if (!file->symtab_cnt || !table->is_dynamic || idx >= table->cnt || !buf_size ||
-	    elf_file__read(file, table->off + idx * sizeof(sym), &sym, sizeof(sym)) ||
+	    elf_image__read(&file->image, table->off + idx * sizeof(sym), &sym, sizeof(sym)) ||
 	    sym.st_name >= table->str_size)
 		return false;
 	left = table->str_size - sym.st_name;
-	if (elf_file__read(file, table->str_off + sym.st_name, buf,
-			   left < buf_size ? (size_t)left : buf_size))
+	if (elf_image__read(&file->image, table->str_off + sym.st_name, buf,
+			    left < buf_size ? (size_t)left : buf_size))
 		return false;
 	return memchr(buf, '\0', left < buf_size ? (size_t)left : buf_size) != NULL;
 }

@@ -9,11 +9,11 @@ static size_t read_code(const struct elf_file *file, uint64_t vaddr, uint8_t *bu
 {
 	uint64_t off, avail;
 
-	if (!elf_file__find(file, vaddr, true, &off, &avail))
+	if (!elf_segments__offset(&file->image.segments, vaddr, true, &off, &avail))
 		return 0;
 	if (len > avail)
 		len = (size_t)avail;
-	return elf_file__read(file, off, buf, len) ? 0 : len;
+	return elf_image__read(&file->image, off, buf, len) ? 0 : len;
 }
 
 /* Skips endbr64 and the bnd prefix, which a jump of a CET or MPX build may have before it. */
@@ -34,7 +34,7 @@ bool elf_jump__relative(const struct elf_file *file, uint64_t vaddr, uint64_t *r
 	size_t len = read_code(file, vaddr, code, sizeof(code)), pos = skip_marks(code, len);
 	int32_t displacement;
 
-	if (file->machine != EM_X86_64)
+	if (file->image.machine != EM_X86_64)
 		return false;
 	if (pos + 5 <= len && code[pos] == 0xe9) {
 		memcpy(&displacement, code + pos + 1, 4);
@@ -54,7 +54,7 @@ bool elf_jump__through_slot(const struct elf_file *file, uint64_t vaddr, uint64_
 	size_t len = read_code(file, vaddr, code, sizeof(code)), pos = skip_marks(code, len);
 	int32_t displacement;
 
-	if (file->machine != EM_X86_64 || pos + 6 > len || code[pos] != 0xff ||
+	if (file->image.machine != EM_X86_64 || pos + 6 > len || code[pos] != 0xff ||
 	    code[pos + 1] != 0x25)
 		return false;
 	memcpy(&displacement, code + pos + 2, 4);

@@ -4,9 +4,10 @@
 #include <elf.h>
 #include <errno.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "util/format.h"
 
 #define MAX_CANDIDATES 4096 /* symbols; the richest library known has 170 */
 #define MAX_SITES 512	    /* distinct functions */
@@ -16,12 +17,11 @@ int scan__skip(struct scan *scan, const char *fmt, ...)
 {
 	va_list args;
 	char *text;
-	int len;
 
 	va_start(args, fmt);
-	len = vasprintf(&text, fmt, args);
+	text = format_text_va(fmt, args);
 	va_end(args);
-	if (len < 0)
+	if (!text)
 		return -ENOMEM;
 	if (array_push(&scan->allocs->skipped, text)) {
 		free(text);
@@ -119,7 +119,8 @@ static int add_candidate(struct scan *scan, const struct elf_symbol *symbol,
 		return scan__skip(scan,
 				  "%s is chosen at run time by a resolver (IFUNC) and not followed",
 				  scan->name);
-	if (!elf_file__find(scan->file, symbol->value, true, &candidate.off, &candidate.avail))
+	if (!elf_segments__offset(&scan->file->image.segments, symbol->value, true, &candidate.off,
+				  &candidate.avail))
 		return scan__skip(scan, "%s does not lie in the code of the file", scan->name);
 	if (scan->candidates.cnt >= MAX_CANDIDATES)
 		return -EBADMSG;
@@ -248,7 +249,8 @@ static int take_next(void *arg, const struct elf_symbol *symbol)
 	struct candidate *before;
 	uint64_t off, avail;
 
-	if (!symbol->is_defined || !elf_file__find(scan->file, symbol->value, true, &off, &avail) ||
+	if (!symbol->is_defined ||
+	    !elf_segments__offset(&scan->file->image.segments, symbol->value, true, &off, &avail) ||
 	    !off)
 		return 0;
 	before = scan__last_until(scan, off - 1);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/host_check.h"
+#include "util/format.h"
 #include "util/procfs_read.h"
 
 struct hierarchies {
@@ -77,7 +78,7 @@ static int find_hierarchies(struct hierarchies *found)
 	free(text);
 	if (err || !found->v2)
 		return err;
-	path = procfs_format("%s/cgroup.controllers", found->v2);
+	path = format_text("%s/cgroup.controllers", found->v2);
 	if (!path)
 		return -ENOMEM;
 	if (!procfs_read_path(path, &text, &len)) {

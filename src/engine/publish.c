@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,8 +82,26 @@ static char *directory_of(const char *path)
 	return dir;
 }
 
-/* Writes beside the target and renames: a reader sees the old report or the new one, never a part. */
-static int write_atomically(const char *path, const char *text, size_t len)
+/* Gives the new file the old one's owner and mode, or those that any new file gets. */
+static int set_owner_and_mode(int fd, const struct stat *old)
+{
+	mode_t mask;
+
+	if (!old) {
+		mask = umask(0);
+		umask(mask);
+		return fchmod(fd, 0666 & ~mask) ? -errno : 0;
+	}
+	if (fchown(fd, old->st_uid, old->st_gid) && errno != EPERM)
+		return -errno;
+	return fchmod(fd, old->st_mode & 0777) ? -errno : 0;
+}
+
+/*
+ * Writes beside the target and renames: a reader sees the old report or the new one, never a part. `old` is the file
+ * there now, NULL = none.
+ */
+static int write_atomically(const char *path, const struct stat *old, const char *text, size_t len)
 {
 	char *dir = directory_of(path), *temporary = NULL;
 	int fd = -1, err = -ENOMEM;
@@ -97,8 +116,8 @@ static int write_atomically(const char *path, const char *text, size_t len)
 		goto cleanup;
 	}
 	err = write_all(fd, text, len);
-	if (!err && fchmod(fd, 0644))
-		err = -errno;
+	if (!err)
+		err = set_owner_and_mode(fd, old);
 	if (!err && fsync(fd) && errno != EINVAL)
 		err = -errno;
 	if (!err && rename(temporary, path))
@@ -112,22 +131,33 @@ cleanup:
 	return err;
 }
 
+static int write_in_place(const char *path, const char *text, size_t len)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY), err;
+
+	if (fd < 0)
+		return -errno;
+	err = write_all(fd, text, len);
+	if (close(fd) && !err)
+		err = -errno;
+	return err;
+}
+
 static int write_report(const struct publish_opts *opts, const char *text, size_t len)
 {
 	const char *path = opts->path;
 	struct stat st;
-	int fd, err;
+	bool exists;
+	int err;
 
 	if (!path)
 		return write_all(opts->fd, text, len);
-	if (stat(path, &st) || S_ISREG(st.st_mode))
-		return write_atomically(path, text, len);
-	fd = open(path, O_WRONLY | O_CLOEXEC); /* a pipe or a device */
-	if (fd < 0)
-		return -errno;
-	err = write_all(fd, text, len);
-	close(fd);
-	return err;
+	exists = !stat(path, &st);
+	if (exists && !S_ISREG(st.st_mode)) /* a pipe or a device */
+		return write_in_place(path, text, len);
+	err = write_atomically(path, exists ? &st : NULL, text, len);
+	/* A file that is a mount point, as containers are given, cannot be replaced. */
+	return exists && err == -EBUSY ? write_in_place(path, text, len) : err;
 }
 
 int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64_t *ret_live_bytes)
@@ -173,20 +203,28 @@ fail:
 
 int publish__check_path(const char *path)
 {
-	char *dir = directory_of(path);
 	struct stat st;
-	int err = 0;
+	char *dir;
+	int err;
 
-	if (!dir)
-		return -ENOMEM;
 	if (!stat(path, &st)) {
 		if (S_ISDIR(st.st_mode))
-			err = -EISDIR;
-		else if (access(path, W_OK))
-			err = -errno;
+			return -EISDIR;
+		if (S_ISSOCK(st.st_mode))
+			return -ENXIO;
+		if (access(path, W_OK))
+			return -errno;
+		if (!S_ISREG(st.st_mode))
+			return 0;
+	} else if (errno != ENOENT || !*path) {
+		return -errno;
+	} else if (path[strlen(path) - 1] == '/') {
+		return -EISDIR;
 	}
-	if (!err && (S_ISREG(st.st_mode) || stat(path, &st)) && access(dir, W_OK))
-		err = -errno;
+	dir = directory_of(path);
+	if (!dir)
+		return -ENOMEM;
+	err = access(dir, W_OK | X_OK) ? -errno : 0;
 	free(dir);
 	return err;
 }

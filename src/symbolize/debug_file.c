@@ -2,8 +2,6 @@
 #include "symbolize/debug_file.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +9,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+
+#include "util/format.h"
+#include "util/regular_file.h"
 
 #define MAX_LINK_SECTION 8192
 #define CRC_CHUNK (256U << 10)
@@ -23,27 +24,6 @@ struct wanted {
 	bool check_crc;
 	uint32_t crc;
 };
-
-/*
- * Opens a regular file without ever opening anything else: O_PATH has no side effects on devices
- * and does not block on FIFOs.
- */
-static int open_regular(const char *path)
-{
-	char link[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
-	int path_fd, fd = -1;
-	struct stat st;
-
-	path_fd = open(path, O_PATH | O_CLOEXEC);
-	if (path_fd < 0)
-		return -errno;
-	if (!fstat(path_fd, &st) && S_ISREG(st.st_mode)) {
-		snprintf(link, sizeof(link), "/proc/self/fd/%d", path_fd);
-		fd = open(link, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	}
-	close(path_fd);
-	return fd < 0 ? -ENOENT : fd;
-}
 
 static bool same_file(const struct stat *a, const struct stat *b)
 {
@@ -84,7 +64,7 @@ static bool matches(const struct wanted *wanted, int fd)
 	if (fstat(fd, &theirs) ||
 	    (wanted->file->fd >= 0 && !fstat(wanted->file->fd, &ours) && same_file(&ours, &theirs)))
 		return false;
-	if (elf_image__open(&debug, fd))
+	if (elf_image__open(&debug, fd, EM_NONE))
 		return false;
 	len = elf_image__build_id(&debug, build_id);
 	elf_image__close(&debug);
@@ -101,7 +81,7 @@ static int try_path(const struct wanted *wanted, char *path, int *ret_fd)
 
 	if (!path)
 		return -ENOMEM;
-	fd = open_regular(path);
+	fd = regular_file__open(path);
 	free(path);
 	if (fd < 0)
 		return -ENOENT;
@@ -113,19 +93,6 @@ static int try_path(const struct wanted *wanted, char *path, int *ret_fd)
 	return 0;
 }
 
-static char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static char *format(const char *fmt, ...)
-{
-	va_list args;
-	char *text;
-	int len;
-
-	va_start(args, fmt);
-	len = vasprintf(&text, fmt, args);
-	va_end(args);
-	return len < 0 ? NULL : text;
-}
-
 static int by_build_id(const struct wanted *wanted, const char *debug_root, int *ret_fd)
 {
 	char hex[2 * MAX_ELF_BUILD_ID + 1];
@@ -134,20 +101,21 @@ static int by_build_id(const struct wanted *wanted, const char *debug_root, int 
 		return -ENOENT;
 	for (size_t i = 0; i < wanted->build_id_len; i++)
 		snprintf(hex + 2 * i, 3, "%02x", wanted->build_id[i]);
-	return try_path(wanted, format("%s/.build-id/%.2s/%s.debug", debug_root, hex, hex + 2),
+	return try_path(wanted, format_text("%s/.build-id/%.2s/%s.debug", debug_root, hex, hex + 2),
 			ret_fd);
 }
 
 /* The section holds a file name with its zero byte, padding to 4, and the CRC. */
 static int read_link(const struct elf_image *file, char **ret_name, uint32_t *ret_crc)
 {
-	const Elf64_Shdr *shdr = elf_image__section_named(file, ".gnu_debuglink");
+	const Elf64_Shdr *shdr;
 	size_t crc_off;
 	char *name;
 	int err;
 
-	if (!shdr)
-		return -ENOENT;
+	err = elf_image__section_named(file, ".gnu_debuglink", &shdr);
+	if (err)
+		return err;
 	err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, MAX_LINK_SECTION, &name);
 	if (err)
 		return err == -ENOMEM ? err : -ENOENT;
@@ -179,13 +147,13 @@ static int by_link(struct wanted *wanted, const char *path, const char *debug_ro
 	err = -ENOENT;
 	if (wanted->file->fd >= 0 && !fstat(wanted->file->fd, &ours) && !stat(path, &theirs) &&
 	    same_file(&ours, &theirs)) {
-		err = try_path(wanted, format("%.*s/%s", dir_len, path, name), ret_fd);
+		err = try_path(wanted, format_text("%.*s/%s", dir_len, path, name), ret_fd);
 		if (err == -ENOENT)
-			err = try_path(wanted, format("%.*s/.debug/%s", dir_len, path, name),
+			err = try_path(wanted, format_text("%.*s/.debug/%s", dir_len, path, name),
 				       ret_fd);
 	}
 	if (err == -ENOENT)
-		err = try_path(wanted, format("%s%.*s/%s", debug_root, dir_len, path, name),
+		err = try_path(wanted, format_text("%s%.*s/%s", debug_root, dir_len, path, name),
 			       ret_fd);
 	free(name);
 	return err;

@@ -7,7 +7,7 @@
 #ifndef LEAKSWEEP_SYMBOLIZE_DEBUG_FILE_H
 #define LEAKSWEEP_SYMBOLIZE_DEBUG_FILE_H
 
-#include "symbolize/elf_image.h"
+#include "util/elf_image.h"
 
 #define DEBUG_ROOT "/usr/lib/debug"
 

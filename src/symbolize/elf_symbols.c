@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "symbolize/debug_file.h"
-#include "symbolize/elf_image.h"
 #include "util/array.h"
+#include "util/elf_image.h"
 
 #define MAX_SYMBOLS (16U << 20)
 #define MAX_STRINGS (512U << 20)
@@ -50,17 +50,12 @@ struct range {
 	uint32_t name;
 };
 
-struct segment {
-	uint64_t off, size, addr;
-	bool executable;
-};
-
 struct section {
 	uint64_t start, end;
 };
 
 struct elf_symbols {
-	ARRAY(struct segment) segments;
+	struct elf_segments segments;
 	ARRAY(struct range) ranges; /* disjoint, by address */
 	char *names;		    /* the string tables, one after the other */
 	size_t names_size;
@@ -179,7 +174,8 @@ static int add_strings(struct elf_symbols *symbols, const struct elf_image *file
 	if (!grown)
 		return -ENOMEM;
 	symbols->names = grown;
-	err = elf_image__read(file, strtab->sh_offset, grown + symbols->names_size, strtab->sh_size);
+	err = elf_image__read(file, strtab->sh_offset, grown + symbols->names_size,
+			      strtab->sh_size);
 	if (err)
 		return err;
 	grown[symbols->names_size + strtab->sh_size] = '\0';
@@ -212,7 +208,7 @@ static int collect_table(struct collector *collector, const struct elf_image *fi
 	for (size_t done = 0; done < cnt && !err; done += chunk) {
 		chunk = cnt - done < READ_CHUNK ? cnt - done : READ_CHUNK;
 		err = elf_image__read(file, table->sh_offset + done * sizeof(*syms), syms,
-				     chunk * sizeof(*syms));
+				      chunk * sizeof(*syms));
 		for (size_t i = 0; i < chunk && !err; i++)
 			err = add_symbol(collector, &syms[i], names_off,
 					 collector->symbols->names_size - names_off);
@@ -231,7 +227,7 @@ static int collect_debug_file(struct collector *collector, const struct elf_imag
 	err = debug_file__open(file, path, debug_root, &fd);
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	err = elf_image__open(&debug, fd);
+	err = elf_image__open(&debug, fd, EM_NONE);
 	if (!err) {
 		err = find_code(collector, &debug);
 		if (!err)
@@ -387,24 +383,14 @@ cleanup:
 	return err;
 }
 
-static int add_segments(struct elf_symbols *symbols, const struct elf_image *file)
+/* What is wrong with a file that is no proper one makes no difference here. */
+static int unify_error(int err)
 {
-	const Elf64_Phdr *phdr;
-	struct segment segment;
-
-	for (size_t i = 0; i < file->phdr_cnt; i++) {
-		phdr = &file->phdrs[i];
-		if (phdr->p_type != PT_LOAD || !phdr->p_filesz)
-			continue;
-		segment = (struct segment){phdr->p_offset, phdr->p_filesz, phdr->p_vaddr,
-					   phdr->p_flags & PF_X};
-		if (array_push(&symbols->segments, segment))
-			return -ENOMEM;
-	}
-	return 0;
+	return err == -ENOTSUP || err == -EBADMSG ? -ENOEXEC : err;
 }
 
-static int load(const struct elf_image *file, const char *path, const char *debug_root,
+/* Closes the file, whatever it returns. */
+static int load(struct elf_image *file, const char *path, const char *debug_root,
 		struct elf_symbols **ret_symbols)
 {
 	struct collector collector = {0};
@@ -413,9 +399,8 @@ static int load(const struct elf_image *file, const char *path, const char *debu
 	collector.symbols = calloc(1, sizeof(*collector.symbols));
 	if (!collector.symbols)
 		goto cleanup;
-	err = add_segments(collector.symbols, file);
-	if (err)
-		goto cleanup;
+	collector.symbols->segments = file->segments; /* taken over */
+	file->segments = (struct elf_segments){0};
 	err = collect(&collector, file, path, debug_root);
 	if (err)
 		goto cleanup;
@@ -429,7 +414,8 @@ cleanup:
 	elf_symbols__free(collector.symbols);
 	array_free(&collector.sections);
 	array_free(&collector.raws);
-	return err;
+	elf_image__close(file);
+	return unify_error(err);
 }
 
 int elf_symbols__load(int fd, const char *path, const char *debug_root,
@@ -438,12 +424,8 @@ int elf_symbols__load(int fd, const char *path, const char *debug_root,
 	struct elf_image file;
 	int err;
 
-	err = elf_image__open(&file, fd);
-	if (err)
-		return err;
-	err = load(&file, path, debug_root, ret_symbols);
-	elf_image__close(&file);
-	return err;
+	err = elf_image__open(&file, fd, EM_NONE);
+	return err ? unify_error(err) : load(&file, path, debug_root, ret_symbols);
 }
 
 int elf_symbols__load_image(const void *image, size_t size, struct elf_symbols **ret_symbols)
@@ -451,19 +433,15 @@ int elf_symbols__load_image(const void *image, size_t size, struct elf_symbols *
 	struct elf_image file;
 	int err;
 
-	err = elf_image__open_image(&file, image, size);
-	if (err)
-		return err;
-	err = load(&file, NULL, NULL, ret_symbols);
-	elf_image__close(&file);
-	return err;
+	err = elf_image__open_memory(&file, image, size);
+	return err ? unify_error(err) : load(&file, NULL, NULL, ret_symbols);
 }
 
 void elf_symbols__free(struct elf_symbols *symbols)
 {
 	if (!symbols)
 		return;
-	array_free(&symbols->segments);
+	array_free(&symbols->segments.list);
 	array_free(&symbols->ranges);
 	free(symbols->names);
 	free(symbols);
@@ -476,19 +454,7 @@ bool elf_symbols__empty(const struct elf_symbols *symbols)
 
 bool elf_symbols__address(const struct elf_symbols *symbols, uint64_t offset, uint64_t *ret_address)
 {
-	const struct segment *segment, *found = NULL;
-
-	/* Segments may share a page of the file; code is what is asked for. */
-	for (size_t i = 0; i < symbols->segments.cnt; i++) {
-		segment = &symbols->segments.items[i];
-		if (offset >= segment->off && offset - segment->off < segment->size &&
-		    (!found || (segment->executable && !found->executable)))
-			found = segment;
-	}
-	if (!found)
-		return false;
-	*ret_address = found->addr + (offset - found->off);
-	return true;
+	return elf_segments__vaddr(&symbols->segments, offset, ret_address);
 }
 
 bool elf_symbols__find(const struct elf_symbols *symbols, uint64_t address,

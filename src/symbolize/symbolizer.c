@@ -20,10 +20,10 @@
 
 #include "symbolize/debug_file.h"
 #include "symbolize/demangle.h"
-#include "symbolize/elf_image.h"
 #include "symbolize/elf_symbols.h"
 #include "util/array.h"
 #include "util/hashmap.h"
+#include "util/regular_file.h"
 
 #define NO_INDEX UINT32_MAX
 #define MAX_VDSO_SIZE (64U << 10)

@@ -8,8 +8,8 @@
 
 #include "util/regular_file.h"
 
-#define MAX_PHDRS 1170	   /* the kernel executes no file with more (64 KiB of them) */
-#define MAX_SEGMENTS 128   /* linkers make four to ten */
+#define MAX_PHDRS 1170	    /* the kernel executes no file with more (64 KiB of them) */
+#define MAX_SEGMENTS 128    /* linkers make four to ten */
 #define MAX_NOTE_TABLES 128 /* linkers make one to four */
 #define MAX_NOTE_BYTES (64U << 10)
 #define MAX_SECTION_NAMES (16U << 20)
@@ -289,6 +289,11 @@ static size_t read_build_id(const struct elf_image *image, uint64_t off, uint64_
 	char *notes;
 	size_t len;
 
+	if (off > image->size || size > MAX_NOTE_BYTES)
+		return 0;
+	/* Of a file that was cut off, what is there is good. */
+	if (size > image->size - off)
+		size = image->size - off;
 	if (elf_image__load(image, off, size, MAX_NOTE_BYTES, &notes))
 		return 0;
 	len = find_build_id(notes, size, align == 8 ? 8 : 4, ret_id);

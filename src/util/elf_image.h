@@ -35,8 +35,8 @@ struct elf_image {
 	size_t phdr_cnt; /* 0 = none, as in some debug files */
 	struct elf_segments segments;
 	Elf64_Shdr *shdrs;
-	size_t shdr_cnt;	/* 0 = no section headers, or damaged ones */
-	size_t section_names;	/* index of the section that holds them; shdr_cnt or more = none */
+	size_t shdr_cnt;      /* 0 = no section headers, or damaged ones */
+	size_t section_names; /* index of the section that holds them; shdr_cnt or more = none */
 };
 
 /*

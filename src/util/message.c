@@ -2,15 +2,15 @@
 #include "util/message.h"
 
 #include <stdarg.h>
-#include <stdio.h>
+
+#include "util/format.h"
 
 int fail(char **ret_message, int err, const char *fmt, ...)
 {
 	va_list args;
 
 	va_start(args, fmt);
-	if (vasprintf(ret_message, fmt, args) < 0)
-		*ret_message = NULL;
+	*ret_message = format_text_va(fmt, args);
 	va_end(args);
 	return err;
 }

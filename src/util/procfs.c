@@ -3,9 +3,7 @@
  * Processes, their mappings and the files behind them, as /proc tells (proc(5)).
  *
  * A process can end, exec or remap between any two reads, and chooses its own names and paths. So
- * nothing is taken on trust: a file counts as the one that is mapped only when its inode says so,
- * and it is looked at through an O_PATH descriptor first, because merely opening a device or a FIFO
- * can block or have effects.
+ * nothing is taken on trust: a file counts as the one that is mapped only when its inode says so.
  */
 #include "util/procfs.h"
 
@@ -24,7 +22,9 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "util/format.h"
 #include "util/procfs_read.h"
+#include "util/regular_file.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h, shown in field 9 of /proc/PID/stat */
 #define XINO_MASK                                                                                  \
@@ -115,7 +115,7 @@ uint64_t proc_rss_bytes(pid_t pid)
 
 char *proc_exe(pid_t pid)
 {
-	char *path = procfs_format("/proc/%d/exe", (int)pid), *target = NULL, *grown;
+	char *path = format_text("/proc/%d/exe", (int)pid), *target = NULL, *grown;
 	size_t cap = 256;
 	ssize_t len = -1;
 
@@ -273,31 +273,22 @@ static bool is_mapped_file(int fd, const struct stat *st, const struct proc_map 
  */
 static int reopen_mapped(int fd, const struct proc_map *map)
 {
-	char *path = NULL;
 	struct stat st;
-	int opened, err = 0;
+	int err;
 
-	if (fstat(fd, &st))
-		err = -errno;
-	else if (!S_ISREG(st.st_mode))
-		err = -ENXIO;
-	else if (!is_mapped_file(fd, &st, map))
+	err = regular_file__stat(fd, &st);
+	if (!err && !is_mapped_file(fd, &st, map))
 		err = -ESTALE;
-	else if (!(path = procfs_format("/proc/self/fd/%d", fd)))
-		err = -ENOMEM;
-	if (!err) {
-		opened = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-		err = opened < 0 ? -errno : opened;
-	}
-	free(path);
+	if (!err)
+		err = regular_file__reopen(fd);
 	close(fd);
 	return err;
 }
 
 static int open_map_files(pid_t pid, const struct proc_map *map)
 {
-	char *path = procfs_format("/proc/%d/map_files/%llx-%llx", (int)pid,
-				   (unsigned long long)map->start, (unsigned long long)map->end);
+	char *path = format_text("/proc/%d/map_files/%llx-%llx", (int)pid,
+				 (unsigned long long)map->start, (unsigned long long)map->end);
 	int fd;
 
 	if (!path)
@@ -339,7 +330,7 @@ int proc_map__open(pid_t pid, const struct proc_map *map)
 	 * No CAP_SYS_ADMIN, or the range was split or merged since: by name, in its namespace, then
 	 * in ours.
 	 */
-	root = procfs_format("/proc/%d/root", (int)pid);
+	root = format_text("/proc/%d/root", (int)pid);
 	if (!root)
 		return -ENOMEM;
 	fd = open_below(root, map);

@@ -16,6 +16,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "util/format.h"
 #include "util/procfs_read.h"
 
 /* Whether `word` is one of the comma-separated words of text[0..len). */
@@ -210,7 +211,7 @@ static int visit_dir(const char *path, struct dir_stack *stack, struct pid_list 
 		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) ||
 		    !S_ISDIR(st.st_mode))
 			continue;
-		err = push_dir(stack, procfs_format("%s/%s", path, entry->d_name));
+		err = push_dir(stack, format_text("%s/%s", path, entry->d_name));
 	}
 	closedir(dir);
 	return err;
@@ -219,7 +220,7 @@ static int visit_dir(const char *path, struct dir_stack *stack, struct pid_list 
 /* Pushes `path`, taken from below `mount` when that is not NULL, if it is a control group. */
 static int push_root(struct dir_stack *stack, const char *mount, const char *path)
 {
-	char *full = mount ? procfs_format("%s/%s", mount, path) : strdup(path);
+	char *full = mount ? format_text("%s/%s", mount, path) : strdup(path);
 
 	if (full && !is_cgroup_dir(full)) {
 		free(full);

@@ -4,11 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "util/format.h"
 
 #define DELETED " (deleted)"
 
@@ -64,21 +64,9 @@ int procfs_read_path(const char *path, char **ret, size_t *ret_len)
 	return err;
 }
 
-char *procfs_format(const char *fmt, ...)
-{
-	va_list args;
-	char *path;
-	int len;
-
-	va_start(args, fmt);
-	len = vasprintf(&path, fmt, args);
-	va_end(args);
-	return len < 0 ? NULL : path;
-}
-
 int procfs_read_pid(pid_t pid, const char *name, char **ret, size_t *ret_len)
 {
-	char *path = procfs_format("/proc/%d/%s", (int)pid, name);
+	char *path = format_text("/proc/%d/%s", (int)pid, name);
 	int err;
 
 	if (!path)

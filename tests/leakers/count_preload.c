@@ -49,7 +49,8 @@ static struct count_file *file;
 static struct own_page *own;
 static struct remembered *table;
 static struct count_slot spare;			/* without COUNT_FILE the numbers go nowhere */
-static int64_t live_bytes, live_count;		/* private memory: a forked child begins with its parent's */
+/* In private memory: a forked child begins with its parent's. */
+static int64_t live_bytes, live_count, total_count;
 static uint16_t generation;
 static bool is_resolving;
 
@@ -128,6 +129,7 @@ static void take_slot(void)
 	prctl(PR_GET_NAME, slot->comm);
 	slot->inherited_bytes = live_bytes;
 	slot->inherited_count = live_count;
+	slot->parent_alloc_count = total_count;
 	generation++;
 	own->slot = slot;
 }
@@ -188,6 +190,7 @@ static void *note_new(void *p, size_t bytes)
 	own->slot->alloc_count++;
 	live_bytes += (int64_t)bytes;
 	live_count++;
+	total_count++;
 	unlock();
 	return p;
 }

@@ -22,6 +22,7 @@ struct count_slot {
 	int64_t free_bytes, free_count;
 	int64_t inherited_bytes, inherited_count;	/* live when the parent forked */
 	int64_t inherited_free_bytes, inherited_free_count; /* of those, freed here; part of free_* */
+	int64_t parent_alloc_count;			/* what the parent had allocated by then */
 	int64_t unknown_frees;				/* of blocks that were never handed out by us */
 	int64_t blocks_lost;				/* no room to remember a block's size */
 };
