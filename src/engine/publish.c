@@ -85,16 +85,18 @@ static char *directory_of(const char *path)
 /* Gives the new file the old one's owner and mode, or those that any new file gets. */
 static int set_owner_and_mode(int fd, const struct stat *old)
 {
-	mode_t mask;
+	mode_t mode, mask;
 
-	if (!old) {
+	if (old) {
+		mode = old->st_mode & 0777;
+		if (fchown(fd, old->st_uid, old->st_gid))
+			mode &= ~070; /* it stays ours, and our group is not the one that was meant */
+	} else {
 		mask = umask(0);
 		umask(mask);
-		return fchmod(fd, 0666 & ~mask) ? -errno : 0;
+		mode = 0666 & ~mask;
 	}
-	if (fchown(fd, old->st_uid, old->st_gid) && errno != EPERM)
-		return -errno;
-	return fchmod(fd, old->st_mode & 0777) ? -errno : 0;
+	return fchmod(fd, mode) ? -errno : 0;
 }
 
 /*

@@ -98,6 +98,7 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	if (!snap)
 		return -ENOMEM;
 	collect = collect_opts(session, is_final);
+	snap->probe_mode = link_mode__name(attacher__mode(session->attacher, &snap->probe_why));
 	snap->started_at_ns = session->started_real_ns;
 	snap->duration_ns = collect.now_ns - session->started_ns;
 	snap->interval = is_final ? 0 : ++session->interval;

@@ -119,6 +119,7 @@ struct snapshot {
 	uint64_t ended_procs;
 	uint64_t reserved_bytes;	/* address space that processes only reserved: in no row */
 	struct snap_overhead overhead;
+	const char *probe_mode, *probe_why;	/* which kind of probe was used and why; static strings, or NULL */
 	ARRAY(char *) notes;	/* owned sentences for the reader: gaps, fall-backs, what was not seen */
 
 	struct hashmap frame_index, node_index;	/* interning, private to snapshot.c */

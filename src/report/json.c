@@ -200,8 +200,9 @@ static void add_loss(struct fields *head, const struct snapshot *snap)
 	add_fields(head, "loss", &loss);
 }
 
-static void add_overhead(struct fields *head, const struct snap_overhead *overhead)
+static void add_overhead(struct fields *head, const struct snapshot *snap)
 {
+	const struct snap_overhead *overhead = &snap->overhead;
 	struct fields fields;
 
 	fields__new(&fields);
@@ -211,6 +212,10 @@ static void add_overhead(struct fields *head, const struct snap_overhead *overhe
 	add_float(&fields, "cpu_percent", overhead->cpu_percent);
 	add_float(&fields, "tool_cpu_percent", overhead->tool_cpu_percent);
 	add_fields(head, "overhead", &fields);
+	fields__new(&fields);
+	add_known_text(&fields, "mode", snap->probe_mode);
+	add_known_text(&fields, "why", snap->probe_why);
+	add_fields(head, "probes", &fields);
 }
 
 static void add_checks(struct fields *head, const struct snapshot *snap)
@@ -264,7 +269,7 @@ static int put_head(const struct profile *profile, FILE *out)
 	if (profile->has_previous)
 		add_int(&head, "delta_live_bytes", profile->delta_bytes);
 	add_loss(&head, snap);
-	add_overhead(&head, &snap->overhead);
+	add_overhead(&head, snap);
 	add_checks(&head, snap);
 	add_notes(&head, snap);
 	return put_fields(&head, false, out);
