@@ -168,7 +168,7 @@ static __always_inline void finish_old(struct thread *thread, struct pending *ca
 	struct block_key key = {.addr = call->old_addr, .space = thread->space};
 
 	if (!(call->flags & PENDING_HAS_OLD)) {
-		if (!failed && !(min_size || ~max_size || sample_bytes))
+		if (!failed)
 			block_unknown(thread->space, call->old_addr);
 		return;
 	}
@@ -281,7 +281,7 @@ int free_enter(struct pt_regs *ctx)
 	count(STAT_HITS_FREE, 1);
 	if (block_take(thread->space, addr, &block))
 		block_ended(thread->space, addr, &block);
-	else if (thread->last_freed != addr && !(min_size || ~max_size || sample_bytes))
+	else if (thread->last_freed != addr)
 		block_unknown(thread->space, addr);
 	thread->last_freed = addr;
 	return 0;

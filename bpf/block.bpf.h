@@ -60,14 +60,18 @@ static __always_inline void block_ended(__u32 space_id, __u64 addr, struct block
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* A free of an address that the table does not know. */
+/*
+ * A free of an address that the table does not know. Whether it means anything depends on whether all blocks are recorded; a
+ * forked child may have inherited the block in any case.
+ */
 static __always_inline void block_unknown(__u32 space_id, __u64 addr)
 {
 	struct space *space = bpf_map_lookup_elem(&spaces, &space_id);
 	struct event *event;
 
 	if (!space || !space->parent) {
-		count(STAT_UNKNOWN_FREES, 1);
+		if (!min_size && !~max_size && !sample_bytes)
+			count(STAT_UNKNOWN_FREES, 1);
 		return;
 	}
 	event = event_reserve(EV_UNKNOWN_FREE, space_id);

@@ -74,8 +74,12 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	__sync_fetch_and_add(&space->heirs, 1);
 	__sync_fetch_and_add(&heirs_total, 1);
 	id = space_create(child_tgid, id);
-	if (id)
+	if (id) {
 		event_submit_proc(EV_FORK, id, child_tgid, proc->space, parent_tgid, child);
+	} else {
+		__sync_fetch_and_sub(&space->heirs, 1);
+		__sync_fetch_and_sub(&heirs_total, 1);
+	}
 	return 0;
 }
 

@@ -25,6 +25,7 @@ struct raw_row {
 	uint64_t oldest_born, newest_born;
 	int64_t old_bytes, old_count;		/* live blocks of at least the minimum age */
 	int64_t seen_bytes, seen_count;		/* live blocks found one by one */
+	int64_t inherited_count, inherited_free_count;	/* counts of this kind are in 1/65536 until the end */
 };
 
 struct collector {
@@ -42,6 +43,7 @@ struct collector {
 	uint64_t unknown_frees;
 
 	uint64_t purged_blocks;		/* since the start */
+	uint64_t ended_unknown_frees;	/* the same */
 };
 
 struct collector *collector__new(const struct map_fds *maps, struct space_table *table)
@@ -101,6 +103,21 @@ static void row_add_age(struct raw_row *row, uint64_t born_ns)
 		row->oldest_born = born_ns;
 	if (born_ns > row->newest_born)
 		row->newest_born = born_ns;
+}
+
+/* A block may be younger than the moment of the report, which is taken before the tables are read. */
+static uint64_t age_ns(const struct collector *c, uint64_t born_ns)
+{
+	return c->opts->now_ns > born_ns ? c->opts->now_ns - born_ns : 0;
+}
+
+static void row_add_if_old(const struct collector *c, struct raw_row *row, uint64_t born_ns, int64_t bytes,
+			   int64_t count_q16)
+{
+	if (age_ns(c, born_ns) < c->opts->min_age_ns)
+		return;
+	row->old_bytes += bytes;
+	row->old_count += count_q16;
 }
 
 /* Which ended spaces can go: nobody inherits from them, nobody wants to read about them. */
@@ -206,14 +223,14 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	uint64_t *slot;
 	int64_t bytes, count_q16;
 
+	if (lineage__wants(&c->lineage, key->space) && lineage__add(&c->lineage, key->space, key->addr, block))
+		return -ENOMEM;
 	if (hashmap__find(&c->purged, key->space, 0))
 		return array_push(&c->dead_blocks, *key);
 	space = space_table__find(c->table, key->space);
 	if (!space || block->flags & BLOCK_NESTED)
 		return 0;
 	ranges__mark_allocator(space->ranges, key->addr);
-	if (lineage__wants(&c->lineage, key->space) && lineage__add(&c->lineage, key->space, key->addr, block))
-		return -ENOMEM;
 	slot = hashmap__find(&c->row_index, block->stack_id, (uint64_t)key->space << 8 | block->layer);
 	if (!slot)
 		return 0;
@@ -222,10 +239,7 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	scaled(c, block->size, &bytes, &count_q16);
 	row->seen_bytes += bytes;
 	row->seen_count += count_q16;
-	if (c->opts->now_ns - block->born_ns >= c->opts->min_age_ns) {
-		row->old_bytes += bytes;
-		row->old_count += count_q16;
-	}
+	row_add_if_old(c, row, block->born_ns, bytes, count_q16);
 	return 0;
 }
 
@@ -271,6 +285,7 @@ static int add_inherited(struct collector *c, struct space_info *space)
 
 		if (item->block->flags & BLOCK_NESTED)
 			continue;
+		ranges__mark_allocator(space->ranges, item->addr);
 		row = row_get(c, space, item->block->layer, item->block->stack_id);
 		if (!row) {
 			err = -ENOMEM;
@@ -278,24 +293,35 @@ static int add_inherited(struct collector *c, struct space_info *space)
 		}
 		scaled(c, item->block->size, &bytes, &count_q16);
 		row->cost.inherited_bytes += bytes;
-		row->cost.inherited_count += count_q16 >> WEIGHT_SHIFT;
+		row->inherited_count += count_q16;
 		if (item->freed) {
 			row->cost.free_bytes += bytes;
-			row->cost.free_count += count_q16 >> WEIGHT_SHIFT;
+			row->inherited_free_count += count_q16;
 			continue;
 		}
 		row->cost.live_bytes += bytes;
-		row->cost.live_count += count_q16 >> WEIGHT_SHIFT;
 		row->seen_bytes += bytes;
 		row->seen_count += count_q16;
 		row_add_age(row, item->block->born_ns);
-		if (c->opts->now_ns - item->block->born_ns >= c->opts->min_age_ns) {
-			row->old_bytes += bytes;
-			row->old_count += count_q16;
-		}
+		row_add_if_old(c, row, item->block->born_ns, bytes, count_q16);
 	}
 	inherited_blocks__free(&inherited);
 	return err;
+}
+
+/* A child that has ended holds nothing, but what it freed may have been nobody's. Counted once, for good. */
+static int count_unknown_frees(struct collector *c, struct space_info *space)
+{
+	struct inherited_blocks inherited;
+	int err;
+
+	err = lineage__inherited(&c->lineage, space, &inherited);
+	if (err)
+		return err;
+	c->ended_unknown_frees += inherited.unknown_frees;
+	space->unknown_free_cnt = 0;
+	inherited_blocks__free(&inherited);
+	return 0;
 }
 
 static int add_ranges(struct collector *c, struct space_info *space, struct snapshot *snap)
@@ -318,10 +344,8 @@ static int add_ranges(struct collector *c, struct space_info *space, struct snap
 		row->newest_born = range->newest_ns;
 		row->seen_bytes = range->cost.live_bytes;
 		row->seen_count = range->cost.live_count << WEIGHT_SHIFT;
-		if (range->oldest_ns && c->opts->now_ns - range->oldest_ns >= c->opts->min_age_ns) {
-			row->old_bytes = row->seen_bytes;
-			row->old_count = row->seen_count;
-		}
+		if (range->oldest_ns)
+			row_add_if_old(c, row, range->oldest_ns, row->seen_bytes, row->seen_count);
 	}
 	range_costs__free(&costs);
 	return err;
@@ -388,6 +412,16 @@ static int add_stack(struct collector *c, struct snapshot *snap, const struct sp
 	return row->stack == SNAP_NONE ? -ENOMEM : 0;
 }
 
+/* Adds what was inherited to the counts, rounded once. */
+static void settle_inherited(struct raw_row *raw)
+{
+	int64_t inherited = raw->inherited_count >> WEIGHT_SHIFT, freed = raw->inherited_free_count >> WEIGHT_SHIFT;
+
+	raw->cost.inherited_count += inherited;
+	raw->cost.free_count += freed;
+	raw->cost.live_count += inherited - freed;
+}
+
 static void check_row(struct collector *c, struct snapshot *snap, const struct raw_row *raw)
 {
 	if (!c->opts->is_final || c->opts->sample_bytes)
@@ -396,18 +430,20 @@ static void check_row(struct collector *c, struct snapshot *snap, const struct r
 	snap->unaccounted_count += raw->cost.live_count - (raw->seen_count >> WEIGHT_SHIFT);
 }
 
-static int add_row(struct collector *c, struct snapshot *snap, const struct raw_row *raw, uint32_t proc)
+static int add_row(struct collector *c, struct snapshot *snap, struct raw_row *raw, uint32_t proc)
 {
-	struct snap_row row = {.proc = proc, .layer = raw->layer, .cost = raw->cost};
+	struct snap_row row = {.proc = proc, .layer = raw->layer};
 	int err;
 
+	settle_inherited(raw);
+	row.cost = raw->cost;
 	err = add_stack(c, snap, raw->space, raw->stack_id, &row);
 	if (err)
 		return err;
 	check_row(c, snap, raw);
 	if (raw->oldest_born) {
-		row.oldest_ns = c->opts->now_ns - raw->oldest_born;
-		row.newest_ns = c->opts->now_ns > raw->newest_born ? c->opts->now_ns - raw->newest_born : 0;
+		row.oldest_ns = age_ns(c, raw->oldest_born);
+		row.newest_ns = age_ns(c, raw->newest_born);
 	}
 	if (c->opts->min_age_ns) {
 		row.cost.live_bytes = raw->old_bytes;
@@ -495,6 +531,8 @@ static int read_all(struct collector *c, struct snapshot *snap)
 
 		if (space->parent && space->state == PROC_RUNNING)
 			err = add_inherited(c, space);
+		else if (space->parent && space->unknown_free_cnt)
+			err = count_unknown_frees(c, space);
 		if (!err && is_kept(c, space))
 			err = add_ranges(c, space, snap);
 	}
@@ -526,7 +564,8 @@ int collector__fill(struct collector *c, const struct collect_opts *opts, struct
 		err = build(c, snap);
 	if (!err)
 		drop_purged(c);
-	snap->stats[STAT_UNKNOWN_FREES] += c->unknown_frees;
+	if (!opts->is_filtered)
+		snap->stats[STAT_UNKNOWN_FREES] += c->unknown_frees + c->ended_unknown_frees;
 	snap->ended_bytes = c->table->ended_bytes;
 	snap->ended_count = c->table->ended_count;
 	snap->ended_procs = c->table->ended_procs;

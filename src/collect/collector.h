@@ -14,6 +14,7 @@ struct collect_opts {
 	uint64_t now_ns;	/* CLOCK_MONOTONIC */
 	uint64_t min_age_ns;	/* 0 = all live blocks */
 	uint64_t sample_bytes;	/* as the capture was configured */
+	bool is_filtered;	/* blocks were left out on purpose: frees of unknown ones mean nothing */
 	bool is_final;		/* recording is frozen: sums and blocks must agree, and are checked */
 	bool keep_ended;	/* processes that ended stay in the report with what they held (a command's end) */
 };

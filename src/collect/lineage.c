@@ -40,7 +40,7 @@ int lineage__begin(struct lineage *lineage, const struct space_table *table)
 
 	*lineage = (struct lineage){.table = table};
 	for (size_t i = 0; i < table->spaces.cnt && !err; i++)
-		if (table->spaces.items[i]->state == PROC_RUNNING)
+		if (table->spaces.items[i]->state == PROC_RUNNING || table->spaces.items[i]->unknown_free_cnt)
 			err = want_ancestors(lineage, table->spaces.items[i]);
 	return err;
 }

@@ -44,7 +44,7 @@ struct inherited_blocks {
 	uint64_t unknown_frees;		/* frees in the child that match nothing it inherited */
 };
 
-/* Begins: finds out which spaces are ancestors of living or reported ones. Returns 0 or -ENOMEM. */
+/* Begins: finds out which spaces are ancestors of living ones, or of ended ones whose frees have not been looked into. Returns 0 or -ENOMEM. */
 int lineage__begin(struct lineage *lineage, const struct space_table *table);
 void lineage__free(struct lineage *lineage);
 

@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
+#define MAX_CLOSED_CODE 256	/* places of closed libraries that are remembered for one process */
+
 static void set_string(char **slot, char *owned)
 {
 	if (!owned)
@@ -270,6 +272,27 @@ int space_table__apply(struct space_table *table, const struct event *event)
 	}
 }
 
+/*
+ * Stacks may lead through libraries that were closed meanwhile: their places are kept, behind what is mapped now, until
+ * something else is mapped there.
+ */
+static void keep_closed_code(struct space_info *space, const struct proc_maps *maps)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < space->code.cnt; i++) {
+		const struct code_map *code = &space->code.items[i];
+		bool mapped = kept >= MAX_CLOSED_CODE;
+
+		for (size_t k = 0; k < maps->maps.cnt && !mapped; k++)
+			mapped = maps->maps.items[k].executable && code->start < maps->maps.items[k].end &&
+				 maps->maps.items[k].start < code->end;
+		if (!mapped)
+			space->code.items[kept++] = *code;
+	}
+	space->code.cnt = kept;
+}
+
 static int read_code(struct space_table *table, struct space_info *space)
 {
 	struct proc_maps maps = {0};
@@ -280,7 +303,7 @@ static int read_code(struct space_table *table, struct space_info *space)
 		return err;
 	if (!maps.maps.cnt) /* a zombie */
 		return -ESRCH;
-	space->code.cnt = 0;
+	keep_closed_code(space, &maps);
 	for (size_t i = 0; i < maps.maps.cnt && !err; i++) {
 		const struct proc_map *map = &maps.maps.items[i];
 		struct code_map code = {.start = map->start, .end = map->end, .off = map->off};

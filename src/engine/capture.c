@@ -175,6 +175,7 @@ static int run_loop(struct loop *loop, struct session *session)
 			case WAKE_ROOM:
 				read_timer(loop, WAKE_ROOM);
 				err = session__make_room(session);
+				end |= session__is_over(session);
 				break;
 			case WAKE_MAX:
 				break;

@@ -12,6 +12,7 @@ enum file_state { FILE_UNREAD = 0, FILE_READ, FILE_BAD };
 struct probed_file {
 	enum file_state state;
 	int read_err;
+	bool was_open;		/* when it was read */
 	bool attached, attach_failed;
 	int attach_err;
 	struct elf_allocs allocs;
@@ -62,10 +63,13 @@ static struct probed_file *file_of(struct prober *prober, uint32_t index)
 		if (array_push(&prober->files, (struct probed_file){0}))
 			return NULL;
 	file = &prober->files.items[index];
+	if (file->state == FILE_BAD && !file->was_open && module->fd >= 0)
+		file->state = FILE_UNREAD; /* it can be opened by now */
 	if (file->state != FILE_UNREAD)
 		return file;
 	file->state = FILE_BAD;
 	file->read_err = module->open_err;
+	file->was_open = module->fd >= 0;
 	if (module->fd >= 0)
 		file->read_err = elf_allocs__read(module->fd, prober->opts, &file->allocs);
 	if (module->fd >= 0 && !file->read_err)

@@ -100,21 +100,52 @@ static int set_owner_and_mode(int fd, const struct stat *old)
 }
 
 /*
+ * Opens a file without a name in `dir`, so that whoever kills us leaves nothing behind; where the file system has no such
+ * files, one with a name. Fills `temporary`, a mkstemp template, unless *ret_named is false.
+ */
+static int open_temporary(const char *dir, char *temporary, bool *ret_named)
+{
+	int fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+
+	*ret_named = fd < 0;
+	if (fd < 0)
+		fd = mkostemp(temporary, O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Gives a nameless file a temporary name. */
+static int name_temporary(int fd, char *temporary)
+{
+	char link[40];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	for (int attempt = 0; attempt < 100; attempt++) {
+		snprintf(temporary + strlen(temporary) - 6, 7, "%06x", (rand() ^ getpid()) & 0xffffff);
+		if (!linkat(AT_FDCWD, link, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW))
+			return 0;
+		if (errno != EEXIST)
+			return -errno;
+	}
+	return -EEXIST;
+}
+
+/*
  * Writes beside the target and renames: a reader sees the old report or the new one, never a part. `old` is the file
  * there now, NULL = none.
  */
 static int write_atomically(const char *path, const struct stat *old, const char *text, size_t len)
 {
 	char *dir = directory_of(path), *temporary = NULL;
+	bool named = false;
 	int fd = -1, err = -ENOMEM;
 
 	if (!dir || asprintf(&temporary, "%s/.leaksweep-XXXXXX", dir) < 0) {
 		free(dir);
 		return -ENOMEM;
 	}
-	fd = mkostemp(temporary, O_CLOEXEC);
+	fd = open_temporary(dir, temporary, &named);
 	if (fd < 0) {
-		err = -errno;
+		err = fd;
 		goto cleanup;
 	}
 	err = write_all(fd, text, len);
@@ -122,9 +153,13 @@ static int write_atomically(const char *path, const struct stat *old, const char
 		err = set_owner_and_mode(fd, old);
 	if (!err && fsync(fd) && errno != EINVAL)
 		err = -errno;
+	if (!err && !named) {
+		err = name_temporary(fd, temporary);
+		named = !err;
+	}
 	if (!err && rename(temporary, path))
 		err = -errno;
-	if (err)
+	if (err && named)
 		unlink(temporary);
 	close(fd);
 cleanup:
@@ -135,10 +170,12 @@ cleanup:
 
 static int write_in_place(const char *path, const char *text, size_t len)
 {
-	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY), err;
+	/* A pipe that nobody reads must not hang us; one that is read slowly is waited for. */
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err;
 
 	if (fd < 0)
 		return -errno;
+	fcntl(fd, F_SETFL, 0);
 	err = write_all(fd, text, len);
 	if (close(fd) && !err)
 		err = -errno;

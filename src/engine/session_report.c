@@ -66,18 +66,35 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 
 static struct collect_opts collect_opts(const struct session *session, bool is_final)
 {
+	const struct attacher_opts *attach = &session->opts->attach;
+
 	return (struct collect_opts){
 		.now_ns = clock_ns(CLOCK_MONOTONIC),
 		.min_age_ns = session->opts->min_age_ns,
 		.sample_bytes = session->opts->attach.sample_bytes,
+		.is_filtered = attach->sample_bytes || attach->min_size || attach->max_size,
 		.is_final = is_final,
 		.keep_ended = session->opts->command != NULL,
 	};
 }
 
+/* Should the event of a target's end have been lost, /proc still tells. */
+static void notice_ended_roots(struct session *session)
+{
+	for (size_t i = 0; i < session->table.spaces.cnt; i++) {
+		struct space_info *space = session->table.spaces.items[i];
+
+		if (space->is_root && space->state == PROC_RUNNING &&
+		    space_info__refresh(&session->table, space) == -ESRCH)
+			space->state = PROC_EXITED;
+	}
+}
+
 int session__make_room(struct session *session)
 {
 	struct collect_opts collect = collect_opts(session, false);
+
+	notice_ended_roots(session);
 
 	return collector__make_room(session->collector, &collect, session->opts->attach.max_blocks);
 }

@@ -3,10 +3,26 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
+
+/* Keys come from strangers: without a secret they could choose ones that collide. */
+static uint64_t hash_secret(void)
+{
+	static uint64_t secret;
+	const void *random;
+
+	if (secret)
+		return secret;
+	random = (const void *)(uintptr_t)getauxval(AT_RANDOM); /* 16 bytes from the kernel */
+	if (random)
+		memcpy(&secret, random, sizeof(secret));
+	secret |= 1;
+	return secret;
+}
 
 static size_t slot_of(const struct hashmap *map, uint64_t key, uint64_t key2)
 {
-	uint64_t hash = (key ^ (key2 << 32 | key2 >> 32)) * 0x9e3779b97f4a7c15ULL;
+	uint64_t hash = (key ^ hash_secret() ^ (key2 << 32 | key2 >> 32)) * 0x9e3779b97f4a7c15ULL;
 
 	hash ^= hash >> 29;
 	hash *= 0xbf58476d1ce4e5b9ULL;

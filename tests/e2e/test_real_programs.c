@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Programs that were not written for this: the tool's numbers equal those of a count made inside the process.
- * What was seen, and why numbers of different runs differ, is in tests/REAL_PROGRAMS.md.
+ * Programs that were not written for this: the tool's numbers equal those of a count made inside
+ * the process. What was seen, and why numbers of different runs differ, is in
+ * tests/REAL_PROGRAMS.md.
  */
 #include <errno.h>
 #include <signal.h>
@@ -36,7 +37,7 @@ static void write_file(const char *path, const char *text)
 	assert_int_equal(fclose(file), 0);
 }
 
-/* ---- git ------------------------------------------------------------------------------------------------- */
+/* ---- git ----------------------------------------------------------------------------------- */
 
 #define COMMITS 200
 
@@ -52,9 +53,11 @@ static char *make_history(void)
 		char content[64];
 
 		snprintf(content, sizeof(content), "line %d\nof file %d\n", i, i % 7);
-		fprintf(stream, "commit refs/heads/main\ncommitter A U Thor <a@example.org> %d +0000\n", 1600000000 + i);
-		fprintf(stream, "data 9\nnumber%3d\nM 100644 inline dir%d/file%d\ndata %zu\n%s\n", i % 1000, i % 3, i % 7,
-			strlen(content), content);
+		fprintf(stream,
+			"commit refs/heads/main\ncommitter A U Thor <a@example.org> %d +0000\n",
+			1600000000 + i);
+		fprintf(stream, "data 9\nnumber%3d\nM 100644 inline dir%d/file%d\ndata %zu\n%s\n",
+			i % 1000, i % 3, i % 7, strlen(content), content);
 	}
 	fputs("done\n", stream);
 	assert_int_equal(fclose(stream), 0);
@@ -97,30 +100,31 @@ static void test_git_log(void **state)
 	free(git);
 }
 
-/* ---- gcc ------------------------------------------------------------------------------------------------- */
+/* ---- gcc ----------------------------------------------------------------------------------- */
 
-static const char source[] =
-	"#include <stdio.h>\n"
-	"#include <stdlib.h>\n"
-	"static int compare(const void *a, const void *b) { return *(const int *)a - *(const int *)b; }\n"
-	"int main(int argc, char **argv)\n"
-	"{\n"
-	"	int numbers[64], cnt = argc < 64 ? argc : 64;\n"
-	"	for (int i = 0; i < cnt; i++)\n"
-	"		numbers[i] = atoi(argv[i]) * 31;\n"
-	"	qsort(numbers, cnt, sizeof(numbers[0]), compare);\n"
-	"	for (int i = 0; i < cnt; i++)\n"
-	"		printf(\"%d\\n\", numbers[i]);\n"
-	"	return 0;\n"
-	"}\n";
+static const char source[] = "#include <stdio.h>\n"
+			     "#include <stdlib.h>\n"
+			     "static int compare(const void *a, const void *b) { return *(const "
+			     "int *)a - *(const int *)b; }\n"
+			     "int main(int argc, char **argv)\n"
+			     "{\n"
+			     "	int numbers[64], cnt = argc < 64 ? argc : 64;\n"
+			     "	for (int i = 0; i < cnt; i++)\n"
+			     "		numbers[i] = atoi(argv[i]) * 31;\n"
+			     "	qsort(numbers, cnt, sizeof(numbers[0]), compare);\n"
+			     "	for (int i = 0; i < cnt; i++)\n"
+			     "		printf(\"%d\\n\", numbers[i]);\n"
+			     "	return 0;\n"
+			     "}\n";
 
 /*
- * gcc, cc1, as, collect2 and ld. The compiler's garbage collector has a table of 4096 pointers for every 16 MiB of address
- * range that its pages happen to lie in.
+ * gcc, cc1, as, collect2 and ld. The compiler's garbage collector has a table of 4096 pointers for
+ * every 16 MiB of address range that its pages happen to lie in.
  */
 static void test_gcc(void **state)
 {
-	const struct freedom freedom = {.name = "cc1", .bytes = 4096 * sizeof(void *), .max_cnt = 4};
+	const struct freedom freedom = {
+		.name = "cc1", .bytes = 4096 * sizeof(void *), .max_cnt = 4};
 	char *gcc = need_program("gcc", "gcc"), *dir = strdup(scratch_dir());
 	char *input = format("%s/program.c", dir), *output = format("%s/program", dir);
 	const char *const *env = ARGS("LC_ALL=C", "TMPDIR=/tmp");
@@ -136,14 +140,15 @@ static void test_gcc(void **state)
 	free(gcc);
 }
 
-/* ---- interpreters ---------------------------------------------------------------------------------------- */
+/* ---- interpreters -------------------------------------------------------------------------- */
 
 static void test_python(void **state)
 {
 	char *python = need_program("python3", "python3-minimal");
 	const char *const *env = ARGS("PYTHONHASHSEED=0", "PYTHONDONTWRITEBYTECODE=1", "LC_ALL=C");
-	const char *const *command = ARGS(python, "-I", "-S", "-c",
-					  "print(len({str(i): [i] * (i % 50) for i in range(3000)}))");
+	const char *const *command =
+		ARGS(python, "-I", "-S", "-c",
+		     "print(len({str(i): [i] * (i % 50) for i in range(3000)}))");
 
 	(void)state;
 	check_counted("python3", command, env, 1);
@@ -155,7 +160,8 @@ static void test_perl(void **state)
 {
 	char *perl = need_program("perl", "perl-base");
 	const char *const *env = ARGS("PERL_HASH_SEED=0", "PERL_PERTURB_KEYS=0", "LC_ALL=C");
-	const char *const *command = ARGS(perl, "-e", "$h{$_ % 97} .= chr(65 + $_ % 26) x 9 for 0 .. 5000; print %h");
+	const char *const *command =
+		ARGS(perl, "-e", "$h{$_ % 97} .= chr(65 + $_ % 26) x 9 for 0 .. 5000; print %h");
 
 	(void)state;
 	check_counted("perl", command, env, 1);
@@ -169,12 +175,14 @@ static void test_shell_pipeline(void **state)
 	char *bash = need_program("bash", "bash");
 
 	(void)state;
-	check_counted("bash", ARGS(bash, "-c", "for i in 1 2 3; do (x=$(echo $i); echo $x | cat); done | sort -r"),
+	check_counted("bash",
+		      ARGS(bash, "-c",
+			   "for i in 1 2 3; do (x=$(echo $i); echo $x | cat); done | sort -r"),
 		      ARGS("LC_ALL=C"), 10);
 	free(bash);
 }
 
-/* ---- servers --------------------------------------------------------------------------------------------- */
+/* ---- servers ------------------------------------------------------------------------------- */
 
 static int connect_unix(const char *path)
 {
@@ -213,7 +221,7 @@ static void await_end(pid_t pid)
 	}
 }
 
-/* ---- nginx ----------------------------------------------------------------------------------------------- */
+/* ---- nginx --------------------------------------------------------------------------------- */
 
 struct nginx {
 	char *path, *prefix, *config, *socket, *pid_file;
@@ -231,20 +239,24 @@ static void nginx__free(struct nginx *nginx)
 /* A server of its own in a folder of its own. */
 static struct nginx nginx__new(int workers)
 {
-	struct nginx nginx = {.path = need_program("nginx", "nginx-light"), .prefix = format("%s/", scratch_dir())};
+	struct nginx nginx = {.path = need_program("nginx", "nginx-light"),
+			      .prefix = format("%s/", scratch_dir())};
 	char *page = format("%spage.html", nginx.prefix), *text;
 
 	nginx.config = format("%snginx.conf", nginx.prefix);
 	nginx.socket = format("%ssocket", nginx.prefix);
 	nginx.pid_file = format("%spid", nginx.prefix);
-	text = format("daemon off; user root; worker_processes %d; pid %s; error_log %serrors warn;\n"
-		      "events { worker_connections 64; }\n"
-		      "http { access_log %saccess; client_body_temp_path %st1; proxy_temp_path %st2; fastcgi_temp_path %st3;\n"
-		      "uwsgi_temp_path %st4; scgi_temp_path %st5;\n"
-		      "server { listen unix:%s; root %s; location /zipped { alias %spage.html; gzip on; gzip_min_length 1;\n"
-		      "gzip_types *; } } }\n",
-		      workers, nginx.pid_file, nginx.prefix, nginx.prefix, nginx.prefix, nginx.prefix, nginx.prefix,
-		      nginx.prefix, nginx.prefix, nginx.socket, nginx.prefix, nginx.prefix);
+	text = format(
+		"daemon off; user root; worker_processes %d; pid %s; error_log %serrors warn;\n"
+		"events { worker_connections 64; }\n"
+		"http { access_log %saccess; client_body_temp_path %st1; proxy_temp_path %st2; "
+		"fastcgi_temp_path %st3;\n"
+		"uwsgi_temp_path %st4; scgi_temp_path %st5;\n"
+		"server { listen unix:%s; root %s; location /zipped { alias %spage.html; gzip on; "
+		"gzip_min_length 1;\n"
+		"gzip_types *; } } }\n",
+		workers, nginx.pid_file, nginx.prefix, nginx.prefix, nginx.prefix, nginx.prefix,
+		nginx.prefix, nginx.prefix, nginx.prefix, nginx.socket, nginx.prefix, nginx.prefix);
 	write_file(nginx.config, text);
 	free(text);
 	text = format("<p>%0*d</p>\n", 50000, 7);
@@ -256,7 +268,9 @@ static struct nginx nginx__new(int workers)
 
 static void request(const struct nginx *nginx, const char *what)
 {
-	char *text = format("GET %s HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n", what);
+	char *text = format(
+		"GET %s HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n",
+		what);
 	int fd = connect_unix(nginx->socket);
 	char buf[1 << 14];
 	ssize_t got;
@@ -272,7 +286,8 @@ static void request(const struct nginx *nginx, const char *what)
 
 #define ROUNDS 50
 
-/* Starts nothing; waits until the server is up, asks it for pages one after another, leaves it idle. */
+/* Starts nothing; waits until the server is up, asks it for pages one after another, leaves it
+ * idle. */
 static pid_t nginx__serve(const struct nginx *nginx, const struct child *tool)
 {
 	int pid = 0;
@@ -324,11 +339,12 @@ static void test_nginx_running(void **state)
 }
 
 /* Starts, serves, ends; `env` may be NULL. */
-static struct report nginx__trace(const struct nginx *nginx, const char *const *env, pid_t *ret_master)
+static struct report nginx__trace(const struct nginx *nginx, const char *const *env,
+				  pid_t *ret_master)
 {
 	char *out = format("%sreport.json", nginx->prefix);
-	struct child *tool =
-		traced__start(ARGS(nginx->path, "-p", nginx->prefix, "-c", nginx->config), env, out);
+	struct child *tool = traced__start(
+		ARGS(nginx->path, "-p", nginx->prefix, "-c", nginx->config), env, out);
 	struct report report;
 
 	*ret_master = nginx__serve(nginx, tool);
@@ -354,25 +370,30 @@ static int other_pid(const struct report *report, int pid)
 	return other;
 }
 
-/* valgrind gives a forked child its parent's numbers to begin with; libcount.so knows how many those were. */
-static void check_worker(const struct valgrind_count *theirs, const struct counted *counted, int worker)
+/* valgrind gives a forked child its parent's numbers to begin with; libcount.so knows how many
+ * those were. */
+static void check_worker(const struct valgrind_count *theirs, const struct counted *counted,
+			 int worker)
 {
 	struct tally ours = counted__of(counted, worker);
 	int64_t before_fork = counted__before_fork(counted, worker);
 
 	print_count("nginx worker", "nginx", "valgrind", &theirs->tally);
-	print_message("  %-14s of those before the fork: %lld allocs\n", "nginx worker", (long long)before_fork);
+	print_message("  %-14s of those before the fork: %lld allocs\n", "nginx worker",
+		      (long long)before_fork);
 	assert_int_equal(theirs->tally.alloc_count, ours.alloc_count + before_fork);
 	assert_int_equal(theirs->tally.live_count, ours.live_count);
 }
 
-/* Under valgrind the master does what it did under the tool alone, the worker what it did in the counted run. */
-static void check_nginx_beside_valgrind(const struct nginx *nginx, const struct counted *counted, int worker)
+/* Under valgrind the master does what it did under the tool alone, the worker what it did in the
+ * counted run. */
+static void check_nginx_beside_valgrind(const struct nginx *nginx, const struct counted *counted,
+					int worker)
 {
 	char **padded = valgrind__env(NULL);
 	const char *logs = scratch_dir();
-	struct child *valgrind =
-		valgrind__start(ARGS(nginx->path, "-p", nginx->prefix, "-c", nginx->config), NULL, logs);
+	struct child *valgrind = valgrind__start(
+		ARGS(nginx->path, "-p", nginx->prefix, "-c", nginx->config), NULL, logs);
 	pid_t master = nginx__serve(nginx, valgrind);
 	struct valgrind_run theirs;
 	struct report report;
@@ -392,7 +413,8 @@ static void check_nginx_beside_valgrind(const struct nginx *nginx, const struct 
 		}
 		print_count("nginx master", "nginx", "valgrind", &theirs.items[i].tally);
 		print_count("nginx master", "nginx", "leaksweep", &ours);
-		assert_tally(&report, "nginx's master beside valgrind", ours, theirs.items[i].tally);
+		assert_tally(&report, "nginx's master beside valgrind", ours,
+			     theirs.items[i].tally);
 	}
 	env__free(padded);
 }
@@ -411,7 +433,7 @@ static void test_nginx_to_its_end(void **state)
 	nginx__free(&nginx);
 }
 
-/* ---- redis ----------------------------------------------------------------------------------------------- */
+/* ---- redis --------------------------------------------------------------------------------- */
 
 struct redis {
 	char *server, *cli, *benchmark, *dir, *socket;
@@ -459,20 +481,24 @@ static void redis__save_in_background(const struct redis *redis)
 	free(file);
 }
 
-static const char *const tests[] = {"-q", "-n", "2000", "-c", "10", "-r", "500", "-t",
-				    "set,get,incr,lpush,lpop,sadd,hset,spop,zadd,zpopmin,mset", NULL};
+static const char *const benchmarks[] = {
+	"-q",  "-n", "2000",
+	"-c",  "10", "-r",
+	"500", "-t", "set,get,incr,lpush,lpop,sadd,hset,spop,zadd,zpopmin,mset",
+	NULL};
 
 static void redis__benchmark(const struct redis *redis)
 {
-	const char **all = join_env(ARGS(redis->benchmark, "-s", redis->socket), (char *const *)tests);
+	const char **all =
+		join_lists(ARGS(redis->benchmark, "-s", redis->socket), (char *const *)benchmarks);
 
 	program__run(all, NULL);
 	free(all);
 }
 
-#define REDIS_ARGS(redis)                                                                                   \
-	ARGS((redis)->server, "--port", "0", "--unixsocket", (redis)->socket, "--save", "", "--appendonly", "no", \
-	     "--dir", (redis)->dir)
+#define REDIS_ARGS(redis)                                                                          \
+	ARGS((redis)->server, "--port", "0", "--unixsocket", (redis)->socket, "--save", "",        \
+	     "--appendonly", "no", "--dir", (redis)->dir)
 
 /* jemalloc, background threads that free (flushall async), a forked child. */
 static void test_redis_server(void **state)
@@ -480,7 +506,8 @@ static void test_redis_server(void **state)
 	struct redis redis = redis__new();
 	struct counted counted = counted__begin();
 	char *out = format("%s/report.json", redis.dir);
-	struct child *tool = traced__start(REDIS_ARGS(&redis), ARGS(counted.env[0], counted.env[1]), out);
+	struct child *tool =
+		traced__start(REDIS_ARGS(&redis), ARGS(counted.env[0], counted.env[1]), out);
 	struct report report;
 
 	(void)state;
@@ -504,7 +531,8 @@ static void test_redis_benchmark(void **state)
 {
 	struct redis redis = redis__new();
 	struct child *server = child__start(REDIS_ARGS(&redis), NULL);
-	const char **all = join_env(ARGS(redis.benchmark, "-s", redis.socket, "--threads", "2"), (char *const *)tests);
+	const char **all = join_lists(ARGS(redis.benchmark, "-s", redis.socket, "--threads", "2"),
+				      (char *const *)benchmarks);
 
 	(void)state;
 	await_server(redis.socket, server);

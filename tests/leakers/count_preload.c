@@ -17,17 +17,17 @@
 
 #define TABLE_BITS 21
 #define TABLE_SIZE ((size_t)1 << TABLE_BITS)
-#define EARLY_BYTES 65536
 
 struct remembered {
-	uintptr_t addr;		/* 0 = never used, GONE = was used */
+	uintptr_t addr; /* 0 = never used, GONE = was used */
 	uint64_t size : 48;
-	uint64_t generation : 16;	/* of forks: an older one is inherited */
+	uint64_t generation : 16; /* of forks: an older one is inherited */
 };
 
 #define GONE ((uintptr_t)-1)
 
-/* The page that the kernel clears in a forked child: a child that finds it empty has to take a slot of its own. */
+/* The page that the kernel clears in a forked child: a child that finds it empty has to take a slot
+ * of its own. */
 struct own_page {
 	struct count_slot *slot;
 	int lock;
@@ -48,34 +48,18 @@ static struct {
 static struct count_file *file;
 static struct own_page *own;
 static struct remembered *table;
-static struct count_slot spare;			/* without COUNT_FILE the numbers go nowhere */
+static struct count_slot spare; /* without COUNT_FILE the numbers go nowhere */
 /* In private memory: a forked child begins with its parent's. */
 static int64_t live_bytes, live_count, total_count;
 static uint16_t generation;
-static bool is_resolving;
+static bool is_resolving; /* dlsym has no memory then, and can do without */
 
-/* What dlsym itself asks for before there is anything to pass it on to. */
-static char early[EARLY_BYTES] __attribute__((aligned(16)));
-static size_t early_used;
-
-static void *early_alloc(size_t bytes)
-{
-	size_t at = early_used;
-
-	early_used += (bytes + 15) & ~(size_t)15;
-	return early_used <= EARLY_BYTES ? early + at : NULL;
-}
-
-static bool is_early(const void *p)
-{
-	return (const char *)p >= early && (const char *)p < early + EARLY_BYTES;
-}
-
-/* ---- set-up: at the first call, which the loader makes before there are threads -------------------------- */
+/* ---- set-up: at the first call, which the loader makes before there are threads ------------ */
 
 static void *map(size_t bytes)
 {
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		_exit(99);
@@ -134,7 +118,7 @@ static void take_slot(void)
 	own->slot = slot;
 }
 
-/* Returns whether calls can be passed on; false inside of our own set-up. */
+/* Returns whether calls can be passed on; false while dlsym looks for those to pass them on to. */
 static bool ready(void)
 {
 	int saved = errno;
@@ -154,7 +138,7 @@ static bool ready(void)
 	return true;
 }
 
-/* ---- the books ------------------------------------------------------------------------------------------- */
+/* ---- the books ----------------------------------------------------------------------------- */
 
 static size_t start_of(uintptr_t addr)
 {
@@ -207,7 +191,8 @@ static struct remembered *find(void *p)
 	return NULL;
 }
 
-/* Forgets a block before the allocator can give its address to another thread. Returns whether it was known. */
+/* Forgets a block before the allocator can give its address to another thread. Returns whether it
+ * was known. */
 static bool forget(void *p, struct remembered *ret)
 {
 	struct remembered *entry;
@@ -217,7 +202,8 @@ static bool forget(void *p, struct remembered *ret)
 	if (entry) {
 		*ret = *entry;
 		/* What ends a chain of probes may be empty again. */
-		entry->addr = table[((size_t)(entry - table) + 1) & (TABLE_SIZE - 1)].addr ? GONE : 0;
+		entry->addr =
+			table[((size_t)(entry - table) + 1) & (TABLE_SIZE - 1)].addr ? GONE : 0;
 	}
 	unlock();
 	return entry != NULL;
@@ -254,16 +240,16 @@ static void remember(struct remembered block)
 	unlock();
 }
 
-/* ---- the calls ------------------------------------------------------------------------------------------- */
+/* ---- the calls ----------------------------------------------------------------------------- */
 
 void *malloc(size_t bytes)
 {
-	return ready() ? note_new(next.malloc(bytes), bytes) : early_alloc(bytes);
+	return ready() ? note_new(next.malloc(bytes), bytes) : NULL;
 }
 
 void *calloc(size_t count, size_t bytes)
 {
-	return ready() ? note_new(next.calloc(count, bytes), count * bytes) : early_alloc(count * bytes);
+	return ready() ? note_new(next.calloc(count, bytes), count * bytes) : NULL;
 }
 
 void free(void *p)
@@ -271,7 +257,7 @@ void free(void *p)
 	struct remembered block = {0};
 	bool known;
 
-	if (!p || is_early(p) || !ready())
+	if (!p || !ready())
 		return;
 	known = forget(p, &block);
 	note_gone(known, block);

@@ -15,7 +15,8 @@
 
 char *need_program(const char *name, const char *package)
 {
-	static const char *const dirs[] = {"/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/lib/heaptrack"};
+	static const char *const dirs[] = {"/usr/bin", "/usr/sbin", "/bin", "/sbin",
+					   "/usr/lib/heaptrack"};
 
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
 		char *path = format("%s/%s", dirs[i], name);
@@ -24,18 +25,21 @@ char *need_program(const char *name, const char *package)
 			return path;
 		free(path);
 	}
-	fail_msg("%s is missing: install the package %s (tests/lib/install-deps.sh test)", name, package);
+	fail_msg("%s is missing: install the package %s (tests/lib/install-deps.sh test)", name,
+		 package);
 	return NULL;
 }
 
 void print_count(const char *what, const char *name, const char *by, const struct tally *tally)
 {
-	print_message("  %-14s %-14s %-10s %9lld allocs %9lld frees %12lld bytes  live %8lld in %lld\n", what, name, by,
-		      (long long)tally->alloc_count, (long long)tally->free_count, (long long)tally->alloc_bytes,
-		      (long long)tally->live_bytes, (long long)tally->live_count);
+	print_message(
+		"  %-14s %-14s %-10s %9lld allocs %9lld frees %12lld bytes  live %8lld in %lld\n",
+		what, name, by, (long long)tally->alloc_count, (long long)tally->free_count,
+		(long long)tally->alloc_bytes, (long long)tally->live_bytes,
+		(long long)tally->live_count);
 }
 
-/* ---- reports --------------------------------------------------------------------------------------------- */
+/* ---- reports ------------------------------------------------------------------------------- */
 
 static struct json_object *field(struct json_object *object, const char *name)
 {
@@ -112,7 +116,7 @@ void assert_no_loss(const struct report *report, const char *what)
 	}
 }
 
-/* ---- libcount.so ----------------------------------------------------------------------------------------- */
+/* ---- libcount.so --------------------------------------------------------------------------- */
 
 struct counted counted__begin(void)
 {
@@ -179,8 +183,9 @@ int counted__await(const struct counted *counted, const char *name)
 }
 
 /*
- * What the report should say of the process in this slot. A process that has ended is reported with what it did
- * itself: what it inherited from its parent is not listed any more, nor what it freed of that.
+ * What the report should say of the process in this slot. A process that has ended is reported with
+ * what it did itself: what it inherited from its parent is not listed any more, nor what it freed
+ * of that.
  */
 static struct tally slot_tally(const struct count_slot *slot, bool is_running)
 {
@@ -195,8 +200,10 @@ static struct tally slot_tally(const struct count_slot *slot, bool is_running)
 		tally.free_bytes -= slot->inherited_free_bytes;
 		tally.free_count -= slot->inherited_free_count;
 	}
-	tally.live_bytes = tally.alloc_bytes - tally.free_bytes + (is_running ? slot->inherited_bytes : 0);
-	tally.live_count = tally.alloc_count - tally.free_count + (is_running ? slot->inherited_count : 0);
+	tally.live_bytes =
+		tally.alloc_bytes - tally.free_bytes + (is_running ? slot->inherited_bytes : 0);
+	tally.live_count =
+		tally.alloc_count - tally.free_count + (is_running ? slot->inherited_count : 0);
 	return tally;
 }
 
@@ -224,8 +231,8 @@ struct tally counted__of(const struct counted *counted, int pid)
 	return tally;
 }
 
-static void check_process(const struct count_file *file, const struct report *report, struct json_object *proc,
-			  const char *what)
+static void check_process(const struct count_file *file, const struct report *report,
+			  struct json_object *proc, const char *what)
 {
 	static const struct count_slot never_allocated;
 	const struct count_slot *slot = slot_of(file, pid_of(proc));
@@ -260,7 +267,8 @@ size_t counted__check(const struct counted *counted, const struct report *report
 		const struct count_slot *slot = &file->slots[i];
 
 		if (strcmp(slot->comm, "leaksweep") && !report__process(report, (int)slot->pid))
-			fail_msg("%s: %s (%d) allocated and is not in the report", what, slot->comm, (int)slot->pid);
+			fail_msg("%s: %s (%d) allocated and is not in the report", what, slot->comm,
+				 (int)slot->pid);
 	}
 	assert_no_loss(report, what);
 	assert_ledger(report);
@@ -268,7 +276,7 @@ size_t counted__check(const struct counted *counted, const struct report *report
 	return cnt;
 }
 
-/* ---- valgrind -------------------------------------------------------------------------------------------- */
+/* ---- valgrind ------------------------------------------------------------------------------ */
 
 static size_t list_len(const char *const *list)
 {
@@ -279,13 +287,20 @@ static size_t list_len(const char *const *list)
 	return cnt;
 }
 
-/* The redis of Debian has jemalloc's malloc. What valgrind would free itself at the end is left alone. */
+/* The redis of Debian has jemalloc's malloc. What valgrind would free itself at the end is left
+ * alone. */
 struct child *valgrind__start(const char *const *argv, const char *const *env, const char *dir)
 {
-	char *valgrind = need_program("valgrind", "valgrind"), *log = format("--log-file=%s/%%p", dir);
+	char *valgrind = need_program("valgrind", "valgrind"),
+	     *log = format("--log-file=%s/%%p", dir);
 	const char *const options[] = {
-		valgrind, "--leak-check=no", "--run-libc-freeres=no", "--run-cxx-freeres=no",
-		"--trace-children=yes", "--soname-synonyms=somalloc=libjemalloc*", log,
+		valgrind,
+		"--leak-check=no",
+		"--run-libc-freeres=no",
+		"--run-cxx-freeres=no",
+		"--trace-children=yes",
+		"--soname-synonyms=somalloc=libjemalloc*",
+		log,
 	};
 	const size_t option_cnt = sizeof(options) / sizeof(options[0]);
 	const char **all = calloc(option_cnt + list_len(argv) + 1, sizeof(*all));
@@ -397,7 +412,8 @@ static bool has_line(const char *text, const char *line)
 
 char **valgrind__env(const char *const *env)
 {
-	char *valgrind = need_program("valgrind", "valgrind"), *program = need_program("env", "coreutils");
+	char *valgrind = need_program("valgrind", "valgrind"),
+	     *program = need_program("env", "coreutils");
 	char *without = env_seen(ARGS(program), env);
 	char *with = env_seen(ARGS(valgrind, "-q", "--leak-check=no", program), env);
 	char **list = calloc(list_len(env) + 32, sizeof(*list)), *rest = with, *line;
@@ -428,9 +444,10 @@ void env__free(char **env)
 	free(env);
 }
 
-/* ---- heaptrack ------------------------------------------------------------------------------------------- */
+/* ---- heaptrack ----------------------------------------------------------------------------- */
 
-/* Lines of its raw format (libheaptrack.cpp): "+ SIZE STACK ADDRESS" and "- ADDRESS", in hexadecimal. */
+/* Lines of its raw format (libheaptrack.cpp): "+ SIZE STACK ADDRESS" and "- ADDRESS", in
+ * hexadecimal. */
 struct tally heaptrack__read(const char *path)
 {
 	struct tally tally = {0};

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/inside.h"
 
@@ -19,7 +18,7 @@ void program__run(const char *const *argv, const char *const *env)
 		fail_msg("%s ended with status 0x%x: %s", argv[0], status, child__stderr(child));
 }
 
-/* ---- traced by the tool ---------------------------------------------------------------------------------- */
+/* ---- traced by the tool -------------------------------------------------------------------- */
 
 struct child *traced__start(const char *const *argv, const char *const *env, const char *out)
 {
@@ -49,7 +48,7 @@ struct report traced__run(const char *const *argv, const char *const *env)
 	return report;
 }
 
-const char **join_env(const char *const *a, char *const *b)
+const char **join_lists(const char *const *a, char *const *b)
 {
 	const char **all = calloc(MAX_ARGS, sizeof(*all));
 	size_t cnt = 0;
@@ -63,10 +62,11 @@ const char **join_env(const char *const *a, char *const *b)
 	return all;
 }
 
-void check_counted(const char *what, const char *const *argv, const char *const *env, size_t min_procs)
+void check_counted(const char *what, const char *const *argv, const char *const *env,
+		   size_t min_procs)
 {
 	struct counted counted = counted__begin();
-	const char **all = join_env(env, counted.env);
+	const char **all = join_lists(env, counted.env);
 	struct report report = traced__run(argv, all);
 
 	assert_true(counted__check(&counted, &report, what) >= min_procs);
@@ -74,10 +74,10 @@ void check_counted(const char *what, const char *const *argv, const char *const 
 	counted__free(&counted);
 }
 
-/* ---- beside valgrind ------------------------------------------------------------------------------------- */
+/* ---- beside valgrind ----------------------------------------------------------------------- */
 
-static void check_same(const char *what, const struct valgrind_count *theirs, const struct report *report,
-		       const struct freedom *freedom)
+static void check_same(const char *what, const struct valgrind_count *theirs,
+		       const struct report *report, const struct freedom *freedom)
 {
 	struct tally ours = report__named(report, theirs->name, NULL), want = theirs->tally;
 	char *name = format("%s: %s beside valgrind", what, theirs->name);
@@ -98,7 +98,7 @@ static void check_same(const char *what, const struct valgrind_count *theirs, co
 }
 
 void check_beside_valgrind(const char *what, const char *const *argv, const char *const *env,
-				  const struct freedom *freedom)
+			   const struct freedom *freedom)
 {
 	const char *dir = scratch_dir();
 	char **padded = valgrind__env(env);
@@ -117,30 +117,59 @@ void check_beside_valgrind(const char *what, const char *const *argv, const char
 	env__free(padded);
 }
 
-/* ---- beside heaptrack ------------------------------------------------------------------------------------ */
+/* ---- beside heaptrack ---------------------------------------------------------------------- */
 
 /*
- * A shell that has heaptrack's library loaded waits until the tool has found that, too, then becomes the program: probes
- * follow a library that is new to the tool, they do not precede it.
+ * Starts a shell that has heaptrack's library loaded; poked, it becomes the program, recorded to
+ * DIR/program. The tool finds the library in the shell: probes follow a library that is new to it,
+ * they do not precede it.
  */
+static struct child *start_recorded(const char *const *argv, const char *const *env,
+				    const char *dir)
+{
+	char *library = need_program("libheaptrack_preload.so", "heaptrack");
+	char *preload = format("LD_PRELOAD=%s", library);
+	char *own = format("DUMP_HEAPTRACK_OUTPUT=%s/shell", dir);
+	char *script = format("echo READY; read go; export %s DUMP_HEAPTRACK_OUTPUT=%s/program; "
+			      "exec \"$@\" > /dev/null",
+			      preload, dir);
+	const char **all_env = join_lists(env, (char *[]){preload, own, NULL});
+	const char **args = join_lists(ARGS("/bin/sh", "-c", script, "sh"), (char *const *)argv);
+	const struct child_opts opts = {.env = all_env};
+	struct child *program = child__start(args, &opts);
+
+	free(child__await_line(program, program->out_fd, "READY", TIMEOUT_MS));
+	free(args);
+	free(all_env);
+	free(script);
+	free(own);
+	free(preload);
+	free(library);
+	return program;
+}
+
+static void check_recorded(const char *what, const char *record, const struct report *report,
+			   int pid)
+{
+	struct tally theirs = heaptrack__read(record);
+	struct tally ours = report__sum(report, pid, "malloc", NULL);
+	struct tally own = report__sum(report, pid, "malloc", "__cxa_allocate_exception");
+
+	print_count(what, "", "heaptrack", &theirs);
+	print_count(what, "", "leaksweep", &ours);
+	print_count(what, "an exception", "leaksweep", &own);
+	assert_int_equal(ours.alloc_count - own.alloc_count, theirs.alloc_count);
+	assert_int_equal(ours.alloc_bytes - own.alloc_bytes, theirs.alloc_bytes);
+	assert_int_equal(ours.free_count - own.free_count, theirs.free_count);
+}
+
 void check_beside_heaptrack(const char *what, const char *const *argv, const char *const *env)
 {
-	char *library = need_program("libheaptrack_preload.so", "heaptrack"), *dir = strdup(scratch_dir());
-	char *preload = format("LD_PRELOAD=%s", library), *record = format("DUMP_HEAPTRACK_OUTPUT=%s/program", dir);
-	char *own = format("DUMP_HEAPTRACK_OUTPUT=%s/shell", dir), *data = format("%s/program", dir), *pid, *out;
-	char *first[] = {preload, own, NULL};
-	char *script = format("echo READY; read go; export %s %s; exec \"$@\" > /dev/null", preload, record);
-	const char *args[MAX_ARGS] = {"/bin/sh", "-c", script, "sh"}, **all = join_env(env, first);
-	const struct child_opts opts = {.env = all};
-	struct tally theirs, ours, heaptracks_own;
-	struct child *program, *tool;
+	const char *dir = scratch_dir();
+	struct child *program = start_recorded(argv, env, dir), *tool;
+	char *pid = format("%d", (int)program->pid), *record = format("%s/program", dir), *out;
 	struct report report;
 
-	for (size_t i = 0; argv[i]; i++)
-		args[4 + i] = argv[i];
-	program = child__start(args, &opts);
-	free(child__await_line(program, program->out_fd, "READY", TIMEOUT_MS));
-	pid = format("%d", (int)program->pid);
 	tool = tool__start(ARGS("trace", "--format", "json", "--top", "0", "-p", pid), NULL);
 	tool__await_tracing(tool);
 	child__poke(program);
@@ -148,14 +177,8 @@ void check_beside_heaptrack(const char *what, const char *const *argv, const cha
 	assert_int_equal(child__await_exit(tool, LONG_MS), 0);
 	out = child__stdout(tool);
 	report = report__parse(out);
-	theirs = heaptrack__read(data);
-	ours = report__sum(&report, program->pid, "malloc", NULL);
-	heaptracks_own = report__sum(&report, program->pid, "malloc", "__cxa_allocate_exception");
-	print_count(what, argv[0], "heaptrack", &theirs);
-	print_count(what, argv[0], "leaksweep", &ours);
-	assert_int_equal(ours.alloc_count - heaptracks_own.alloc_count, theirs.alloc_count);
-	assert_int_equal(ours.alloc_bytes - heaptracks_own.alloc_bytes, theirs.alloc_bytes);
-	assert_int_equal(ours.free_count - heaptracks_own.free_count, theirs.free_count);
-	free(out), free(pid), free(script), free(all), free(data), free(own), free(record), free(preload), free(dir);
-	free(library);
+	check_recorded(what, record, &report, program->pid);
+	free(out);
+	free(record);
+	free(pid);
 }
