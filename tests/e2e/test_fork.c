@@ -8,6 +8,13 @@ static void test_child_frees_what_it_inherited(void **state)
 	check_exact(ARGS("tree", "inherit"), NO_ARGS, NULL);
 }
 
+/* A filter leaves blocks out, not the frees of those that fork has handed down. */
+static void test_child_frees_what_it_inherited_under_a_filter(void **state)
+{
+	(void)state;
+	check_exact(ARGS("tree", "inherit"), ARGS("--min-size", "1"), NULL);
+}
+
 static void test_three_generations(void **state)
 {
 	(void)state;
@@ -93,6 +100,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		E2E_TEST(test_child_frees_what_it_inherited),
+		E2E_TEST(test_child_frees_what_it_inherited_under_a_filter),
 		E2E_TEST(test_three_generations),
 		E2E_TEST(test_parent_reuses_an_address_the_child_still_has),
 		E2E_TEST(test_many_children_that_free_and_exit),
