@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Allocator functions. The probe's cookie says how a function passes its arguments (include/alloc_fn.h).
+ * Allocator functions. The probe's cookie says how a function passes its arguments
+ * (include/alloc_fn.h).
  *
- * A call is *pending* from its entry to its return, on a small stack per thread; entry and return are matched by
- * the stack pointer. Only the outermost call counts a block: what an allocator calls on the way (malloc inside
- * operator new, mmap inside malloc) belongs to it. A signal handler that runs on top of a pending call is outermost
- * again. Calls that never return (longjmp) are recognised when the stack has been left below them.
+ * A call is *pending* from its entry to its return, on a small stack per thread; entry and return
+ * are matched by the stack pointer. Only the outermost call counts a block: what an allocator calls
+ * on the way (malloc inside operator new, mmap inside malloc) belongs to it. A signal handler that
+ * runs on top of a pending call is outermost again. Calls that never return (longjmp) are
+ * recognised when the stack has been left below them.
  *
- * realloc takes the old block out of the table at entry, when nobody else can hold that address yet, and puts it
- * back if the call fails.
+ * realloc takes the old block out of the table at entry, when nobody else can hold that address
+ * yet, and puts it back if the call fails.
  */
 #include "arch.bpf.h"
 #include "block.bpf.h"
@@ -17,8 +19,8 @@
 #include "thread.bpf.h"
 
 /*
- * Two entries with one stack pointer: a tail call (the return address is already the return probe's trampoline), or
- * the first call was left by longjmp and this is the next one.
+ * Two entries with one stack pointer: a tail call (the return address is already the return probe's
+ * trampoline), or the first call was left by longjmp and this is the next one.
  */
 static __always_inline bool is_tail_call(__u64 ret_pc)
 {
@@ -185,8 +187,8 @@ static __always_inline void finish_old(struct thread *thread, struct pending *ca
 	}
 }
 
-static __always_inline void finish_alloc(struct pt_regs *ctx, struct thread *thread, struct pending *call,
-					 __u64 addr)
+static __always_inline void finish_alloc(struct pt_regs *ctx, struct thread *thread,
+					 struct pending *call, __u64 addr)
 {
 	struct block_key key = {.addr = addr, .space = thread->space};
 	struct block block = {.size = call->size, .layer = ALLOC_FN_LAYER(call->cookie)};
@@ -197,7 +199,8 @@ static __always_inline void finish_alloc(struct pt_regs *ctx, struct thread *thr
 	if (is_outermost(thread, thread->depth)) {
 		if (call->flags & PENDING_SKIPPED)
 			return;
-		block.stack_id = stack_capture(thread, PT_REGS_IP(ctx), 0, PT_REGS_SP(ctx), PT_REGS_FP(ctx));
+		block.stack_id =
+			stack_capture(thread, PT_REGS_IP(ctx), 0, PT_REGS_SP(ctx), PT_REGS_FP(ctx));
 	} else {
 		block.flags = BLOCK_NESTED;
 		count(STAT_NESTED_ALLOCS, 1);
@@ -226,13 +229,15 @@ static __always_inline int on_alloc_exit(struct pt_regs *ctx)
 	addr = returned_block(ctx, call);
 	failed = !addr;
 	if (op == ALLOC_OP_RESIZE) {
-		/* xallocx returns the size that the block now really has; below the wish it stayed as it was. */
+		/* xallocx returns the size that the block now really has; below the wish it stayed
+		 * as it was. */
 		if (addr < call->size || !block_take(thread->space, call->old_addr, &call->old))
 			return 0;
 		block_ended(thread->space, call->old_addr, &call->old);
 		addr = call->old_addr;
 	} else if (op == ALLOC_OP_REALLOC && call->old_addr) {
-		/* Without memory but with a size nothing has happened; realloc(p, 0) may free and return NULL. */
+		/* Without memory but with a size nothing has happened; realloc(p, 0) may free and
+		 * return NULL. */
 		finish_old(thread, call, failed && call->size);
 	}
 	if (failed && (op != ALLOC_OP_REALLOC || call->size))
@@ -255,7 +260,8 @@ int alloc_exit(struct pt_regs *ctx)
 	return on_alloc_exit(ctx);
 }
 
-/* Session probes (6.13+) call one program for both; a non-zero answer at entry spares the return. */
+/* Session probes (6.13+) call one program for both; a non-zero answer at entry spares the return.
+ */
 SEC("?uprobe")
 int alloc_session(struct pt_regs *ctx)
 {
@@ -306,8 +312,9 @@ int signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 				  (void *)bpf_task_pt_regs(bpf_get_current_task_btf())))
 		return 0;
 	mark = PENDING(thread, thread->depth);
-	mark->kind = BPF_CORE_READ(action, sa.sa_flags) & 0x08000000 /* SA_ONSTACK */ ? PENDING_ALTSTACK :
-											PENDING_SIGNAL;
+	mark->kind =
+		BPF_CORE_READ(action, sa.sa_flags) & 0x08000000 /* SA_ONSTACK */ ? PENDING_ALTSTACK
+										 : PENDING_SIGNAL;
 	mark->flags = 0;
 	mark->sp = PT_REGS_SP(&regs);
 	thread->depth++;

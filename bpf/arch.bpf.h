@@ -26,11 +26,12 @@
 #error "unsupported architecture"
 #endif
 
-/* A barrier keeps clang from merging the loads into one at a computed address, which ctx does not allow. */
-#define ARG_CASE(n)                                    \
-	case n:                                        \
-		value = PT_REGS_PARM##n(ctx);          \
-		asm volatile("" : "+r"(value));        \
+/* A barrier keeps clang from merging the loads into one at a computed address, which ctx does not
+ * allow. */
+#define ARG_CASE(n)                                                                                \
+	case n:                                                                                    \
+		value = PT_REGS_PARM##n(ctx);                                                      \
+		asm volatile("" : "+r"(value));                                                    \
 		return value
 
 /* Returns integer argument `n`, counted from 1, of the function that is being entered. */

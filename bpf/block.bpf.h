@@ -9,7 +9,8 @@
 
 #define EEXIST 17
 
-/* Returns the sums of a stack in this space, made on first use; a stack without room counts as lost. */
+/* Returns the sums of a stack in this space, made on first use; a stack without room counts as
+ * lost. */
 static __noinline struct stack_cost *cost_get(__u32 space, __u32 layer, __u64 stack_id)
 {
 	struct cost_key key = {.stack_id = stack_id, .space = space, .layer = layer};
@@ -35,7 +36,8 @@ static __always_inline void cost_add(__u64 *bytes, __u64 *blocks, __u64 size)
 	__sync_fetch_and_add(blocks, weight);
 }
 
-/* Takes a block, already out of the table, out of the sums; descendants that still hold it are told. */
+/* Takes a block, already out of the table, out of the sums; descendants that still hold it are
+ * told. */
 static __always_inline void block_ended(__u32 space_id, __u64 addr, struct block *block)
 {
 	struct stack_cost *cost;
@@ -61,8 +63,8 @@ static __always_inline void block_ended(__u32 space_id, __u64 addr, struct block
 }
 
 /*
- * A free of an address that the table does not know. Whether it means anything depends on whether all blocks are recorded; a
- * forked child may have inherited the block in any case.
+ * A free of an address that the table does not know. Whether it means anything depends on whether
+ * all blocks are recorded; a forked child may have inherited the block in any case.
  */
 static __always_inline void block_unknown(__u32 space_id, __u64 addr)
 {
@@ -81,7 +83,8 @@ static __always_inline void block_unknown(__u32 space_id, __u64 addr)
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* Takes a block out of the table, not out of the sums. Returns whether it was there; *ret_block is filled then. */
+/* Takes a block out of the table, not out of the sums. Returns whether it was there; *ret_block is
+ * filled then. */
 static __always_inline bool block_take(__u32 space, __u64 addr, struct block *ret_block)
 {
 	struct block_key key = {.addr = addr, .space = space};
@@ -90,14 +93,16 @@ static __always_inline bool block_take(__u32 space, __u64 addr, struct block *re
 	if (!block)
 		return false;
 	*ret_block = *block;
-	/* Two threads freeing one block is the program's bug; only one of them may take it out of the sums. */
+	/* Two threads freeing one block is the program's bug; only one of them may take it out of
+	 * the sums. */
 	if (bpf_map_delete_elem(&live_blocks, &key))
 		return false;
 	count(STAT_BLOCKS_REMOVED, 1);
 	return true;
 }
 
-/* The address is in use although its last block was never seen to be freed: that one has ended, unseen. */
+/* The address is in use although its last block was never seen to be freed: that one has ended,
+ * unseen. */
 static __noinline long block_replace(struct block_key *key, struct block *block)
 {
 	struct block *old, copy;
@@ -116,7 +121,8 @@ static __noinline long block_replace(struct block_key *key, struct block *block)
 	return bpf_map_update_elem(&live_blocks, key, block, BPF_ANY);
 }
 
-/* Enters a block into the table and, unless it is nested, into the sums. What finds no room is counted lost. */
+/* Enters a block into the table and, unless it is nested, into the sums. What finds no room is
+ * counted lost. */
 static __noinline int block_add(struct block_key *key, struct block *block)
 {
 	struct stack_cost *cost = NULL;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * All maps and globals of the kernel side. maps.bpf.c defines them (DEFINE_MAPS), every other unit declares
- * them and the BPF linker joins both.
+ * All maps and globals of the kernel side. maps.bpf.c defines them (DEFINE_MAPS), every other unit
+ * declares them and the BPF linker joins both.
  *
  *  live_blocks   block_key -> block        what is outstanding
  *  stack_frames  stack id -> stack_frames  each distinct stack once
@@ -35,11 +35,11 @@
 
 enum pending_kind {
 	PENDING_CALL = 1,
-	PENDING_SIGNAL = 2,	/* a signal handler runs on top of the calls below */
-	PENDING_ALTSTACK = 3,	/* the same, on another stack: stack pointers do not compare */
+	PENDING_SIGNAL = 2,   /* a signal handler runs on top of the calls below */
+	PENDING_ALTSTACK = 3, /* the same, on another stack: stack pointers do not compare */
 };
 
-#define KNOWN_STACKS 16	/* a power of two */
+#define KNOWN_STACKS 16 /* a power of two */
 #define STACK_WINDOW 32 /* words, a power of two */
 
 struct stack_hash {
@@ -48,38 +48,39 @@ struct stack_hash {
 
 /* An allocation call that has been entered and has not returned. */
 struct pending {
-	__u64 sp;		/* at entry, where the return address lies; signals: of the interrupted code */
+	__u64 sp; /* at entry, where the return address lies; signals: of the interrupted code */
 	__u64 size;
 	__u64 cookie;
-	__u64 out;		/* pointer through which the block comes back */
+	__u64 out; /* pointer through which the block comes back */
 	__u64 old_addr;
-	struct block old;	/* realloc: the block, taken out of the table while its fate is open */
-	__u32 kind;		/* enum pending_kind */
-	__u32 flags;		/* enum pending_flag */
+	struct block old; /* realloc: the block, taken out of the table while its fate is open */
+	__u32 kind;	  /* enum pending_kind */
+	__u32 flags;	  /* enum pending_flag */
 };
 
 enum pending_flag {
 	PENDING_HAS_OLD = 1,
-	PENDING_SKIPPED = 2,	/* filtered out: not recorded, but what it calls belongs to it */
+	PENDING_SKIPPED = 2, /* filtered out: not recorded, but what it calls belongs to it */
 };
 
 /*
- * Per-thread state. A task's own storage cannot be touched by another task's probe, whatever preempts what, and
- * probes of one task never nest.
+ * Per-thread state. A task's own storage cannot be touched by another task's probe, whatever
+ * preempts what, and probes of one task never nest.
  */
 struct thread {
-	__u32 space;		/* SPACE_NONE: not traced */
-	__u32 epoch;		/* of the target list that `space` was looked up in */
-	__u32 depth;		/* pending calls */
+	__u32 space; /* SPACE_NONE: not traced */
+	__u32 epoch; /* of the target list that `space` was looked up in */
+	__u32 depth; /* pending calls */
 	__u32 syscall_active;
-	__u64 last_freed;	/* nested free functions pass the same block on */
+	__u64 last_freed; /* nested free functions pass the same block on */
 	__u64 syscall_begin_ns;
 	__u64 syscall_brk;
 	__u64 syscall_args[6];
 	struct pending pending[MAX_PENDING];
 	struct stack_frames stack;
-	struct stack_hash known[KNOWN_STACKS];	/* stacks that surely are in the table: they are never deleted */
-	__u64 window[STACK_WINDOW];		/* a piece of the user's stack */
+	struct stack_hash known[KNOWN_STACKS]; /* stacks that surely are in the table: they are
+						  never deleted */
+	__u64 window[STACK_WINDOW];	       /* a piece of the user's stack */
 };
 
 #define PENDING(thread, i) (&(thread)->pending[(i) & (MAX_PENDING - 1)])
@@ -155,14 +156,14 @@ SHARED const volatile __u64 max_size;
 SHARED const volatile __u64 sample_bytes;
 SHARED const volatile __u64 hash_seed;
 SHARED const volatile bool trace_all;
-SHARED const volatile bool watch_execs;	/* report the exec of processes that are not traced too */
+SHARED const volatile bool watch_execs; /* report the exec of processes that are not traced too */
 SHARED const volatile __u32 own_tgid;	/* never trace the tool itself */
 
 /* Shared with user space while running. */
-SHARED __u32 recording;		/* 0: entries are ignored, calls in flight are finished */
-SHARED __u32 target_epoch;	/* changes when user space adds processes */
-SHARED __u32 next_space;	/* the last space number handed out */
-SHARED __u64 heirs_total;	/* forked children that may still free inherited blocks */
+SHARED __u32 recording;	   /* 0: entries are ignored, calls in flight are finished */
+SHARED __u32 target_epoch; /* changes when user space adds processes */
+SHARED __u32 next_space;   /* the last space number handed out */
+SHARED __u64 heirs_total;  /* forked children that may still free inherited blocks */
 
 static __always_inline void count(enum stat_id stat, __u64 n)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * System calls that change a traced process's mappings. Each that succeeds is one event; the ranges are kept in user
- * space (collect/ranges.c). Inside a pending allocation call they are the allocator's own business and marked so.
+ * System calls that change a traced process's mappings. Each that succeeds is one event; the ranges
+ * are kept in user space (collect/ranges.c). Inside a pending allocation call they are the
+ * allocator's own business and marked so.
  */
 #include "arch.bpf.h"
 #include "maps.bpf.h"
@@ -41,10 +42,10 @@ static __always_inline __u64 checked_return_address(__u64 pc)
 
 	if (!pc || bpf_probe_read_user(code, 7, (void *)(pc - 7)))
 		return 0;
-	if (code[2] == 0xe8 ||				/* call rel32 */
-	    (code[5] == 0xff && (code[6] & 0x38) == 0x10) ||	/* call *reg, *(reg) */
-	    (code[4] == 0xff && (code[5] & 0x38) == 0x10) ||	/* call *disp8(reg) */
-	    (code[1] == 0xff && (code[2] & 0x38) == 0x10))	/* call *disp32(reg), *disp32(%rip) */
+	if (code[2] == 0xe8 ||				     /* call rel32 */
+	    (code[5] == 0xff && (code[6] & 0x38) == 0x10) || /* call *reg, *(reg) */
+	    (code[4] == 0xff && (code[5] & 0x38) == 0x10) || /* call *disp8(reg) */
+	    (code[1] == 0xff && (code[2] & 0x38) == 0x10))   /* call *disp32(reg), *disp32(%rip) */
 		return pc;
 	return 0;
 #else
@@ -52,7 +53,8 @@ static __always_inline __u64 checked_return_address(__u64 pc)
 #endif
 }
 
-/* The wrapper around a system call often has no frame of its own: its caller is still on top of the stack. */
+/* The wrapper around a system call often has no frame of its own: its caller is still on top of the
+ * stack. */
 static __always_inline __u64 syscall_stack(struct thread *thread)
 {
 	__u64 caller = 0, above = 0;
@@ -70,7 +72,8 @@ static __always_inline __u64 syscall_stack(struct thread *thread)
 	bpf_probe_read_user(&above, sizeof(above), (void *)(PT_REGS_FP(&regs) + 8));
 	if (caller == above)
 		caller = 0;
-	return stack_capture(thread, PT_REGS_IP(&regs), caller, PT_REGS_SP(&regs), PT_REGS_FP(&regs));
+	return stack_capture(thread, PT_REGS_IP(&regs), caller, PT_REGS_SP(&regs),
+			     PT_REGS_FP(&regs));
 }
 
 static __always_inline void read_file(struct event *event, __u32 fd)

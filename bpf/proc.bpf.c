@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The life of processes. fork gives the child a space of its own that inherits the parent's blocks; nothing is
- * copied: as long as a descendant lives, the ancestor's frees and the descendant's frees of inherited addresses
- * are sent to user space, which works out who owns what (collect/lineage.c). A child that shares its parent's memory
- * (vfork, clone(CLONE_VM)) lives in the parent's space until it execs.
+ * The life of processes. fork gives the child a space of its own that inherits the parent's blocks;
+ * nothing is copied: as long as a descendant lives, the ancestor's frees and the descendant's frees
+ * of inherited addresses are sent to user space, which works out who owns what (collect/lineage.c).
+ * A child that shares its parent's memory (vfork, clone(CLONE_VM)) lives in the parent's space
+ * until it execs.
  */
 #include "maps.bpf.h"
 #include "thread.bpf.h"
 
 #define MAX_LINEAGE 32
 
-/* A space has ended and nobody inherits from it any more: its ancestors lose an heir, and so on upwards. */
+/* A space has ended and nobody inherits from it any more: its ancestors lose an heir, and so on
+ * upwards. */
 static __noinline int space_release(__u32 id)
 {
 	for (int i = 0; i < MAX_LINEAGE; i++) {
@@ -51,7 +53,8 @@ SEC("?raw_tp/sched_process_fork")
 int process_fork(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *parent = (void *)ctx->args[0], *child = (void *)ctx->args[1];
-	__u32 parent_tgid = BPF_CORE_READ(parent, tgid), child_tgid = BPF_CORE_READ(child, tgid), id;
+	__u32 parent_tgid = BPF_CORE_READ(parent, tgid), child_tgid = BPF_CORE_READ(child, tgid),
+	      id;
 	struct proc *proc, borrowed = {.flags = PROC_BORROWED};
 	struct space *space;
 

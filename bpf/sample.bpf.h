@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Poisson sampling by bytes. With one sample every `mean` bytes on average, an allocation of `size` bytes holds
- * at least one with probability p = 1 - exp(-size / mean), independent of all others. A sampled allocation
- * then stands for 1/p of its kind. Decision and weight use the same fixed-point p, so that sums are unbiased
- * whatever the rounding of p itself. Pure: tested on the host.
+ * Poisson sampling by bytes. With one sample every `mean` bytes on average, an allocation of `size`
+ * bytes holds at least one with probability p = 1 - exp(-size / mean), independent of all others. A
+ * sampled allocation then stands for 1/p of its kind. Decision and weight use the same fixed-point
+ * p, so that sums are unbiased whatever the rounding of p itself. Pure: tested on the host.
  */
 #ifndef LEAKSWEEP_SAMPLE_BPF_H
 #define LEAKSWEEP_SAMPLE_BPF_H
 
-#define SAMPLE_ONE (1ULL << 32)		/* certainty */
-#define WEIGHT_SHIFT 16			/* weights and scaled counts are in 1/65536 */
+#define SAMPLE_ONE (1ULL << 32) /* certainty */
+#define WEIGHT_SHIFT 16		/* weights and scaled counts are in 1/65536 */
 
 /*
- * Returns p in 1/2^32, 1 ... 2^32, off by less than 1/1000 of it or one step. `mean` 0 = every allocation. For sizes
- * below 2^48 and means up to 2^40 nothing overflows, nor does size * weight.
+ * Returns p in 1/2^32, 1 ... 2^32, off by less than 1/1000 of it or one step. `mean` 0 = every
+ * allocation. For sizes below 2^48 and means up to 2^40 nothing overflows, nor does size * weight.
  */
 static inline __u64 sample_probability(__u64 size, __u64 mean)
 {

@@ -2,8 +2,9 @@
 #include "stack.bpf.h"
 
 /*
- * A probe on a function's return replaces the return address on the stack by its trampoline; the kernel keeps the real one
- * (struct return_instance, kernel/events/uprobes.c), newest first. A function of its own for the verifier, which looks at it once and not once a frame.
+ * A probe on a function's return replaces the return address on the stack by its trampoline; the
+ * kernel keeps the real one (struct return_instance, kernel/events/uprobes.c), newest first. A
+ * function of its own for the verifier, which looks at it once and not once a frame.
  */
 __noinline __u64 stack_real_pc(__u64 slot, __u64 pc)
 {

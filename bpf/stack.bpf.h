@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Stacks: walked by frame pointers into the thread's own scratch, kept once by content. The id is a seeded
- * 64-bit hash of the frames; a second hash in the value tells when two stacks share an id.
+ * Stacks: walked by frame pointers into the thread's own scratch, kept once by content. The id is a
+ * seeded 64-bit hash of the frames; a second hash in the value tells when two stacks share an id.
  */
 #ifndef LEAKSWEEP_STACK_BPF_H
 #define LEAKSWEEP_STACK_BPF_H
@@ -21,13 +21,16 @@ static __always_inline void stack_hash_add(struct stack_hash *hash, __u64 pc)
 /* See stack.bpf.c. */
 __u64 stack_real_pc(__u64 slot, __u64 pc);
 
-/* Reads a frame {caller's frame pointer, return address} through the window. Returns false when it is unreadable. */
-static __always_inline bool stack_read_frame(struct thread *thread, __u64 *window_at, __u64 fp, __u64 frame[2])
+/* Reads a frame {caller's frame pointer, return address} through the window. Returns false when it
+ * is unreadable. */
+static __always_inline bool stack_read_frame(struct thread *thread, __u64 *window_at, __u64 fp,
+					     __u64 frame[2])
 {
 	__u64 word = (fp - *window_at) / 8;
 
 	if (word >= STACK_WINDOW - 1) {
-		/* One long read costs little more than a short one; it fails where the stack's last page ends. */
+		/* One long read costs little more than a short one; it fails where the stack's last
+		 * page ends. */
 		if (bpf_probe_read_user(thread->window, sizeof(thread->window), (void *)fp)) {
 			*window_at = 0;
 			return !bpf_probe_read_user(frame, 2 * sizeof(__u64), (void *)fp);
@@ -41,7 +44,8 @@ static __always_inline bool stack_read_frame(struct thread *thread, __u64 *windo
 }
 
 /* Walks from the frame in thread->stack.pc[0 .. cnt-1] on. Returns how the walk ended. */
-static __noinline __u32 stack_walk(struct thread *thread, struct stack_hash *hash, __u64 sp, __u64 fp)
+static __noinline __u32 stack_walk(struct thread *thread, struct stack_hash *hash, __u64 sp,
+				   __u64 fp)
 {
 	__u64 window_at = 0, frame[2] = {};
 	__u32 cnt, slot;
@@ -60,7 +64,8 @@ static __noinline __u32 stack_walk(struct thread *thread, struct stack_hash *has
 		if (!frame[1])
 			break;
 		slot = cnt;
-		asm volatile("%0 &= 127" : "+r"(slot)); /* for the verifier, which does not follow the count */
+		asm volatile("%0 &= 127"
+			     : "+r"(slot)); /* for the verifier, which does not follow the count */
 		thread->stack.pc[slot] = frame[1];
 		stack_hash_add(hash, frame[1]);
 		sp = fp + sizeof(frame);
@@ -104,10 +109,12 @@ static __noinline __u64 stack_store(struct thread *thread, struct stack_hash *ha
 }
 
 /*
- * Takes the stack of user code that is at `pc` with stack and frame pointer `sp` and `fp`; `caller`, if not 0, is
- * the frame above `pc` that the frame pointer does not know of yet. Returns the stack's id or STACK_LOST.
+ * Takes the stack of user code that is at `pc` with stack and frame pointer `sp` and `fp`;
+ * `caller`, if not 0, is the frame above `pc` that the frame pointer does not know of yet. Returns
+ * the stack's id or STACK_LOST.
  */
-static __always_inline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 caller, __u64 sp, __u64 fp)
+static __always_inline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 caller, __u64 sp,
+					   __u64 fp)
 {
 	struct stack_hash hash = {.id = hash_seed, .check = ~hash_seed};
 

@@ -20,8 +20,9 @@ static __always_inline struct event *event_reserve(enum event_kind kind, __u32 s
 	return event;
 }
 
-static __always_inline void event_submit_proc(enum event_kind kind, __u32 space, __u32 tgid, __u32 parent,
-					      __u32 parent_tgid, struct task_struct *task)
+static __always_inline void event_submit_proc(enum event_kind kind, __u32 space, __u32 tgid,
+					      __u32 parent, __u32 parent_tgid,
+					      struct task_struct *task)
 {
 	struct event *event = event_reserve(kind, space);
 
@@ -35,7 +36,8 @@ static __always_inline void event_submit_proc(enum event_kind kind, __u32 space,
 	bpf_ringbuf_submit(event, 0);
 }
 
-/* Makes a space for `tgid` unless it has one. Returns the space of the process, or SPACE_NONE (table full). */
+/* Makes a space for `tgid` unless it has one. Returns the space of the process, or SPACE_NONE
+ * (table full). */
 static __noinline __u32 space_create(__u32 tgid, __u32 parent)
 {
 	__u32 id = __sync_fetch_and_add(&next_space, 1) + 1;
@@ -57,7 +59,8 @@ static __noinline __u32 space_create(__u32 tgid, __u32 parent)
 	return SPACE_NONE;
 }
 
-/* The slow path of thread_current(): a thread's first hit, or its first after the target list has changed. */
+/* The slow path of thread_current(): a thread's first hit, or its first after the target list has
+ * changed. */
 static __noinline struct thread *thread_join(struct task_struct *task, struct thread *thread)
 {
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32, space = SPACE_NONE, epoch = target_epoch;

@@ -7,31 +7,31 @@
 #include "include/maps.h"
 
 enum event_kind {
-	EV_SPACE_NEW = 1,	/* first sight of a process: .proc */
-	EV_FORK = 2,		/* .proc: space = the child's, parent = the parent's */
-	EV_EXEC = 3,		/* .proc: space = the new one, parent = the one that ended */
-	EV_EXIT = 4,		/* .proc */
-	EV_EXEC_MAP = 5,	/* .map: an executable file mapping appeared */
-	EV_MMAP = 6,		/* .map */
-	EV_MUNMAP = 7,		/* .map */
-	EV_MREMAP = 8,		/* .remap */
-	EV_BRK = 9,		/* .remap: old_addr -> addr */
-	EV_MPROTECT = 10,	/* .map */
-	EV_ANCESTOR_FREE = 11,	/* .freed: a process freed a block that a forked child still has */
-	EV_UNKNOWN_FREE = 12,	/* .freed: a forked child freed an address that it did not allocate */
+	EV_SPACE_NEW = 1,      /* first sight of a process: .proc */
+	EV_FORK = 2,	       /* .proc: space = the child's, parent = the parent's */
+	EV_EXEC = 3,	       /* .proc: space = the new one, parent = the one that ended */
+	EV_EXIT = 4,	       /* .proc */
+	EV_EXEC_MAP = 5,       /* .map: an executable file mapping appeared */
+	EV_MMAP = 6,	       /* .map */
+	EV_MUNMAP = 7,	       /* .map */
+	EV_MREMAP = 8,	       /* .remap */
+	EV_BRK = 9,	       /* .remap: old_addr -> addr */
+	EV_MPROTECT = 10,      /* .map */
+	EV_ANCESTOR_FREE = 11, /* .freed: a process freed a block that a forked child still has */
+	EV_UNKNOWN_FREE = 12, /* .freed: a forked child freed an address that it did not allocate */
 };
 
 enum event_flag {
-	EVENT_IN_ALLOCATOR = 1,	/* made by an allocator on behalf of a probed call */
+	EVENT_IN_ALLOCATOR = 1, /* made by an allocator on behalf of a probed call */
 	EVENT_UNTRACED = 2,	/* EV_EXEC of a process that is not traced (yet) */
 };
 
 struct event {
-	__u16 kind;		/* enum event_kind */
-	__u16 flags;		/* enum event_flag */
+	__u16 kind;  /* enum event_kind */
+	__u16 flags; /* enum event_flag */
 	__u32 space;
-	__u64 time_ns;		/* CLOCK_MONOTONIC, when it had happened */
-	__u64 begin_ns;		/* system calls: when it began */
+	__u64 time_ns;	/* CLOCK_MONOTONIC, when it had happened */
+	__u64 begin_ns; /* system calls: when it began */
 	__u64 stack_id;
 	union {
 		struct {
@@ -46,10 +46,10 @@ struct event {
 			__u64 len;
 			__u32 prot;
 			__u32 flags;
-			__u32 dev;	/* kernel encoding: major << 20 | minor; 0 = anonymous */
+			__u32 dev; /* kernel encoding: major << 20 | minor; 0 = anonymous */
 			__u32 tgid;
 			__u64 ino;
-			__u64 pgoff;	/* bytes */
+			__u64 pgoff; /* bytes */
 		} map;
 		struct {
 			__u64 old_addr;

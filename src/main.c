@@ -24,7 +24,8 @@ int main(int argc, char **argv)
 	if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")))
 		return puts("leaksweep " LEAKSWEEP_VERSION) < 0;
 	if (argc > 1 && strcmp(argv[1], "--help") && strcmp(argv[1], "-h")) {
-		fprintf(stderr, "leaksweep: there is no command '%s': see `leaksweep --help`\n", argv[1]);
+		fprintf(stderr, "leaksweep: there is no command '%s': see `leaksweep --help`\n",
+			argv[1]);
 		return 2;
 	}
 	printf("usage: leaksweep COMMAND [OPTIONS]\n\n");

@@ -19,7 +19,7 @@
 
 struct made_probe {
 	int fd;
-	pid_t pid;	/* 0 = in every process */
+	pid_t pid; /* 0 = in every process */
 };
 
 struct attacher {
@@ -27,18 +27,21 @@ struct attacher {
 	struct map_fds maps;
 	enum link_mode mode;
 	const char *mode_why;
-	ARRAY(struct made_probe) probes;	/* of allocator functions */
-	ARRAY(struct bpf_link *) links;		/* of tracepoints */
+	ARRAY(struct made_probe) probes; /* of allocator functions */
+	ARRAY(struct bpf_link *) links;	 /* of tracepoints */
 	int mmap_layer_err;
-	ARRAY(struct parallel *) closing;	/* being taken away on threads */
+	ARRAY(struct parallel *) closing; /* being taken away on threads */
 };
 
 static const struct {
 	const char *enter, *exit;
 } memory_syscalls[] = {
-	{"sys_enter_mmap", "sys_exit_mmap"},		{"sys_enter_munmap", "sys_exit_munmap"},
-	{"sys_enter_mremap", "sys_exit_mremap"},	{"sys_enter_brk", "sys_exit_brk"},
-	{"sys_enter_mprotect", "sys_exit_mprotect"},	{"sys_enter_pkey_mprotect", "sys_exit_pkey_mprotect"},
+	{"sys_enter_mmap", "sys_exit_mmap"},
+	{"sys_enter_munmap", "sys_exit_munmap"},
+	{"sys_enter_mremap", "sys_exit_mremap"},
+	{"sys_enter_brk", "sys_exit_brk"},
+	{"sys_enter_mprotect", "sys_exit_mprotect"},
+	{"sys_enter_pkey_mprotect", "sys_exit_pkey_mprotect"},
 };
 
 static int quiet_print(enum libbpf_print_level level, const char *format, va_list args)
@@ -74,15 +77,16 @@ static int configure(struct attacher *attacher, const struct attacher_opts *opts
 	return err;
 }
 
-/* Only what will be attached is loaded: an older kernel never sees a program that it could refuse. */
+/* Only what will be attached is loaded: an older kernel never sees a program that it could refuse.
+ */
 static void select_programs(struct attacher *attacher)
 {
 	struct leaksweep_bpf *skel = attacher->skel;
-	bool session = attacher->mode == LINK_SESSION, multi = session || attacher->mode == LINK_MULTI;
+	bool session = attacher->mode == LINK_SESSION,
+	     multi = session || attacher->mode == LINK_MULTI;
 	struct bpf_program *prog;
 
-	bpf_object__for_each_program (prog, skel->obj)
-		bpf_program__set_autoload(prog, true);
+	bpf_object__for_each_program(prog, skel->obj) bpf_program__set_autoload(prog, true);
 	bpf_program__set_autoload(skel->progs.alloc_session, session);
 	bpf_program__set_autoload(skel->progs.alloc_enter, !session);
 	bpf_program__set_autoload(skel->progs.alloc_exit, !session);
@@ -133,7 +137,8 @@ static int attach_memory_syscalls(struct attacher *attacher)
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(memory_syscalls) / sizeof(memory_syscalls[0]) && !err; i++) {
-		err = attach_tracepoint(attacher, skel->progs.memory_exit, "syscalls", memory_syscalls[i].exit);
+		err = attach_tracepoint(attacher, skel->progs.memory_exit, "syscalls",
+					memory_syscalls[i].exit);
 		if (!err)
 			err = attach_tracepoint(attacher, skel->progs.memory_enter, "syscalls",
 						memory_syscalls[i].enter);
@@ -156,7 +161,8 @@ static int attach_process_life(struct attacher *attacher)
 	int err;
 
 	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
-		err = keep_link(attacher, bpf_program__attach_raw_tracepoint(points[i].prog, points[i].name));
+		err = keep_link(attacher,
+				bpf_program__attach_raw_tracepoint(points[i].prog, points[i].name));
 		if (err)
 			return err;
 	}
@@ -178,7 +184,8 @@ static void fill_map_fds(struct attacher *attacher)
 	};
 }
 
-int attacher__open(const struct attacher_opts *opts, const struct features *features, struct attacher **ret)
+int attacher__open(const struct attacher_opts *opts, const struct features *features,
+		   struct attacher **ret)
 {
 	struct attacher *attacher;
 	int err;
@@ -209,8 +216,9 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 		goto cleanup;
 	attacher->mmap_layer_err = attach_memory_syscalls(attacher);
 	if (!attacher->mmap_layer_err)
-		attacher->mmap_layer_err = attach_tracepoint(attacher, attacher->skel->progs.signal_return,
-							     "syscalls", "sys_enter_rt_sigreturn");
+		attacher->mmap_layer_err =
+			attach_tracepoint(attacher, attacher->skel->progs.signal_return, "syscalls",
+					  "sys_enter_rt_sigreturn");
 	*ret = attacher;
 	return 0;
 cleanup:
@@ -228,8 +236,10 @@ static void destroy_link(void *item)
 	bpf_link__destroy(item);
 }
 
-/* Closing waits for the kernel's grace periods; that is done on threads which attacher__free joins. */
-static void close_later(struct attacher *attacher, void (*job)(void *item), void *const *items, size_t cnt)
+/* Closing waits for the kernel's grace periods; that is done on threads which attacher__free joins.
+ */
+static void close_later(struct attacher *attacher, void (*job)(void *item), void *const *items,
+			size_t cnt)
 {
 	struct parallel *parallel;
 
@@ -313,8 +323,8 @@ static int keep_probe(struct attacher *attacher, int fd, pid_t pid)
 }
 
 /* Attaches sites [from, from + cnt) of a step. */
-static int attach_sites(struct attacher *attacher, const struct plan_step *step, size_t from, size_t cnt, int fd,
-			pid_t pid)
+static int attach_sites(struct attacher *attacher, const struct plan_step *step, size_t from,
+			size_t cnt, int fd, pid_t pid)
 {
 	struct probe_set set = {
 		.offsets = step->offsets.items + from,
@@ -329,8 +339,9 @@ static int attach_sites(struct attacher *attacher, const struct plan_step *step,
 						   step->role == ROLE_RETURN),
 				  pid);
 	type = step->mode == LINK_SESSION ? ATTACH_TRACE_UPROBE_SESSION : ATTACH_TRACE_UPROBE_MULTI;
-	return keep_probe(attacher, probe_link__multi(prog_fd, fd, &set, pid, step->role == ROLE_RETURN, type),
-			  pid);
+	return keep_probe(
+		attacher,
+		probe_link__multi(prog_fd, fd, &set, pid, step->role == ROLE_RETURN, type), pid);
 }
 
 /* One link for all; if the kernel refuses one place it refuses all, then each is tried alone. */
@@ -456,11 +467,13 @@ uint64_t attacher__missed_runs(const struct attacher *attacher)
 	struct bpf_program *prog;
 	uint64_t missed = 0;
 
-	bpf_object__for_each_program (prog, attacher->skel->obj) {
+	bpf_object__for_each_program(prog, attacher->skel->obj)
+	{
 		struct bpf_prog_info info = {0};
 		uint32_t len = sizeof(info);
 
-		if (bpf_program__fd(prog) >= 0 && !bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
+		if (bpf_program__fd(prog) >= 0 &&
+		    !bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
 			missed += info.recursion_misses;
 	}
 	return missed;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Owns everything that is in the kernel on our behalf: the loaded programs, their maps and every link. All of it hangs
- * on file descriptors of this process, so nothing survives it, however it ends.
+ * Owns everything that is in the kernel on our behalf: the loaded programs, their maps and every
+ * link. All of it hangs on file descriptors of this process, so nothing survives it, however it
+ * ends.
  */
 #ifndef LEAKSWEEP_ATTACH_ATTACHER_H
 #define LEAKSWEEP_ATTACH_ATTACHER_H
@@ -16,13 +17,13 @@
 #include "discover/elf_allocs.h"
 
 struct attacher_opts {
-	uint64_t min_size, max_size;	/* bytes; max_size 0 = no limit */
-	uint64_t sample_bytes;		/* 0 = every allocation */
-	bool trace_all;			/* every process of the host but this one */
-	bool watch_execs;		/* tell of the exec of processes that are not traced */
-	uint32_t max_blocks, max_stacks, max_procs;	/* table sizes */
-	uint32_t ring_bytes;		/* power of two, pages */
-	enum link_mode mode;		/* LINK_AUTO unless forced */
+	uint64_t min_size, max_size; /* bytes; max_size 0 = no limit */
+	uint64_t sample_bytes;	     /* 0 = every allocation */
+	bool trace_all;		     /* every process of the host but this one */
+	bool watch_execs;	     /* tell of the exec of processes that are not traced */
+	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
+	uint32_t ring_bytes;			    /* power of two, pages */
+	enum link_mode mode;			    /* LINK_AUTO unless forced */
 };
 
 /* Descriptors of the maps, owned by the attacher. */
@@ -33,26 +34,29 @@ struct map_fds {
 /* What became of one file's probes. */
 struct attach_outcome {
 	enum link_mode mode;
-	size_t site_cnt;	/* places where a probe sits */
-	size_t stepped_cnt;	/* of these, how many cost a second trap */
-	size_t refused_cnt;	/* places that the kernel refused */
-	int refused_err;	/* why, negative errno of the last one */
+	size_t site_cnt;    /* places where a probe sits */
+	size_t stepped_cnt; /* of these, how many cost a second trap */
+	size_t refused_cnt; /* places that the kernel refused */
+	int refused_err;    /* why, negative errno of the last one */
 };
 
 struct attacher;
 
 /*
- * Loads the programs and attaches everything but allocator functions; nothing is recorded yet. Returns 0, -EPERM
- * (not allowed to load), -ENOTSUP (no way to probe in this kernel), or another negative errno.
+ * Loads the programs and attaches everything but allocator functions; nothing is recorded yet.
+ * Returns 0, -EPERM (not allowed to load), -ENOTSUP (no way to probe in this kernel), or another
+ * negative errno.
  */
-int attacher__open(const struct attacher_opts *opts, const struct features *features, struct attacher **ret);
+int attacher__open(const struct attacher_opts *opts, const struct features *features,
+		   struct attacher **ret);
 
 /* Detaches and frees everything. NULL is harmless. */
 void attacher__free(struct attacher *attacher);
 
 /*
- * Puts the probes of the file behind `fd` in place, in process `pid` or (0) in all that map it. Returns 0 also when the
- * kernel refused single places (see *ret_outcome), or a negative errno when nothing could be probed.
+ * Puts the probes of the file behind `fd` in place, in process `pid` or (0) in all that map it.
+ * Returns 0 also when the kernel refused single places (see *ret_outcome), or a negative errno when
+ * nothing could be probed.
  */
 int attacher__attach(struct attacher *attacher, int fd, const struct elf_allocs *allocs, pid_t pid,
 		     struct attach_outcome *ret_outcome);
@@ -61,8 +65,8 @@ int attacher__attach(struct attacher *attacher, int fd, const struct elf_allocs 
 void attacher__forget_proc(struct attacher *attacher, pid_t pid);
 
 /*
- * Begins to trace a process. *ret_space is its space; when it already has one (forked from a traced process), that one.
- * Returns 0 or a negative errno (-E2BIG: --max-procs).
+ * Begins to trace a process. *ret_space is its space; when it already has one (forked from a traced
+ * process), that one. Returns 0 or a negative errno (-E2BIG: --max-procs).
  */
 int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space);
 
@@ -71,8 +75,8 @@ void attacher__start(struct attacher *attacher);
 void attacher__freeze(struct attacher *attacher);
 
 /*
- * Begins to take all probes away, after a freeze. The maps stay readable. Breakpoints go at once, the kernel's grace periods
- * are waited for on threads, which attacher__free joins.
+ * Begins to take all probes away, after a freeze. The maps stay readable. Breakpoints go at once,
+ * the kernel's grace periods are waited for on threads, which attacher__free joins.
  */
 void attacher__detach(struct attacher *attacher);
 
@@ -82,10 +86,12 @@ bool attacher__has_mmap_layer(const struct attacher *attacher, int *ret_err);
 const struct map_fds *attacher__maps(const struct attacher *attacher);
 enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_why);
 
-/* Returns the average nanoseconds of a run of the allocation programs while the kernel's statistics were on, 0 = unknown. */
+/* Returns the average nanoseconds of a run of the allocation programs while the kernel's statistics
+ * were on, 0 = unknown. */
 double attacher__program_ns(const struct attacher *attacher);
 
-/* Sums the misses that the kernel itself counted for our programs (recursion); 0 when it does not tell. */
+/* Sums the misses that the kernel itself counted for our programs (recursion); 0 when it does not
+ * tell. */
 uint64_t attacher__missed_runs(const struct attacher *attacher);
 
 #endif

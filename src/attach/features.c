@@ -113,7 +113,8 @@ static int open_tracefs(void)
 		close(fs);
 		return err;
 	}
-	dir = fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	dir = fsmount(fs, FSMOUNT_CLOEXEC,
+		      MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	err = dir < 0 ? -errno : dir;
 	close(fs);
 	return err;

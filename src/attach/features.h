@@ -6,25 +6,26 @@
 #include <stdbool.h>
 
 enum feature {
-	FEAT_BPF,		/* programs can be loaded at all */
-	FEAT_BTF,		/* the kernel describes its own types */
-	FEAT_PERF_LINK,		/* uprobes as perf events, with cookies: 5.15 */
-	FEAT_UPROBE_MULTI,	/* many sites with one link: 6.6 */
-	FEAT_UPROBE_SESSION,	/* one probe for entry and return: 6.13 */
-	FEAT_TRACEFS,		/* system call tracepoints have their numbers there */
+	FEAT_BPF,	     /* programs can be loaded at all */
+	FEAT_BTF,	     /* the kernel describes its own types */
+	FEAT_PERF_LINK,	     /* uprobes as perf events, with cookies: 5.15 */
+	FEAT_UPROBE_MULTI,   /* many sites with one link: 6.6 */
+	FEAT_UPROBE_SESSION, /* one probe for entry and return: 6.13 */
+	FEAT_TRACEFS,	     /* system call tracepoints have their numbers there */
 	FEAT_MAX
 };
 
 struct features {
-	int err[FEAT_MAX];	/* 0 = works, else the negative errno of the attempt */
+	int err[FEAT_MAX]; /* 0 = works, else the negative errno of the attempt */
 };
 
-/* Tries everything on this process itself; leaves nothing behind. Takes some 200 ms, most of it to detach again. */
+/* Tries everything on this process itself; leaves nothing behind. Takes some 200 ms, most of it to
+ * detach again. */
 void features__probe(struct features *ret);
 
 /*
- * Tries only as far as needed to choose the best way to probe: a kernel with session probes has the older kinds too, which
- * are then not tried.
+ * Tries only as far as needed to choose the best way to probe: a kernel with session probes has the
+ * older kinds too, which are then not tried.
  */
 void features__probe_best(struct features *ret);
 
@@ -37,7 +38,8 @@ static inline bool features__has(const struct features *features, enum feature f
 const char *feature__name(enum feature feature);
 const char *feature__purpose(enum feature feature);
 
-/* Returns the number of a tracepoint ("syscalls", "sys_enter_mmap") or a negative errno. Needs no mounted tracefs. */
+/* Returns the number of a tracepoint ("syscalls", "sys_enter_mmap") or a negative errno. Needs no
+ * mounted tracefs. */
 int tracepoint_id(const char *group, const char *name);
 
 #endif

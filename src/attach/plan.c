@@ -11,7 +11,8 @@ int link_mode__choose(const struct features *features, enum link_mode forced, co
 		const char *why;
 	} modes[] = {
 		{LINK_SESSION, FEAT_UPROBE_SESSION, "one probe sees a call and its return"},
-		{LINK_MULTI, FEAT_UPROBE_MULTI, "no session probes in this kernel (they came with 6.13)"},
+		{LINK_MULTI, FEAT_UPROBE_MULTI,
+		 "no session probes in this kernel (they came with 6.13)"},
 		{LINK_PERF, FEAT_PERF_LINK, "no uprobe_multi in this kernel (it came with 6.6)"},
 	};
 
@@ -41,7 +42,8 @@ static int add_step(struct attach_plan *plan, const struct elf_allocs *allocs, e
 
 		if ((ALLOC_FN_OP(site->cookie) == ALLOC_OP_FREE) != (role == ROLE_FREE))
 			continue;
-		if (array_push(&step->offsets, site->probe_off) || array_push(&step->cookies, site->cookie))
+		if (array_push(&step->offsets, site->probe_off) ||
+		    array_push(&step->cookies, site->cookie))
 			return -ENOMEM;
 	}
 	if (step->offsets.cnt)

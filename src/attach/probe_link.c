@@ -42,14 +42,15 @@ static int link_create(struct link_create_attr *attr)
 	return fd < 0 ? -errno : fd;
 }
 
-/* The kernel takes a path; this one leads to the very file, whatever its name is now and in which mount namespace. */
+/* The kernel takes a path; this one leads to the very file, whatever its name is now and in which
+ * mount namespace. */
 static void fd_path(int fd, char path[static 40])
 {
 	snprintf(path, 40, "/proc/self/fd/%d", fd);
 }
 
-int probe_link__multi(int prog_fd, int file_fd, const struct probe_set *set, pid_t pid, bool is_return,
-		      int attach_type)
+int probe_link__multi(int prog_fd, int file_fd, const struct probe_set *set, pid_t pid,
+		      bool is_return, int attach_type)
 {
 	struct link_create_attr attr;
 	char path[40];
@@ -80,7 +81,8 @@ static int read_number(const char *path, const char *format)
 	return value;
 }
 
-int probe_link__perf(int prog_fd, int file_fd, uint64_t offset, uint64_t cookie, pid_t pid, bool is_return)
+int probe_link__perf(int prog_fd, int file_fd, uint64_t offset, uint64_t cookie, pid_t pid,
+		     bool is_return)
 {
 	struct perf_event_attr event = {.size = sizeof(event)};
 	struct link_create_attr attr;
@@ -88,7 +90,8 @@ int probe_link__perf(int prog_fd, int file_fd, uint64_t offset, uint64_t cookie,
 	char path[40];
 
 	type = read_number("/sys/bus/event_source/devices/uprobe/type", "%d");
-	retprobe_bit = read_number("/sys/bus/event_source/devices/uprobe/format/retprobe", "config:%d");
+	retprobe_bit =
+		read_number("/sys/bus/event_source/devices/uprobe/format/retprobe", "config:%d");
 	if (type < 0 || retprobe_bit < 0)
 		return -EOPNOTSUPP;
 	fd_path(file_fd, path);

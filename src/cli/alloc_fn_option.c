@@ -6,7 +6,7 @@
 
 #include "util/message.h"
 
-#define MAX_ARG 5	/* bpf/arch.bpf.h reads as many */
+#define MAX_ARG 5 /* bpf/arch.bpf.h reads as many */
 
 enum { ARG_SIZE, ARG_COUNT, ARG_OLD, ARG_OUT, ARG_MAX };
 
@@ -19,7 +19,8 @@ static int parse_args(const char *text, unsigned int args[static ARG_MAX])
 		size_t len = strcspn(text, "="), which;
 
 		for (which = 0; which < ARG_MAX; which++)
-			if (strlen(arg_names[which]) == len && !strncmp(arg_names[which], text, len))
+			if (strlen(arg_names[which]) == len &&
+			    !strncmp(arg_names[which], text, len))
 				break;
 		if (which == ARG_MAX || args[which] || text[len] != '=' || text[len + 1] < '1' ||
 		    text[len + 1] > '0' + MAX_ARG)
@@ -50,9 +51,11 @@ int user_alloc_fns__add_alloc(struct user_alloc_fns *fns, const char *text, char
 	unsigned int args[ARG_MAX] = {0};
 	enum alloc_op op;
 
-	if (!name_len || !text[name_len] || parse_args(text + name_len + 1, args) || !args[ARG_SIZE])
-		return fail(ret_message, -EINVAL, "--alloc-fn: '%s' is not NAME:size=N with N the number of the size "
-						  "argument, 1 to 5 (also count=N, old=N, out=N)",
+	if (!name_len || !text[name_len] || parse_args(text + name_len + 1, args) ||
+	    !args[ARG_SIZE])
+		return fail(ret_message, -EINVAL,
+			    "--alloc-fn: '%s' is not NAME:size=N with N the number of the size "
+			    "argument, 1 to 5 (also count=N, old=N, out=N)",
 			    text);
 	op = args[ARG_OLD] ? ALLOC_OP_REALLOC : ALLOC_OP_ALLOC;
 	return add(fns, text, name_len,
@@ -64,12 +67,14 @@ int user_alloc_fns__add_free(struct user_alloc_fns *fns, const char *text, char 
 	size_t name_len = strcspn(text, ":");
 	unsigned int args[ARG_MAX] = {0};
 
-	if (!name_len || (text[name_len] && parse_args(text + name_len + 1, args)) || args[ARG_SIZE] ||
-	    args[ARG_COUNT] || args[ARG_OUT])
-		return fail(ret_message, -EINVAL, "--free-fn: '%s' is not NAME or NAME:old=N with N the number of the "
-						  "pointer argument, 1 to 5",
+	if (!name_len || (text[name_len] && parse_args(text + name_len + 1, args)) ||
+	    args[ARG_SIZE] || args[ARG_COUNT] || args[ARG_OUT])
+		return fail(ret_message, -EINVAL,
+			    "--free-fn: '%s' is not NAME or NAME:old=N with N the number of the "
+			    "pointer argument, 1 to 5",
 			    text);
-	return add(fns, text, name_len, ALLOC_FN(ALLOC_OP_FREE, 0, 0, args[ARG_OLD] ? args[ARG_OLD] : 1, 0));
+	return add(fns, text, name_len,
+		   ALLOC_FN(ALLOC_OP_FREE, 0, 0, args[ARG_OLD] ? args[ARG_OLD] : 1, 0));
 }
 
 void user_alloc_fns__free(struct user_alloc_fns *fns)

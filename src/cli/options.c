@@ -11,7 +11,8 @@
 #include "util/message.h"
 #include "util/units.h"
 
-static const struct option_spec *find_long(const struct option_spec *specs, size_t cnt, const char *name, size_t len)
+static const struct option_spec *find_long(const struct option_spec *specs, size_t cnt,
+					   const char *name, size_t len)
 {
 	for (size_t i = 0; i < cnt; i++)
 		if (strlen(specs[i].name) == len && !strncmp(specs[i].name, name, len))
@@ -45,14 +46,17 @@ static int parse_count(const char *text, uint64_t *ret)
 }
 
 /* Turns the error of a parser into a sentence. */
-static int check_value(const struct option_spec *spec, const char *value, int err, const char *what, char **ret_message)
+static int check_value(const struct option_spec *spec, const char *value, int err, const char *what,
+		       char **ret_message)
 {
 	if (err == -ERANGE)
 		return fail(ret_message, -EINVAL, "--%s: %s is too big", spec->name, value);
-	return err ? fail(ret_message, -EINVAL, "--%s: '%s' is not %s", spec->name, value, what) : 0;
+	return err ? fail(ret_message, -EINVAL, "--%s: '%s' is not %s", spec->name, value, what)
+		   : 0;
 }
 
-static int set_value(const struct option_spec *spec, void *target, const char *value, char **ret_message)
+static int set_value(const struct option_spec *spec, void *target, const char *value,
+		     char **ret_message)
 {
 	void *slot = (char *)target + spec->offset;
 
@@ -66,11 +70,11 @@ static int set_value(const struct option_spec *spec, void *target, const char *v
 	case OPT_CALL:
 		return spec->call(target, value, ret_message);
 	case OPT_SIZE:
-		return check_value(spec, value, parse_size(value, slot), "a size: write 4096, 64K or 1.5MiB",
-				   ret_message);
+		return check_value(spec, value, parse_size(value, slot),
+				   "a size: write 4096, 64K or 1.5MiB", ret_message);
 	case OPT_DURATION:
-		return check_value(spec, value, parse_duration(value, slot), "a duration: write 500ms, 10s or 2m",
-				   ret_message);
+		return check_value(spec, value, parse_duration(value, slot),
+				   "a duration: write 500ms, 10s or 2m", ret_message);
 	case OPT_COUNT:
 		return check_value(spec, value, parse_count(value, slot), "a number", ret_message);
 	}
@@ -78,8 +82,8 @@ static int set_value(const struct option_spec *spec, void *target, const char *v
 }
 
 /* One argument that begins with '-'. *index moves on when the value is the next argument. */
-static int parse_one(const struct option_spec *specs, size_t cnt, void *target, int argc, char **argv, int *index,
-		     char **ret_message)
+static int parse_one(const struct option_spec *specs, size_t cnt, void *target, int argc,
+		     char **argv, int *index, char **ret_message)
 {
 	const char *arg = argv[*index], *value = NULL;
 	const struct option_spec *spec;
@@ -96,7 +100,8 @@ static int parse_one(const struct option_spec *specs, size_t cnt, void *target, 
 			value = arg + 2;
 	}
 	if (!spec)
-		return fail(ret_message, -EINVAL, "unknown option %s: see `leaksweep %s --help`", arg, argv[0]);
+		return fail(ret_message, -EINVAL, "unknown option %s: see `leaksweep %s --help`",
+			    arg, argv[0]);
 	if (spec->type == OPT_FLAG) {
 		if (value)
 			return fail(ret_message, -EINVAL, "--%s takes no value", spec->name);
@@ -105,14 +110,15 @@ static int parse_one(const struct option_spec *specs, size_t cnt, void *target, 
 	if (!value) {
 		/* A value "--" can only be a slip (or --name=--): it separates the command. */
 		if (*index + 1 >= argc || !strcmp(argv[*index + 1], "--"))
-			return fail(ret_message, -EINVAL, "--%s needs a value: %s", spec->name, spec->value);
+			return fail(ret_message, -EINVAL, "--%s needs a value: %s", spec->name,
+				    spec->value);
 		value = argv[++*index];
 	}
 	return set_value(spec, target, value, ret_message);
 }
 
-int options__parse(const struct option_spec *specs, size_t cnt, void *target, int argc, char **argv, int *ret_rest,
-		   char **ret_message)
+int options__parse(const struct option_spec *specs, size_t cnt, void *target, int argc, char **argv,
+		   int *ret_rest, char **ret_message)
 {
 	int i, err;
 

@@ -38,8 +38,9 @@ static int set_pids(void *target, const char *value, char **ret_message)
 		errno = 0;
 		pid = strtol(at, &end, 10);
 		if (end == at || errno || pid <= 0 || pid > INT_MAX || (*end && *end != ','))
-			return fail(ret_message, -EINVAL, "--pid: '%s' is not a list of process numbers: write 1234 or "
-							  "1234,5678",
+			return fail(ret_message, -EINVAL,
+				    "--pid: '%s' is not a list of process numbers: write 1234 or "
+				    "1234,5678",
 				    value);
 		if (array_push(&options->capture.pids, (pid_t)pid))
 			return -ENOMEM;
@@ -54,7 +55,8 @@ static int set_comm(void *target, const char *value, char **ret_message)
 	struct trace_options *options = target;
 
 	if (!*value)
-		return fail(ret_message, -EINVAL, "--comm needs a name, as `ps -e -o comm` shows it");
+		return fail(ret_message, -EINVAL,
+			    "--comm needs a name, as `ps -e -o comm` shows it");
 	return array_push(&options->capture.comms, value);
 }
 
@@ -63,7 +65,8 @@ static int set_cgroup(void *target, const char *value, char **ret_message)
 	struct trace_options *options = target;
 
 	if (!*value)
-		return fail(ret_message, -EINVAL, "--cgroup needs a path, as /proc/PID/cgroup shows it");
+		return fail(ret_message, -EINVAL,
+			    "--cgroup needs a path, as /proc/PID/cgroup shows it");
 	return array_push(&options->capture.cgroups, value);
 }
 
@@ -72,7 +75,8 @@ static int set_fail_over(void *target, const char *value, char **ret_message)
 	struct trace_options *options = target;
 
 	if (parse_size(value, &options->fail_over))
-		return fail(ret_message, -EINVAL, "--fail-over: '%s' is not a size: write 4096, 64K or 1.5MiB", value);
+		return fail(ret_message, -EINVAL,
+			    "--fail-over: '%s' is not a size: write 4096, 64K or 1.5MiB", value);
 	options->has_fail_over = true;
 	return 0;
 }
@@ -82,55 +86,75 @@ static int set_interval(void *target, const char *value, char **ret_message)
 	struct trace_options *options = target;
 
 	if (parse_duration(value, &options->capture.interval_ns) || !options->capture.interval_ns)
-		return fail(ret_message, -EINVAL, "--interval: '%s' is not a duration above 0: write 500ms, 10s or 2m",
+		return fail(ret_message, -EINVAL,
+			    "--interval: '%s' is not a duration above 0: write 500ms, 10s or 2m",
 			    value);
 	return 0;
 }
 
 static int add_alloc_fn(void *target, const char *value, char **ret_message)
 {
-	return user_alloc_fns__add_alloc(&((struct trace_options *)target)->user_fns, value, ret_message);
+	return user_alloc_fns__add_alloc(&((struct trace_options *)target)->user_fns, value,
+					 ret_message);
 }
 
 static int add_free_fn(void *target, const char *value, char **ret_message)
 {
-	return user_alloc_fns__add_free(&((struct trace_options *)target)->user_fns, value, ret_message);
+	return user_alloc_fns__add_free(&((struct trace_options *)target)->user_fns, value,
+					ret_message);
 }
 
 #define AT(member) offsetof(struct trace_options, member)
 
 static const struct option_spec specs[] = {
-	{'p', "pid", OPT_CALL, "PID[,PID]", 0, "trace these processes and their children", set_pids},
-	{0, "comm", OPT_CALL, "NAME", 0, "trace all processes of this name, now and later", set_comm},
-	{0, "cgroup", OPT_CALL, "PATH", 0, "trace all processes of this cgroup and below", set_cgroup},
+	{'p', "pid", OPT_CALL, "PID[,PID]", 0, "trace these processes and their children",
+	 set_pids},
+	{0, "comm", OPT_CALL, "NAME", 0, "trace all processes of this name, now and later",
+	 set_comm},
+	{0, "cgroup", OPT_CALL, "PATH", 0, "trace all processes of this cgroup and below",
+	 set_cgroup},
 	{'a', "all", OPT_FLAG, NULL, AT(capture.all), "trace every process of the host", NULL},
-	{'d', "duration", OPT_DURATION, "TIME", AT(capture.duration_ns), "end after this time", NULL},
-	{'i', "interval", OPT_CALL, "TIME", 0, "report at intervals too, with differences", set_interval},
+	{'d', "duration", OPT_DURATION, "TIME", AT(capture.duration_ns), "end after this time",
+	 NULL},
+	{'i', "interval", OPT_CALL, "TIME", 0, "report at intervals too, with differences",
+	 set_interval},
 	{'f', "format", OPT_STRING, "NAME", AT(format), "table (default), json or folded", NULL},
-	{'o', "output", OPT_STRING, "FILE", AT(capture.publish.path), "write the report there, atomically", NULL},
-	{0, "top", OPT_COUNT, "N", AT(top), "show N rows (default 10 in a table, all elsewhere; 0 = all)", NULL},
+	{'o', "output", OPT_STRING, "FILE", AT(capture.publish.path),
+	 "write the report there, atomically", NULL},
+	{0, "top", OPT_COUNT, "N", AT(top),
+	 "show N rows (default 10 in a table, all elsewhere; 0 = all)", NULL},
 	{0, "sort", OPT_STRING, "KEY", AT(sort), "bytes (default), count or growth", NULL},
-	{0, "group-by", OPT_STRING, "KEY", AT(group_by), "stack (default), function, process or cgroup", NULL},
-	{0, "min-age", OPT_DURATION, "TIME", AT(capture.min_age_ns), "only blocks at least this old", NULL},
-	{0, "min-size", OPT_SIZE, "BYTES", AT(capture.attach.min_size), "only blocks at least this big", NULL},
-	{0, "max-size", OPT_SIZE, "BYTES", AT(capture.attach.max_size), "only blocks at most this big", NULL},
+	{0, "group-by", OPT_STRING, "KEY", AT(group_by),
+	 "stack (default), function, process or cgroup", NULL},
+	{0, "min-age", OPT_DURATION, "TIME", AT(capture.min_age_ns),
+	 "only blocks at least this old", NULL},
+	{0, "min-size", OPT_SIZE, "BYTES", AT(capture.attach.min_size),
+	 "only blocks at least this big", NULL},
+	{0, "max-size", OPT_SIZE, "BYTES", AT(capture.attach.max_size),
+	 "only blocks at most this big", NULL},
 	{0, "sample-bytes", OPT_SIZE, "BYTES", AT(capture.attach.sample_bytes),
 	 "record one block in BYTES on average and scale up (default 0: every one)", NULL},
-	{0, "fail-over", OPT_CALL, "BYTES", 0, "exit with status 3 if more than this is outstanding", set_fail_over},
+	{0, "fail-over", OPT_CALL, "BYTES", 0,
+	 "exit with status 3 if more than this is outstanding", set_fail_over},
 	{0, "alloc-fn", OPT_CALL, "NAME:size=N", 0,
 	 "an allocator of your own; also count=N, old=N (realloc), out=N", add_alloc_fn},
 	{0, "free-fn", OPT_CALL, "NAME[:old=N]", 0, "and its free function", add_free_fn},
-	{0, "alloc-prefix", OPT_STRING, "PREFIX", AT(capture.elf.prefix), "of a prefixed build, as in je_malloc: je_",
-	 NULL},
+	{0, "alloc-prefix", OPT_STRING, "PREFIX", AT(capture.elf.prefix),
+	 "of a prefixed build, as in je_malloc: je_", NULL},
 	{0, "scope", OPT_STRING, "WHERE", AT(scope),
-	 "host (default): children are followed from their first instruction, other users of the same library pay a "
+	 "host (default): children are followed from their first instruction, other users of the "
+	 "same library pay a "
 	 "trap; process: only the targets pay",
 	 NULL},
-	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 2097152)", NULL},
-	{0, "max-stacks", OPT_COUNT, "N", AT(max_stacks), "room for distinct stacks (default 65536)", NULL},
+	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 2097152)",
+	 NULL},
+	{0, "max-stacks", OPT_COUNT, "N", AT(max_stacks),
+	 "room for distinct stacks (default 65536)", NULL},
 	{0, "max-procs", OPT_COUNT, "N", AT(max_procs), "room for processes (default 32768)", NULL},
-	{0, "ring-size", OPT_SIZE, "BYTES", AT(ring_bytes), "of the event buffer (default 8M)", NULL},
-	{0, "probe-mode", OPT_STRING, "MODE", AT(probe_mode), "session, multi or perf instead of the best there is", NULL},
+	{0, "ring-size", OPT_SIZE, "BYTES", AT(ring_bytes), "of the event buffer (default 8M)",
+	 NULL},
+	{0, "probe-mode", OPT_STRING, "MODE", AT(probe_mode),
+	 "session, multi or perf instead of the best there is", NULL},
 	{0, "no-color", OPT_FLAG, NULL, AT(no_color), "no colours on a terminal", NULL},
 	{'q', "quiet", OPT_FLAG, NULL, AT(quiet), "no lines about what is going on", NULL},
 };
@@ -139,14 +163,17 @@ static const struct option_spec specs[] = {
 
 static void print_help(void)
 {
-	printf("usage: leaksweep trace -p PID | --comm NAME | --cgroup PATH | -a | -- COMMAND [ARGS]\n\n"
-	       "Records every allocation and every free of the targets until the time is over, they end, or Ctrl-C,\n"
+	printf("usage: leaksweep trace -p PID | --comm NAME | --cgroup PATH | -a | -- COMMAND "
+	       "[ARGS]\n\n"
+	       "Records every allocation and every free of the targets until the time is over, "
+	       "they end, or Ctrl-C,\n"
 	       "and reports what is still outstanding, by stack.\n\n");
 	options__print(specs, SPEC_CNT);
 }
 
 /* Finds `value` in a NULL-terminated list; the first entry is the default. */
-static int choose(const char *option, const char *value, const char *const *names, int *ret, char **ret_message)
+static int choose(const char *option, const char *value, const char *const *names, int *ret,
+		  char **ret_message)
 {
 	*ret = 0;
 	if (!value)
@@ -157,7 +184,8 @@ static int choose(const char *option, const char *value, const char *const *name
 		*ret = i;
 		return 0;
 	}
-	return fail(ret_message, -EINVAL, "--%s: '%s' is not known here: see `leaksweep trace --help`", option, value);
+	return fail(ret_message, -EINVAL,
+		    "--%s: '%s' is not known here: see `leaksweep trace --help`", option, value);
 }
 
 static int check_limits(struct trace_options *options, char **ret_message)
@@ -166,11 +194,13 @@ static int check_limits(struct trace_options *options, char **ret_message)
 	uint64_t ring = MIN_RING_BYTES;
 
 	if (attach->max_size && attach->min_size > attach->max_size)
-		return fail(ret_message, -EINVAL, "--min-size is greater than --max-size: no block can be both");
+		return fail(ret_message, -EINVAL,
+			    "--min-size is greater than --max-size: no block can be both");
 	if (!options->max_blocks || options->max_blocks > 1U << 28 || !options->max_stacks ||
 	    options->max_stacks > 1U << 24 || !options->max_procs || options->max_procs > 1U << 22)
-		return fail(ret_message, -EINVAL, "--max-blocks, --max-stacks and --max-procs take 1 to 268435456, "
-						  "16777216 and 4194304");
+		return fail(ret_message, -EINVAL,
+			    "--max-blocks, --max-stacks and --max-procs take 1 to 268435456, "
+			    "16777216 and 4194304");
 	if (attach->sample_bytes > 1ULL << 40)
 		return fail(ret_message, -EINVAL, "--sample-bytes is at most 1 TiB");
 	while (ring < options->ring_bytes && ring < MAX_RING_BYTES)
@@ -202,24 +232,31 @@ static int check_choices(struct trace_options *options, char **ret_message)
 	capture->attach.mode = mode;
 	capture->publish.report = report__by_name(options->format ? options->format : "table");
 	if (!capture->publish.report)
-		return fail(ret_message, -EINVAL, "--format: '%s' is not one of %s", options->format, report__names());
+		return fail(ret_message, -EINVAL, "--format: '%s' is not one of %s",
+			    options->format, report__names());
 	return 0;
 }
 
-static int check_targets(struct trace_options *options, int rest, int argc, char **argv, char **ret_message)
+static int check_targets(struct trace_options *options, int rest, int argc, char **argv,
+			 char **ret_message)
 {
 	struct capture_opts *capture = &options->capture;
-	bool named = capture->pids.cnt || capture->comms.cnt || capture->cgroups.cnt || capture->all;
+	bool named =
+		capture->pids.cnt || capture->comms.cnt || capture->cgroups.cnt || capture->all;
 
 	if (rest < argc && strcmp(argv[rest - 1], "--"))
-		return fail(ret_message, -EINVAL, "'%s' is no option: put -- before a command to start", argv[rest]);
+		return fail(ret_message, -EINVAL,
+			    "'%s' is no option: put -- before a command to start", argv[rest]);
 	if (rest < argc && named)
-		return fail(ret_message, -EINVAL, "name running processes or a command to start, not both");
+		return fail(ret_message, -EINVAL,
+			    "name running processes or a command to start, not both");
 	if (rest < argc)
 		capture->command = &argv[rest];
 	else if (!named)
-		return fail(ret_message, -EINVAL, "nothing to trace: name it with -p PID, --comm NAME, --cgroup PATH, -a, or "
-						  "-- COMMAND");
+		return fail(
+			ret_message, -EINVAL,
+			"nothing to trace: name it with -p PID, --comm NAME, --cgroup PATH, -a, or "
+			"-- COMMAND");
 	capture->attach.watch_execs = capture->comms.cnt || capture->all;
 	capture->attach.trace_all = capture->all;
 	capture->elf.user_fns = options->user_fns.fns.items;
@@ -283,7 +320,8 @@ int cmd_trace(int argc, char **argv)
 		err = capture__run(&options.capture, &result);
 		status = err ? 1 : 0;
 		if (err)
-			fprintf(stderr, "leaksweep: %s\n", result.message ? result.message : strerror(-err));
+			fprintf(stderr, "leaksweep: %s\n",
+				result.message ? result.message : strerror(-err));
 		else if (options.has_fail_over && result.live_bytes > (int64_t)options.fail_over)
 			status = 3;
 	}

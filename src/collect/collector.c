@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One pass over the sums gives the rows; one pass over the live blocks gives their ages, checks the sums, and collects
- * what the lineage of forked processes needs. Memory grows with stacks, not with blocks: only ancestors' blocks are kept.
+ * One pass over the sums gives the rows; one pass over the live blocks gives their ages, checks the
+ * sums, and collects what the lineage of forked processes needs. Memory grows with stacks, not with
+ * blocks: only ancestors' blocks are kept.
  */
 #include "collect/collector.h"
 
@@ -15,7 +16,7 @@
 #include "collect/ranges.h"
 #include "collect/stack_cache.h"
 
-#define MANY_ENDED 512	/* processes whose remains are worth a pass over the block table */
+#define MANY_ENDED 512 /* processes whose remains are worth a pass over the block table */
 
 struct raw_row {
 	uint64_t stack_id;
@@ -23,9 +24,10 @@ struct raw_row {
 	uint8_t layer;
 	struct cost cost;
 	uint64_t oldest_born, newest_born;
-	int64_t old_bytes, old_count;		/* live blocks of at least the minimum age */
-	int64_t seen_bytes, seen_count;		/* live blocks found one by one */
-	int64_t inherited_count, inherited_free_count;	/* counts of this kind are in 1/65536 until the end */
+	int64_t old_bytes, old_count;	/* live blocks of at least the minimum age */
+	int64_t seen_bytes, seen_count; /* live blocks found one by one */
+	int64_t inherited_count,
+		inherited_free_count; /* counts of this kind are in 1/65536 until the end */
 };
 
 struct collector {
@@ -36,14 +38,14 @@ struct collector {
 	/* of the pass that is running */
 	const struct collect_opts *opts;
 	ARRAY(struct raw_row) rows;
-	struct hashmap row_index;	/* {stack id, space << 8 | layer} -> index */
-	struct hashmap purged;		/* {space, 0} -> 1: released, not kept */
+	struct hashmap row_index; /* {stack id, space << 8 | layer} -> index */
+	struct hashmap purged;	  /* {space, 0} -> 1: released, not kept */
 	struct lineage lineage;
 	ARRAY(struct block_key) dead_blocks;
 	uint64_t unknown_frees;
 
-	uint64_t purged_blocks;		/* since the start */
-	uint64_t ended_unknown_frees;	/* the same */
+	uint64_t purged_blocks;	      /* since the start */
+	uint64_t ended_unknown_frees; /* the same */
 };
 
 struct collector *collector__new(const struct map_fds *maps, struct space_table *table)
@@ -81,11 +83,13 @@ static bool is_kept(const struct collector *c, const struct space_info *space)
 	return space->state == PROC_EXITED && (c->opts->keep_ended || space->is_root);
 }
 
-static struct raw_row *row_get(struct collector *c, struct space_info *space, uint8_t layer, uint64_t stack_id)
+static struct raw_row *row_get(struct collector *c, struct space_info *space, uint8_t layer,
+			       uint64_t stack_id)
 {
 	struct raw_row row = {.space = space, .layer = layer, .stack_id = stack_id};
 	bool is_new;
-	uint64_t *slot = hashmap__insert(&c->row_index, stack_id, (uint64_t)space->id << 8 | layer, &is_new);
+	uint64_t *slot =
+		hashmap__insert(&c->row_index, stack_id, (uint64_t)space->id << 8 | layer, &is_new);
 
 	if (!slot)
 		return NULL;
@@ -105,14 +109,15 @@ static void row_add_age(struct raw_row *row, uint64_t born_ns)
 		row->newest_born = born_ns;
 }
 
-/* A block may be younger than the moment of the report, which is taken before the tables are read. */
+/* A block may be younger than the moment of the report, which is taken before the tables are read.
+ */
 static uint64_t age_ns(const struct collector *c, uint64_t born_ns)
 {
 	return c->opts->now_ns > born_ns ? c->opts->now_ns - born_ns : 0;
 }
 
-static void row_add_if_old(const struct collector *c, struct raw_row *row, uint64_t born_ns, int64_t bytes,
-			   int64_t count_q16)
+static void row_add_if_old(const struct collector *c, struct raw_row *row, uint64_t born_ns,
+			   int64_t bytes, int64_t count_q16)
 {
 	if (age_ns(c, born_ns) < c->opts->min_age_ns)
 		return;
@@ -123,7 +128,8 @@ static void row_add_if_old(const struct collector *c, struct raw_row *row, uint6
 /* Which ended spaces can go: nobody inherits from them, nobody wants to read about them. */
 static int find_purged(struct collector *c)
 {
-	struct map_reader *reader = map_reader__new(c->maps->spaces, sizeof(uint32_t), sizeof(struct space));
+	struct map_reader *reader =
+		map_reader__new(c->maps->spaces, sizeof(uint32_t), sizeof(struct space));
 	const void *keys, *values;
 	int cnt;
 
@@ -135,8 +141,8 @@ static int find_purged(struct collector *c)
 			uint32_t id = ((const uint32_t *)keys)[i];
 			struct space_info *space = space_table__find(c->table, id);
 
-			if (!(kernel->flags & SPACE_RELEASED) || !space || space->state == PROC_RUNNING ||
-			    is_kept(c, space))
+			if (!(kernel->flags & SPACE_RELEASED) || !space ||
+			    space->state == PROC_RUNNING || is_kept(c, space))
 				continue;
 			if (!hashmap__insert(&c->purged, id, 0, NULL))
 				cnt = -ENOMEM;
@@ -148,10 +154,13 @@ static int find_purged(struct collector *c)
 
 static int64_t unscale(const struct collector *c, uint64_t count)
 {
-	return c->opts->sample_bytes ? (int64_t)((count + (1 << (WEIGHT_SHIFT - 1))) >> WEIGHT_SHIFT) : (int64_t)count;
+	return c->opts->sample_bytes
+		       ? (int64_t)((count + (1 << (WEIGHT_SHIFT - 1))) >> WEIGHT_SHIFT)
+		       : (int64_t)count;
 }
 
-static int add_cost(struct collector *c, const struct cost_key *key, const struct stack_cost *kernel)
+static int add_cost(struct collector *c, const struct cost_key *key,
+		    const struct stack_cost *kernel)
 {
 	struct space_info *space = space_table__find(c->table, key->space);
 	struct raw_row *row;
@@ -179,8 +188,8 @@ static int add_cost(struct collector *c, const struct cost_key *key, const struc
 
 static int read_costs(struct collector *c)
 {
-	struct map_reader *reader =
-		map_reader__new(c->maps->stack_costs, sizeof(struct cost_key), sizeof(struct stack_cost));
+	struct map_reader *reader = map_reader__new(c->maps->stack_costs, sizeof(struct cost_key),
+						    sizeof(struct stack_cost));
 	ARRAY(struct cost_key) dead = {0};
 	const void *keys, *values;
 	int cnt, err = 0;
@@ -200,13 +209,15 @@ static int read_costs(struct collector *c)
 		err = cnt;
 	map_reader__free(reader);
 	if (dead.cnt)
-		map_delete_batch(c->maps->stack_costs, dead.items, sizeof(struct cost_key), dead.cnt);
+		map_delete_batch(c->maps->stack_costs, dead.items, sizeof(struct cost_key),
+				 dead.cnt);
 	array_free(&dead);
 	return err;
 }
 
 /* Blocks and bytes that one recorded block stands for. */
-static void scaled(const struct collector *c, uint64_t size, int64_t *ret_bytes, int64_t *ret_count_q16)
+static void scaled(const struct collector *c, uint64_t size, int64_t *ret_bytes,
+		   int64_t *ret_count_q16)
 {
 	uint64_t weight = 1ULL << WEIGHT_SHIFT;
 
@@ -223,7 +234,8 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	uint64_t *slot;
 	int64_t bytes, count_q16;
 
-	if (lineage__wants(&c->lineage, key->space) && lineage__add(&c->lineage, key->space, key->addr, block))
+	if (lineage__wants(&c->lineage, key->space) &&
+	    lineage__add(&c->lineage, key->space, key->addr, block))
 		return -ENOMEM;
 	if (hashmap__find(&c->purged, key->space, 0))
 		return array_push(&c->dead_blocks, *key);
@@ -231,7 +243,8 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	if (!space || block->flags & BLOCK_NESTED)
 		return 0;
 	ranges__mark_allocator(space->ranges, key->addr);
-	slot = hashmap__find(&c->row_index, block->stack_id, (uint64_t)key->space << 8 | block->layer);
+	slot = hashmap__find(&c->row_index, block->stack_id,
+			     (uint64_t)key->space << 8 | block->layer);
 	if (!slot)
 		return 0;
 	row = &c->rows.items[*slot];
@@ -245,8 +258,8 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 
 static int read_blocks(struct collector *c, struct snapshot *snap)
 {
-	struct map_reader *reader =
-		map_reader__new(c->maps->live_blocks, sizeof(struct block_key), sizeof(struct block));
+	struct map_reader *reader = map_reader__new(c->maps->live_blocks, sizeof(struct block_key),
+						    sizeof(struct block));
 	const void *keys, *values;
 	int cnt, err = 0;
 
@@ -254,15 +267,16 @@ static int read_blocks(struct collector *c, struct snapshot *snap)
 		return -ENOMEM;
 	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
 		for (int i = 0; i < cnt && !err; i++)
-			err = add_block(c, (const struct block_key *)keys + i, (const struct block *)values + i);
+			err = add_block(c, (const struct block_key *)keys + i,
+					(const struct block *)values + i);
 		snap->blocks_checked += cnt;
 	}
 	if (!err)
 		err = cnt;
 	map_reader__free(reader);
 	if (c->dead_blocks.cnt)
-		map_delete_batch(c->maps->live_blocks, c->dead_blocks.items, sizeof(struct block_key),
-				 c->dead_blocks.cnt);
+		map_delete_batch(c->maps->live_blocks, c->dead_blocks.items,
+				 sizeof(struct block_key), c->dead_blocks.cnt);
 	snap->blocks_checked -= c->dead_blocks.cnt;
 	c->purged_blocks += c->dead_blocks.cnt;
 	return err;
@@ -309,7 +323,8 @@ static int add_inherited(struct collector *c, struct space_info *space)
 	return err;
 }
 
-/* A child that has ended holds nothing, but what it freed may have been nobody's. Counted once, for good. */
+/* A child that has ended holds nothing, but what it freed may have been nobody's. Counted once, for
+ * good. */
 static int count_unknown_frees(struct collector *c, struct space_info *space)
 {
 	struct inherited_blocks inherited;
@@ -356,8 +371,8 @@ static int add_modules(const struct collector *c, struct snapshot *snap)
 	for (size_t i = 0; i < c->table->modules.modules.cnt; i++) {
 		const struct module *m = &c->table->modules.modules.items[i];
 
-		if (snapshot__add_module(snap, m->path, m->dev, m->ino, m->build_id, m->build_id_len, m->fd) ==
-		    SNAP_NONE)
+		if (snapshot__add_module(snap, m->path, m->dev, m->ino, m->build_id,
+					 m->build_id_len, m->fd) == SNAP_NONE)
 			return -ENOMEM;
 	}
 	return 0;
@@ -365,8 +380,8 @@ static int add_modules(const struct collector *c, struct snapshot *snap)
 
 static int add_proc(struct snapshot *snap, const struct space_info *space, uint32_t *ret_index)
 {
-	uint32_t index = snapshot__add_proc(snap, space->tgid, space->start_ns, space->comm, space->exe,
-					    space->cgroup, "");
+	uint32_t index = snapshot__add_proc(snap, space->tgid, space->start_ns, space->comm,
+					    space->exe, space->cgroup, "");
 	struct snap_proc *proc;
 
 	if (index == SNAP_NONE)
@@ -380,7 +395,8 @@ static int add_proc(struct snapshot *snap, const struct space_info *space, uint3
 	for (size_t i = 0; i < space->coverage.cnt; i++) {
 		const struct coverage *cov = &space->coverage.items[i];
 
-		if (snapshot__add_coverage(snap, index, cov->name, cov->path, cov->status, cov->reason))
+		if (snapshot__add_coverage(snap, index, cov->name, cov->path, cov->status,
+					   cov->reason))
 			return -ENOMEM;
 	}
 	*ret_index = index;
@@ -388,8 +404,8 @@ static int add_proc(struct snapshot *snap, const struct space_info *space, uint3
 }
 
 /* Addresses become module and offset; the stack ends where a return address cannot be code. */
-static int add_stack(struct collector *c, struct snapshot *snap, const struct space_info *space, uint64_t stack_id,
-		     struct snap_row *row)
+static int add_stack(struct collector *c, struct snapshot *snap, const struct space_info *space,
+		     uint64_t stack_id, struct snap_row *row)
 {
 	uint32_t frames[MAX_FRAMES];
 	const struct cached_stack *stack = stack_cache__find(c->stacks, stack_id);
@@ -403,8 +419,9 @@ static int add_stack(struct collector *c, struct snapshot *snap, const struct sp
 			row->unwind = UNWIND_BROKEN;
 			break;
 		}
-		frames[cnt] = snapshot__add_frame(snap, FRAME_NATIVE, code ? code->module : SNAP_NONE,
-						  code ? stack->pc[i] - code->start + code->off : stack->pc[i]);
+		frames[cnt] = snapshot__add_frame(
+			snap, FRAME_NATIVE, code ? code->module : SNAP_NONE,
+			code ? stack->pc[i] - code->start + code->off : stack->pc[i]);
 		if (frames[cnt++] == SNAP_NONE)
 			return -ENOMEM;
 	}
@@ -415,7 +432,8 @@ static int add_stack(struct collector *c, struct snapshot *snap, const struct sp
 /* Adds what was inherited to the counts, rounded once. */
 static void settle_inherited(struct raw_row *raw)
 {
-	int64_t inherited = raw->inherited_count >> WEIGHT_SHIFT, freed = raw->inherited_free_count >> WEIGHT_SHIFT;
+	int64_t inherited = raw->inherited_count >> WEIGHT_SHIFT,
+		freed = raw->inherited_free_count >> WEIGHT_SHIFT;
 
 	raw->cost.inherited_count += inherited;
 	raw->cost.free_count += freed;
@@ -506,7 +524,8 @@ static void drop_purged(struct collector *c)
 
 static int compare_spaces(const void *a, const void *b)
 {
-	const struct space_info *x = *(struct space_info *const *)a, *y = *(struct space_info *const *)b;
+	const struct space_info *x = *(struct space_info *const *)a,
+				*y = *(struct space_info *const *)b;
 
 	return x->id < y->id ? -1 : x->id > y->id;
 }
@@ -516,7 +535,8 @@ static int read_all(struct collector *c, struct snapshot *snap)
 	int err;
 
 	if (c->table->spaces.cnt)
-		qsort(c->table->spaces.items, c->table->spaces.cnt, sizeof(struct space_info *), compare_spaces);
+		qsort(c->table->spaces.items, c->table->spaces.cnt, sizeof(struct space_info *),
+		      compare_spaces);
 	err = map_read_counters(c->maps->stats, snap->stats, STAT_MAX);
 	if (!err)
 		err = find_purged(c);
@@ -587,8 +607,10 @@ int collector__make_room(struct collector *c, const struct collect_opts *opts, u
 	err = map_read_counters(c->maps->stats, scratch.stats, STAT_MAX);
 	if (err)
 		return err;
-	if (ended < MANY_ENDED && scratch.stats[STAT_BLOCKS_ADDED] - scratch.stats[STAT_BLOCKS_REMOVED] -
-						  c->purged_blocks < max_blocks / 2)
+	if (ended < MANY_ENDED && scratch.stats[STAT_BLOCKS_ADDED] -
+						  scratch.stats[STAT_BLOCKS_REMOVED] -
+						  c->purged_blocks <
+					  max_blocks / 2)
 		return 0;
 	begin_pass(c, opts);
 	err = read_all(c, &scratch);

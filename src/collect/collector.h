@@ -11,12 +11,13 @@
 #include "model/snapshot.h"
 
 struct collect_opts {
-	uint64_t now_ns;	/* CLOCK_MONOTONIC */
-	uint64_t min_age_ns;	/* 0 = all live blocks */
-	uint64_t sample_bytes;	/* as the capture was configured */
-	bool is_filtered;	/* blocks were left out on purpose: frees of unknown ones mean nothing */
-	bool is_final;		/* recording is frozen: sums and blocks must agree, and are checked */
-	bool keep_ended;	/* processes that ended stay in the report with what they held (a command's end) */
+	uint64_t now_ns;       /* CLOCK_MONOTONIC */
+	uint64_t min_age_ns;   /* 0 = all live blocks */
+	uint64_t sample_bytes; /* as the capture was configured */
+	bool is_filtered; /* blocks were left out on purpose: frees of unknown ones mean nothing */
+	bool is_final;	  /* recording is frozen: sums and blocks must agree, and are checked */
+	bool keep_ended; /* processes that ended stay in the report with what they held (a command's
+			    end) */
 };
 
 struct collector;
@@ -26,15 +27,19 @@ struct collector *collector__new(const struct map_fds *maps, struct space_table 
 void collector__free(struct collector *collector);
 
 /*
- * Fills rows, processes, modules, statistics and checks of `snap`. Ended spaces that nobody inherits from and that are not
- * kept are purged from the maps and from the table. Returns 0 or a negative errno.
+ * Fills rows, processes, modules, statistics and checks of `snap`. Ended spaces that nobody
+ * inherits from and that are not kept are purged from the maps and from the table. Returns 0 or a
+ * negative errno.
  */
-int collector__fill(struct collector *collector, const struct collect_opts *opts, struct snapshot *snap);
+int collector__fill(struct collector *collector, const struct collect_opts *opts,
+		    struct snapshot *snap);
 
 /*
- * Makes room between snapshots: once many processes have ended, or the block table is half full and some have, purges what
- * they left, as collector__fill does. Cheap when there is nothing to do. Returns 0 or a negative errno.
+ * Makes room between snapshots: once many processes have ended, or the block table is half full and
+ * some have, purges what they left, as collector__fill does. Cheap when there is nothing to do.
+ * Returns 0 or a negative errno.
  */
-int collector__make_room(struct collector *collector, const struct collect_opts *opts, uint32_t max_blocks);
+int collector__make_room(struct collector *collector, const struct collect_opts *opts,
+			 uint32_t max_blocks);
 
 #endif

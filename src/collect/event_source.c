@@ -52,7 +52,8 @@ int event_source__poll_fd(const struct event_source *source)
 	return ring_buffer__epoll_fd(source->ring);
 }
 
-int event_source__drain(struct event_source *source, const struct event **ret_events, size_t *ret_cnt)
+int event_source__drain(struct event_source *source, const struct event **ret_events,
+			size_t *ret_cnt)
 {
 	int err;
 

@@ -17,9 +17,10 @@ void event_source__free(struct event_source *source);
 int event_source__poll_fd(const struct event_source *source);
 
 /*
- * Takes all waiting events. *ret_events is owned by the source and valid until the next call. Returns 0 or a negative
- * errno (-ENOMEM: what did not fit is lost).
+ * Takes all waiting events. *ret_events is owned by the source and valid until the next call.
+ * Returns 0 or a negative errno (-ENOMEM: what did not fit is lost).
  */
-int event_source__drain(struct event_source *source, const struct event **ret_events, size_t *ret_cnt);
+int event_source__drain(struct event_source *source, const struct event **ret_events,
+			size_t *ret_cnt);
 
 #endif

@@ -40,7 +40,8 @@ int lineage__begin(struct lineage *lineage, const struct space_table *table)
 
 	*lineage = (struct lineage){.table = table};
 	for (size_t i = 0; i < table->spaces.cnt && !err; i++)
-		if (table->spaces.items[i]->state == PROC_RUNNING || table->spaces.items[i]->unknown_free_cnt)
+		if (table->spaces.items[i]->state == PROC_RUNNING ||
+		    table->spaces.items[i]->unknown_free_cnt)
 			err = want_ancestors(lineage, table->spaces.items[i]);
 	return err;
 }
@@ -83,13 +84,15 @@ static int add_own(const struct lineage *lineage, const struct space_info *paren
 		const struct freed_block *f = &parent->ancestor_frees.items[i];
 		struct inherited_block item = {.addr = f->addr, .block = &f->block};
 
-		if (f->block.born_ns < at_ns && f->time_ns > at_ns && array_push(&out->blocks, item))
+		if (f->block.born_ns < at_ns && f->time_ns > at_ns &&
+		    array_push(&out->blocks, item))
 			return -ENOMEM;
 	}
 	return 0;
 }
 
-int lineage__inherited(const struct lineage *lineage, const struct space_info *space, struct inherited_blocks *ret)
+int lineage__inherited(const struct lineage *lineage, const struct space_info *space,
+		       struct inherited_blocks *ret)
 {
 	const struct space_info *chain[MAX_GENERATIONS + 1] = {space};
 	struct inherited_blocks out = {0};
@@ -97,7 +100,8 @@ int lineage__inherited(const struct lineage *lineage, const struct space_info *s
 	int err = 0;
 
 	while (generations < MAX_GENERATIONS && chain[generations]->parent) {
-		chain[generations + 1] = space_table__find(lineage->table, chain[generations]->parent);
+		chain[generations + 1] =
+			space_table__find(lineage->table, chain[generations]->parent);
 		if (!chain[generations + 1])
 			break;
 		generations++;
@@ -108,7 +112,8 @@ int lineage__inherited(const struct lineage *lineage, const struct space_info *s
 
 		kept = 0;
 		for (size_t i = 0; i < out.blocks.cnt; i++) {
-			uint64_t *freed_ns = hashmap__find(&parent->unknown_frees, out.blocks.items[i].addr, 0);
+			uint64_t *freed_ns =
+				hashmap__find(&parent->unknown_frees, out.blocks.items[i].addr, 0);
 
 			if (!freed_ns || *freed_ns > child->born_ns)
 				out.blocks.items[kept++] = out.blocks.items[i];
@@ -125,7 +130,8 @@ int lineage__inherited(const struct lineage *lineage, const struct space_info *s
 		if (!hashmap__find(&space->unknown_frees, out.blocks.items[i].addr, 0))
 			continue;
 		out.blocks.items[i].freed = true;
-		if (out.unknown_frees) /* an address may be listed twice when a free in between was lost */
+		if (out.unknown_frees) /* an address may be listed twice when a free in between was
+					  lost */
 			out.unknown_frees--;
 	}
 	*ret = out;

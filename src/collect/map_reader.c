@@ -12,9 +12,9 @@
 struct map_reader {
 	int fd;
 	size_t key_size, value_size;
-	uint32_t capacity;	/* entries */
+	uint32_t capacity; /* entries */
 	void *keys, *values;
-	uint32_t position;	/* the kernel's cursor: a bucket number */
+	uint32_t position; /* the kernel's cursor: a bucket number */
 	bool started, ended;
 };
 
@@ -68,8 +68,8 @@ int map_reader__next(struct map_reader *reader, const void **ret_keys, const voi
 
 	while (!reader->ended) {
 		cnt = reader->capacity;
-		err = bpf_map_lookup_batch(reader->fd, reader->started ? &reader->position : NULL, &next,
-					   reader->keys, reader->values, &cnt, &opts);
+		err = bpf_map_lookup_batch(reader->fd, reader->started ? &reader->position : NULL,
+					   &next, reader->keys, reader->values, &cnt, &opts);
 		if (err == -ENOSPC) { /* a single bucket holds more than the buffer */
 			err = reserve(reader, reader->capacity * 2);
 			if (err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The files that code is mapped from, each once for the whole run and held open: a file that is deleted, replaced or in
- * a container that has gone can still be named at the end.
+ * The files that code is mapped from, each once for the whole run and held open: a file that is
+ * deleted, replaced or in a container that has gone can still be named at the end.
  */
 #ifndef LEAKSWEEP_COLLECT_MODULES_H
 #define LEAKSWEEP_COLLECT_MODULES_H
@@ -16,23 +16,24 @@
 #define MODULE_NONE UINT32_MAX
 
 struct module {
-	char *path;		/* owned */
+	char *path; /* owned */
 	uint64_t dev, ino;
-	int fd;			/* owned; -1 = could not be opened */
-	int open_err;		/* why, negative errno */
+	int fd;	      /* owned; -1 = could not be opened */
+	int open_err; /* why, negative errno */
 	uint8_t build_id[32];
 	uint8_t build_id_len;
 };
 
 struct module_table {
 	ARRAY(struct module) modules;
-	struct hashmap by_inode;	/* {dev, ino} -> index */
-	struct hashmap by_name;		/* {hash of the name, 0} -> index, for what has no inode */
+	struct hashmap by_inode; /* {dev, ino} -> index */
+	struct hashmap by_name;	 /* {hash of the name, 0} -> index, for what has no inode */
 };
 
 void module_table__free(struct module_table *table);
 
-/* Returns the index of the module behind a mapping of process `pid`, opened at first sight; MODULE_NONE: no memory. */
+/* Returns the index of the module behind a mapping of process `pid`, opened at first sight;
+ * MODULE_NONE: no memory. */
 uint32_t module_table__add(struct module_table *table, pid_t pid, const struct proc_map *map);
 
 /* Returns the index of a module seen before, or MODULE_NONE. */

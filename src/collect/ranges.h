@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The memory that one address space maps directly: which ranges, by whom (stack), since when. Fed with the system calls
- * in the order of their events; pure otherwise. Times are CLOCK_MONOTONIC nanoseconds, addresses and lengths bytes;
- * lengths are rounded up to pages here as the kernel does.
+ * The memory that one address space maps directly: which ranges, by whom (stack), since when. Fed
+ * with the system calls in the order of their events; pure otherwise. Times are CLOCK_MONOTONIC
+ * nanoseconds, addresses and lengths bytes; lengths are rounded up to pages here as the kernel
+ * does.
  *
- * Only what a program asked for itself is counted: not file mappings, not what an allocator mapped for its heap, not
- * reservations (PROT_NONE until mprotect makes it accessible, MAP_NORESERVE). All of them are kept, so that later
- * unmaps and overlays of any part fall on the right range.
+ * Only what a program asked for itself is counted: not file mappings, not what an allocator mapped
+ * for its heap, not reservations (PROT_NONE until mprotect makes it accessible, MAP_NORESERVE). All
+ * of them are kept, so that later unmaps and overlays of any part fall on the right range.
  */
 #ifndef LEAKSWEEP_COLLECT_RANGES_H
 #define LEAKSWEEP_COLLECT_RANGES_H
@@ -19,16 +20,16 @@
 #include "util/array.h"
 
 enum range_kind {
-	RANGE_MEMORY = 1,	/* counted */
-	RANGE_ALLOCATOR = 2,	/* belongs to an allocator, whose blocks are counted instead */
-	RANGE_RESERVED = 3,	/* anonymous, PROT_NONE so far */
-	RANGE_FILE = 4,		/* backed by a file */
+	RANGE_MEMORY = 1,    /* counted */
+	RANGE_ALLOCATOR = 2, /* belongs to an allocator, whose blocks are counted instead */
+	RANGE_RESERVED = 3,  /* anonymous, PROT_NONE so far */
+	RANGE_FILE = 4,	     /* backed by a file */
 };
 
 /* One mmap or brk as it happened. */
 struct range_origin {
 	uint64_t stack_id;
-	uint64_t begin_ns, time_ns;	/* the call's begin and end */
+	uint64_t begin_ns, time_ns; /* the call's begin and end */
 	enum range_kind kind;
 };
 
@@ -36,7 +37,8 @@ struct range_origin {
 struct range_cost {
 	uint64_t stack_id;
 	struct cost cost;
-	uint64_t oldest_ns, newest_ns;	/* time_ns of the oldest and newest live range; 0 = none lives */
+	uint64_t oldest_ns,
+		newest_ns; /* time_ns of the oldest and newest live range; 0 = none lives */
 };
 
 struct range_costs {
@@ -55,41 +57,45 @@ void ranges__free(struct ranges *ranges);
 struct ranges *ranges__fork(const struct ranges *ranges);
 
 /*
- * Maps [addr, addr + len). Whatever older range lies there is unmapped by it (MAP_FIXED). Returns 0 or -ENOMEM (the
- * range is then unknown, nothing else is harmed).
+ * Maps [addr, addr + len). Whatever older range lies there is unmapped by it (MAP_FIXED). Returns 0
+ * or -ENOMEM (the range is then unknown, nothing else is harmed).
  */
-int ranges__map(struct ranges *ranges, uint64_t addr, uint64_t len, const struct range_origin *origin);
+int ranges__map(struct ranges *ranges, uint64_t addr, uint64_t len,
+		const struct range_origin *origin);
 
 /*
- * Unmaps [addr, addr + len) by a call that began at `begin_ns`. Ranges whose mapping call ended after that came later
- * on another thread and stay: events of two threads may arrive in the wrong order. Returns 0 or -ENOMEM (a split
- * failed: the tail is forgotten).
+ * Unmaps [addr, addr + len) by a call that began at `begin_ns`. Ranges whose mapping call ended
+ * after that came later on another thread and stay: events of two threads may arrive in the wrong
+ * order. Returns 0 or -ENOMEM (a split failed: the tail is forgotten).
  */
 int ranges__unmap(struct ranges *ranges, uint64_t addr, uint64_t len, uint64_t begin_ns);
 
 /*
- * mremap: moves, shrinks or grows. Moved parts keep stack, age and kind; the grown tail belongs to the same mapping
- * (alloc_bytes grow, alloc_count does not), with the kind of the last byte before it. `keep_old` is
- * MREMAP_DONTUNMAP: the old range stays mapped, as a reservation of kind RANGE_RESERVED. old_len 0 duplicates a shared
- * mapping: that is a new mapping of `origin`. An old range that is unknown becomes a mapping of `origin`.
+ * mremap: moves, shrinks or grows. Moved parts keep stack, age and kind; the grown tail belongs to
+ * the same mapping (alloc_bytes grow, alloc_count does not), with the kind of the last byte before
+ * it. `keep_old` is MREMAP_DONTUNMAP: the old range stays mapped, as a reservation of kind
+ * RANGE_RESERVED. old_len 0 duplicates a shared mapping: that is a new mapping of `origin`. An old
+ * range that is unknown becomes a mapping of `origin`.
  */
-int ranges__remap(struct ranges *ranges, uint64_t old_addr, uint64_t old_len, uint64_t addr, uint64_t len,
-		  bool keep_old, const struct range_origin *origin);
+int ranges__remap(struct ranges *ranges, uint64_t old_addr, uint64_t old_len, uint64_t addr,
+		  uint64_t len, bool keep_old, const struct range_origin *origin);
 
 /* brk moved the end of the heap: growth is a map of [old_end, new_end), shrinking an unmap. */
-int ranges__brk(struct ranges *ranges, uint64_t old_end, uint64_t new_end, const struct range_origin *origin);
+int ranges__brk(struct ranges *ranges, uint64_t old_end, uint64_t new_end,
+		const struct range_origin *origin);
 
 /*
- * mprotect with access: RANGE_RESERVED parts become RANGE_MEMORY with the call's stack and time (or RANGE_ALLOCATOR
- * when origin->kind says so), each connected part one mapping. PROT_NONE (`accessible` false) changes nothing: the
- * pages stay.
+ * mprotect with access: RANGE_RESERVED parts become RANGE_MEMORY with the call's stack and time (or
+ * RANGE_ALLOCATOR when origin->kind says so), each connected part one mapping. PROT_NONE
+ * (`accessible` false) changes nothing: the pages stay.
  */
 int ranges__protect(struct ranges *ranges, uint64_t addr, uint64_t len, bool accessible,
 		    const struct range_origin *origin);
 
 /*
- * A block of an allocator lies at `addr`: the whole mapping it is in turns from RANGE_MEMORY to RANGE_ALLOCATOR and
- * leaves the sums as if it had never been in them. Cheap when it already is one, or when nothing is mapped there.
+ * A block of an allocator lies at `addr`: the whole mapping it is in turns from RANGE_MEMORY to
+ * RANGE_ALLOCATOR and leaves the sums as if it had never been in them. Cheap when it already is
+ * one, or when nothing is mapped there.
  */
 void ranges__mark_allocator(struct ranges *ranges, uint64_t addr);
 

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
-#define MAX_CLOSED_CODE 256	/* places of closed libraries that are remembered for one process */
+#define MAX_CLOSED_CODE 256 /* places of closed libraries that are remembered for one process */
 
 static void set_string(char **slot, char *owned)
 {
@@ -61,10 +61,12 @@ struct space_info *space_table__find_tgid(const struct space_table *table, pid_t
 }
 
 /*
- * Makes a space the one that runs in its process. Numbers of spaces rise: whoever was there before has ended, though the
- * event that said so was lost; a space with a higher number has come later, though it was heard of first.
+ * Makes a space the one that runs in its process. Numbers of spaces rise: whoever was there before
+ * has ended, though the event that said so was lost; a space with a higher number has come later,
+ * though it was heard of first.
  */
-static void take_tgid(const struct space_table *table, const struct space_info *space, uint64_t *tgid_slot)
+static void take_tgid(const struct space_table *table, const struct space_info *space,
+		      uint64_t *tgid_slot)
 {
 	struct space_info *last = space_table__find(table, *tgid_slot);
 
@@ -83,7 +85,8 @@ static void leave_tgid(struct space_table *table, const struct space_info *space
 		hashmap__remove(&table->by_tgid, space->tgid, 0);
 }
 
-struct space_info *space_table__add(struct space_table *table, uint32_t id, pid_t tgid, uint64_t born_ns)
+struct space_info *space_table__add(struct space_table *table, uint32_t id, pid_t tgid,
+				    uint64_t born_ns)
 {
 	struct space_info *space = space_table__find(table, id);
 	uint64_t *id_slot, *tgid_slot;
@@ -149,7 +152,8 @@ static int copy_parent(struct space_info *child, const struct space_info *parent
 	for (size_t i = 0; i < parent->coverage.cnt; i++) {
 		const struct coverage *c = &parent->coverage.items[i];
 
-		if (space_info__set_coverage(child, c->module, c->name, c->path, c->status, c->reason))
+		if (space_info__set_coverage(child, c->module, c->name, c->path, c->status,
+					     c->reason))
 			return -ENOMEM;
 	}
 	return 0;
@@ -181,7 +185,8 @@ static int apply_birth(struct space_table *table, const struct event *event)
 	return 0;
 }
 
-static int apply_code_map(struct space_table *table, struct space_info *space, const struct event *event)
+static int apply_code_map(struct space_table *table, struct space_info *space,
+			  const struct event *event)
 {
 	struct code_map code = {
 		.start = event->map.addr,
@@ -192,13 +197,15 @@ static int apply_code_map(struct space_table *table, struct space_info *space, c
 	space->maps_stale = true;
 	/* Should the process be gone before /proc is read, this much is known. */
 	code.module = module_table__find(&table->modules,
-					 makedev(event->map.dev >> 20, event->map.dev & 0xfffff), event->map.ino);
+					 makedev(event->map.dev >> 20, event->map.dev & 0xfffff),
+					 event->map.ino);
 	if (code.module == MODULE_NONE || code.end < code.start)
 		return 0;
 	return array_push(&space->code, code);
 }
 
-static int apply_mapping(struct space_table *table, struct space_info *space, const struct event *event)
+static int apply_mapping(struct space_table *table, struct space_info *space,
+			 const struct event *event)
 {
 	struct range_origin origin = {
 		.stack_id = event->stack_id,
@@ -212,28 +219,35 @@ static int apply_mapping(struct space_table *table, struct space_info *space, co
 	case EV_EXEC_MAP:
 		err = apply_code_map(table, space, event);
 		origin.kind = RANGE_FILE;
-		return err ? err : ranges__map(space->ranges, event->map.addr, event->map.len, &origin);
+		return err ? err
+			   : ranges__map(space->ranges, event->map.addr, event->map.len, &origin);
 	case EV_MMAP:
 		if (!(event->map.flags & MAP_ANONYMOUS))
 			origin.kind = RANGE_FILE;
-		else if ((!event->map.prot || event->map.flags & MAP_NORESERVE) && origin.kind == RANGE_MEMORY)
-			origin.kind = RANGE_RESERVED; /* address space: sanitizers and JITs take terabytes of it */
-		if (event->map.prot & PROT_EXEC) /* a compiler's at run time: frames there are code, too */
+		else if ((!event->map.prot || event->map.flags & MAP_NORESERVE) &&
+			 origin.kind == RANGE_MEMORY)
+			origin.kind = RANGE_RESERVED; /* address space: sanitizers and JITs take
+							 terabytes of it */
+		if (event->map.prot &
+		    PROT_EXEC) /* a compiler's at run time: frames there are code, too */
 			space->maps_stale = true;
 		return ranges__map(space->ranges, event->map.addr, event->map.len, &origin);
 	case EV_MUNMAP:
-		return ranges__unmap(space->ranges, event->map.addr, event->map.len, event->begin_ns);
+		return ranges__unmap(space->ranges, event->map.addr, event->map.len,
+				     event->begin_ns);
 	case EV_MREMAP:
 		return ranges__remap(space->ranges, event->remap.old_addr, event->remap.old_len,
-				     event->remap.addr, event->remap.len, event->remap.flags & 4 /* DONTUNMAP */,
-				     &origin);
+				     event->remap.addr, event->remap.len,
+				     event->remap.flags & 4 /* DONTUNMAP */, &origin);
 	case EV_BRK:
-		return ranges__brk(space->ranges, event->remap.old_addr, event->remap.addr, &origin);
+		return ranges__brk(space->ranges, event->remap.old_addr, event->remap.addr,
+				   &origin);
 	default:
 		if (event->map.prot & PROT_EXEC)
 			space->maps_stale = true;
 		return ranges__protect(space->ranges, event->map.addr, event->map.len,
-				       event->map.prot & (PROT_READ | PROT_WRITE | PROT_EXEC), &origin);
+				       event->map.prot & (PROT_READ | PROT_WRITE | PROT_EXEC),
+				       &origin);
 	}
 }
 
@@ -273,8 +287,8 @@ int space_table__apply(struct space_table *table, const struct event *event)
 }
 
 /*
- * Stacks may lead through libraries that were closed meanwhile: their places are kept, behind what is mapped now, until
- * something else is mapped there.
+ * Stacks may lead through libraries that were closed meanwhile: their places are kept, behind what
+ * is mapped now, until something else is mapped there.
  */
 static void keep_closed_code(struct space_info *space, const struct proc_maps *maps)
 {
@@ -285,7 +299,8 @@ static void keep_closed_code(struct space_info *space, const struct proc_maps *m
 		bool mapped = kept >= MAX_CLOSED_CODE;
 
 		for (size_t k = 0; k < maps->maps.cnt && !mapped; k++)
-			mapped = maps->maps.items[k].executable && code->start < maps->maps.items[k].end &&
+			mapped = maps->maps.items[k].executable &&
+				 code->start < maps->maps.items[k].end &&
 				 maps->maps.items[k].start < code->end;
 		if (!mapped)
 			space->code.items[kept++] = *code;
@@ -344,8 +359,8 @@ int space_info__refresh(struct space_table *table, struct space_info *space)
 	return read_code(table, space);
 }
 
-int space_info__set_coverage(struct space_info *space, uint32_t module, const char *name, const char *path,
-			     enum coverage_status status, const char *reason)
+int space_info__set_coverage(struct space_info *space, uint32_t module, const char *name,
+			     const char *path, enum coverage_status status, const char *reason)
 {
 	struct coverage entry = {
 		.module = module,
@@ -360,7 +375,8 @@ int space_info__set_coverage(struct space_info *space, uint32_t module, const ch
 		goto no_memory;
 	/* An entry without a module says that there was nothing to probe, which no longer holds. */
 	for (i = 0; i < space->coverage.cnt; i++)
-		if (space->coverage.items[i].module == module || space->coverage.items[i].module == MODULE_NONE)
+		if (space->coverage.items[i].module == module ||
+		    space->coverage.items[i].module == MODULE_NONE)
 			break;
 	if (i == space->coverage.cnt) {
 		if (array_push(&space->coverage, entry))

@@ -11,7 +11,7 @@
 
 struct stack_cache {
 	int map_fd;
-	struct hashmap by_id;	/* {id, 0} -> struct cached_stack */
+	struct hashmap by_id; /* {id, 0} -> struct cached_stack */
 };
 
 struct stack_cache *stack_cache__new(int map_fd)

@@ -7,8 +7,8 @@
 
 struct cached_stack {
 	uint32_t frame_cnt;
-	uint32_t end;	/* enum unwind_end */
-	uint64_t pc[];	/* leaf first */
+	uint32_t end;  /* enum unwind_end */
+	uint64_t pc[]; /* leaf first */
 };
 
 struct stack_cache;

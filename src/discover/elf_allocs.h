@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Finds the allocator functions that one ELF file defines and picks the instruction where each is probed.
- * The file is a stranger's: every offset and size in it is checked, a broken file is an error and nothing else.
+ * Finds the allocator functions that one ELF file defines and picks the instruction where each is
+ * probed. The file is a stranger's: every offset and size in it is checked, a broken file is an
+ * error and nothing else.
  */
 #ifndef LEAKSWEEP_DISCOVER_ELF_ALLOCS_H
 #define LEAKSWEEP_DISCOVER_ELF_ALLOCS_H
@@ -13,29 +14,31 @@
 #include "include/alloc_fn.h"
 #include "util/array.h"
 
-/* How the kernel executes a probed instruction (uprobes: arch/x86/kernel/uprobes.c, arm64 probes/decode-insn.c). */
+/* How the kernel executes a probed instruction (uprobes: arch/x86/kernel/uprobes.c, arm64
+ * probes/decode-insn.c). */
 enum probe_cost {
-	PROBE_EMULATED = 1,	/* one trap */
-	PROBE_STEPPED = 2,	/* out of line, a second trap: six times dearer */
+	PROBE_EMULATED = 1, /* one trap */
+	PROBE_STEPPED = 2,  /* out of line, a second trap: six times dearer */
 };
 
 struct alloc_site {
-	char *symbol;		/* owned; the name it was found by */
-	uint64_t cookie;	/* ALLOC_FN(...), site number not filled in */
-	uint64_t entry_off;	/* file offset of the function's first byte */
-	uint64_t probe_off;	/* file offset of the probed instruction, >= entry_off */
+	char *symbol;	    /* owned; the name it was found by */
+	uint64_t cookie;    /* ALLOC_FN(...), site number not filled in */
+	uint64_t entry_off; /* file offset of the function's first byte */
+	uint64_t probe_off; /* file offset of the probed instruction, >= entry_off */
 	enum probe_cost cost;
-	char insn[32];		/* mnemonic of the probed instruction */
-	const char *why;	/* why exactly this place, a static sentence */
+	char insn[32];	 /* mnemonic of the probed instruction */
+	const char *why; /* why exactly this place, a static sentence */
 };
 
 struct elf_allocs {
-	char *allocator;	/* owned: "glibc", "musl", "jemalloc", "tcmalloc", "mimalloc", "static", "custom"; NULL = none */
-	bool is_dynamic;	/* has a PT_INTERP or a dynamic section */
+	char *allocator; /* owned: "glibc", "musl", "jemalloc", "tcmalloc", "mimalloc", "static",
+			    "custom"; NULL = none */
+	bool is_dynamic; /* has a PT_INTERP or a dynamic section */
 	uint8_t build_id[32];
-	uint8_t build_id_len;	/* 0 = none */
-	ARRAY(struct alloc_site) sites;	/* one per distinct entry_off, no aliases */
-	ARRAY(char *) skipped;	/* owned sentences: functions left out and why */
+	uint8_t build_id_len;		/* 0 = none */
+	ARRAY(struct alloc_site) sites; /* one per distinct entry_off, no aliases */
+	ARRAY(char *) skipped;		/* owned sentences: functions left out and why */
 };
 
 /* A function that the user named. */
@@ -45,16 +48,16 @@ struct user_alloc_fn {
 };
 
 struct elf_allocs_opts {
-	const char *prefix;	/* of a prefixed build, e.g. "je_"; NULL = none */
+	const char *prefix; /* of a prefixed build, e.g. "je_"; NULL = none */
 	const struct user_alloc_fn *user_fns;
 	size_t user_fn_cnt;
 };
 
 /*
  * Reads the ELF file behind `fd` (not closed, file position not used).
- * Returns 0 (also when it defines no allocator: sites.cnt == 0), -ENOEXEC (not an ELF file), -ENOTSUP (32-bit or
- * another machine), -EBADMSG (broken), or a negative errno. *ret is filled on success only; free it with
- * elf_allocs__free.
+ * Returns 0 (also when it defines no allocator: sites.cnt == 0), -ENOEXEC (not an ELF file),
+ * -ENOTSUP (32-bit or another machine), -EBADMSG (broken), or a negative errno. *ret is filled on
+ * success only; free it with elf_allocs__free.
  */
 int elf_allocs__read(int fd, const struct elf_allocs_opts *opts, struct elf_allocs *ret);
 void elf_allocs__free(struct elf_allocs *allocs);

@@ -23,16 +23,26 @@
 #include "util/clock.h"
 #include "util/procfs.h"
 
-#define DRAIN_NS (2 * NS_PER_MS)	/* calls in flight when recording is frozen come back within this */
+#define DRAIN_NS                                                                                   \
+	(2 * NS_PER_MS) /* calls in flight when recording is frozen come back within this */
 #define CGROUP_POLL_NS NS_PER_SEC
 #define ROOM_NS (2 * NS_PER_SEC)
-#define STATS_NS (250 * NS_PER_MS)	/* long enough for an average, short enough to cost nothing */
+#define STATS_NS (250 * NS_PER_MS) /* long enough for an average, short enough to cost nothing */
 
-enum wakeup { WAKE_EVENTS, WAKE_SIGNAL, WAKE_INTERVAL, WAKE_END, WAKE_POLL, WAKE_STATS, WAKE_ROOM, WAKE_MAX };
+enum wakeup {
+	WAKE_EVENTS,
+	WAKE_SIGNAL,
+	WAKE_INTERVAL,
+	WAKE_END,
+	WAKE_POLL,
+	WAKE_STATS,
+	WAKE_ROOM,
+	WAKE_MAX
+};
 
 struct loop {
 	int epoll_fd, signal_fd;
-	int timers[WAKE_MAX];	/* by wakeup, -1 = none */
+	int timers[WAKE_MAX]; /* by wakeup, -1 = none */
 };
 
 static int add_wakeup(struct loop *loop, int fd, enum wakeup wakeup)
@@ -44,7 +54,8 @@ static int add_wakeup(struct loop *loop, int fd, enum wakeup wakeup)
 
 static int add_timer(struct loop *loop, uint64_t ns, bool repeat, enum wakeup wakeup)
 {
-	struct itimerspec when = {.it_value = {.tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC}};
+	struct itimerspec when = {
+		.it_value = {.tv_sec = ns / NS_PER_SEC, .tv_nsec = ns % NS_PER_SEC}};
 	int fd;
 
 	if (!ns)
@@ -192,7 +203,8 @@ static int finish(struct session *session, struct capture_result *ret)
 
 	attacher__freeze(session->attacher);
 	nanosleep(&pause, NULL);
-	attacher__detach(session->attacher); /* neither the targets nor our own reporting pay any longer */
+	attacher__detach(
+		session->attacher); /* neither the targets nor our own reporting pay any longer */
 	return session__report(session, true, &ret->live_bytes);
 }
 

@@ -21,25 +21,25 @@ struct capture_opts {
 	ARRAY(const char *) comms;
 	ARRAY(const char *) cgroups;
 	bool all;
-	char *const *command;		/* NULL-terminated; NULL = none */
+	char *const *command; /* NULL-terminated; NULL = none */
 
-	bool per_process;		/* breakpoints only in the targets; children are reached late */
-	uint64_t duration_ns, interval_ns;	/* 0 = none */
+	bool per_process; /* breakpoints only in the targets; children are reached late */
+	uint64_t duration_ns, interval_ns; /* 0 = none */
 	uint64_t min_age_ns;
 	struct attacher_opts attach;
 	struct elf_allocs_opts elf;
 	struct publish_opts publish;
-	FILE *status;			/* lines about what is going on; NULL = quiet */
+	FILE *status; /* lines about what is going on; NULL = quiet */
 };
 
 struct capture_result {
-	char *message;		/* owned: one sentence when the run failed, with the way out; NULL */
-	int64_t live_bytes;	/* of the final report */
+	char *message;	    /* owned: one sentence when the run failed, with the way out; NULL */
+	int64_t live_bytes; /* of the final report */
 };
 
 /*
- * Runs a capture to its end: duration over, targets gone, SIGINT or SIGTERM. Returns 0 or a negative errno with
- * ret->message set. Signal dispositions of the process are changed.
+ * Runs a capture to its end: duration over, targets gone, SIGINT or SIGTERM. Returns 0 or a
+ * negative errno with ret->message set. Signal dispositions of the process are changed.
  */
 int capture__run(const struct capture_opts *opts, struct capture_result *ret);
 

@@ -58,7 +58,7 @@ static int add_user(struct host_check *check)
 static const struct {
 	const char *name, *path;
 	ino_t initial_ino;
-	enum fact_state state;	/* when it is another */
+	enum fact_state state; /* when it is another */
 	const char *found, *effect;
 } namespaces[] = {
 	{"user namespace", "/proc/self/ns/user", 0xeffffffd, FACT_LIMITED,

@@ -120,7 +120,8 @@ static void read_auxv(struct launch *launch)
 static void set_entry_breakpoint(pid_t pid, unsigned long addr)
 {
 	if (ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[0]), addr) == 0)
-		ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[7]), addr ? 1UL : 0UL);
+		ptrace(PTRACE_POKEUSER, pid, offsetof(struct user, u_debugreg[7]),
+		       addr ? 1UL : 0UL);
 }
 
 static int read_syscall(pid_t pid, struct syscall_state *ret)
@@ -190,7 +191,8 @@ static void release(struct launch *launch)
 	launch->in_loader = false;
 }
 
-/* Whether the loader is done: code outside it makes system calls, or the entry point was reached. */
+/* Whether the loader is done: code outside it makes system calls, or the entry point was reached.
+ */
 static bool left_loader(const struct launch *launch, const struct syscall_state *state)
 {
 	return state->pc < launch->interp_start || state->pc >= launch->interp_end;
@@ -207,7 +209,8 @@ int launch__next_library(struct launch *launch)
 		return 0;
 	}
 	for (;;) {
-		if (ptrace(PTRACE_SYSCALL, launch->pid, NULL, signal) || waitpid(launch->pid, &status, 0) < 0) {
+		if (ptrace(PTRACE_SYSCALL, launch->pid, NULL, signal) ||
+		    waitpid(launch->pid, &status, 0) < 0) {
 			launch->in_loader = false;
 			return -errno;
 		}
@@ -231,7 +234,8 @@ int launch__next_library(struct launch *launch)
 			return 0;
 		}
 		/* Seen at its entry and at its return; looking twice does no harm. */
-		if ((state.nr == __NR_mmap || state.nr == __NR_mprotect) && state.args[2] & PROT_EXEC)
+		if ((state.nr == __NR_mmap || state.nr == __NR_mprotect) &&
+		    state.args[2] & PROT_EXEC)
 			return 1;
 	}
 }
@@ -240,7 +244,8 @@ bool launch__reap(struct launch *launch)
 {
 	int status;
 
-	if (!launch->exited && launch->pid > 0 && waitpid(launch->pid, &status, WNOHANG) == launch->pid &&
+	if (!launch->exited && launch->pid > 0 &&
+	    waitpid(launch->pid, &status, WNOHANG) == launch->pid &&
 	    (WIFEXITED(status) || WIFSIGNALED(status))) {
 		launch->exited = true;
 		launch->wait_status = status;

@@ -12,7 +12,7 @@ enum file_state { FILE_UNREAD = 0, FILE_READ, FILE_BAD };
 struct probed_file {
 	enum file_state state;
 	int read_err;
-	bool was_open;		/* when it was read */
+	bool was_open; /* when it was read */
 	bool attached, attach_failed;
 	int attach_err;
 	struct elf_allocs allocs;
@@ -24,12 +24,12 @@ struct prober {
 	struct space_table *table;
 	const struct elf_allocs_opts *opts;
 	bool per_process;
-	ARRAY(struct probed_file) files;	/* beside the module table */
-	struct hashmap in_process;		/* {module, space} probed, per_process only */
+	ARRAY(struct probed_file) files; /* beside the module table */
+	struct hashmap in_process;	 /* {module, space} probed, per_process only */
 };
 
-struct prober *prober__new(struct attacher *attacher, struct space_table *table, const struct elf_allocs_opts *opts,
-			   bool per_process)
+struct prober *prober__new(struct attacher *attacher, struct space_table *table,
+			   const struct elf_allocs_opts *opts, bool per_process)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
 
@@ -95,7 +95,8 @@ static bool attach_file(struct prober *prober, struct probed_file *file, uint32_
 	return file->attached;
 }
 
-static int note_coverage(struct prober *prober, struct space_info *space, struct probed_file *file, uint32_t index)
+static int note_coverage(struct prober *prober, struct space_info *space, struct probed_file *file,
+			 uint32_t index)
 {
 	const struct module *module = &prober->table->modules.modules.items[index];
 	const char *name = file->allocs.allocator ? file->allocs.allocator : "custom";
@@ -105,7 +106,8 @@ static int note_coverage(struct prober *prober, struct space_info *space, struct
 
 	if (file->attach_failed) {
 		status = COVERAGE_SKIPPED;
-		err = asprintf(&reason, "the kernel refused its probes: %s", strerror(-file->attach_err));
+		err = asprintf(&reason, "the kernel refused its probes: %s",
+			       strerror(-file->attach_err));
 	} else if (file->outcome.refused_cnt) {
 		status = COVERAGE_PARTIAL;
 		err = asprintf(&reason, "%zu of its functions could not be probed: %s",
@@ -138,22 +140,26 @@ static const char *read_failure(int err)
 static int note_nothing(struct prober *prober, struct space_info *space)
 {
 	struct module_table *modules = &prober->table->modules;
-	const char *reason = "no allocator functions found: stripped static program or allocator of its own; name "
+	const char *reason = "no allocator functions found: stripped static program or allocator "
+			     "of its own; name "
 			     "them with --alloc-fn and --free-fn";
 	uint32_t index = MODULE_NONE;
 
 	if (!space->code.cnt && space->read_err && space->read_err != -ESRCH)
 		reason = space->read_err == -EACCES || space->read_err == -EPERM
-				 ? "its mappings cannot be read: CAP_SYS_PTRACE is missing, or it is protected"
+				 ? "its mappings cannot be read: CAP_SYS_PTRACE is missing, or it "
+				   "is protected"
 				 : strerror(-space->read_err);
 	else if (!space->code.cnt)
 		reason = "it was gone before its mappings could be read";
 	for (size_t i = 0; i < space->code.cnt && index == MODULE_NONE; i++)
 		if (!strcmp(modules->modules.items[space->code.items[i].module].path, space->exe))
 			index = space->code.items[i].module;
-	if (index != MODULE_NONE && index < prober->files.cnt && prober->files.items[index].state == FILE_BAD)
+	if (index != MODULE_NONE && index < prober->files.cnt &&
+	    prober->files.items[index].state == FILE_BAD)
 		reason = read_failure(prober->files.items[index].read_err);
-	return space_info__set_coverage(space, MODULE_NONE, "none", space->exe, COVERAGE_SKIPPED, reason);
+	return space_info__set_coverage(space, MODULE_NONE, "none", space->exe, COVERAGE_SKIPPED,
+					reason);
 }
 
 int prober__cover(struct prober *prober, struct space_info *space, size_t *ret_new_cnt)
@@ -188,5 +194,6 @@ char *prober__obstacle(const struct space_info *space)
 	for (size_t i = 0; i < space->coverage.cnt; i++)
 		if (space->coverage.items[i].status != COVERAGE_SKIPPED)
 			return NULL;
-	return strdup(space->coverage.cnt ? space->coverage.items[0].reason : "nothing is known of it");
+	return strdup(space->coverage.cnt ? space->coverage.items[0].reason
+					  : "nothing is known of it");
 }

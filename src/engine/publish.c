@@ -90,7 +90,8 @@ static int set_owner_and_mode(int fd, const struct stat *old)
 	if (old) {
 		mode = old->st_mode & 0777;
 		if (fchown(fd, old->st_uid, old->st_gid))
-			mode &= ~070; /* it stays ours, and our group is not the one that was meant */
+			mode &= ~070; /* it stays ours, and our group is not the one that was meant
+				       */
 	} else {
 		mask = umask(0);
 		umask(mask);
@@ -100,8 +101,9 @@ static int set_owner_and_mode(int fd, const struct stat *old)
 }
 
 /*
- * Opens a file without a name in `dir`, so that whoever kills us leaves nothing behind; where the file system has no such
- * files, one with a name. Fills `temporary`, a mkstemp template, unless *ret_named is false.
+ * Opens a file without a name in `dir`, so that whoever kills us leaves nothing behind; where the
+ * file system has no such files, one with a name. Fills `temporary`, a mkstemp template, unless
+ * *ret_named is false.
  */
 static int open_temporary(const char *dir, char *temporary, bool *ret_named)
 {
@@ -120,7 +122,8 @@ static int name_temporary(int fd, char *temporary)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	for (int attempt = 0; attempt < 100; attempt++) {
-		snprintf(temporary + strlen(temporary) - 6, 7, "%06x", (rand() ^ getpid()) & 0xffffff);
+		snprintf(temporary + strlen(temporary) - 6, 7, "%06x",
+			 (rand() ^ getpid()) & 0xffffff);
 		if (!linkat(AT_FDCWD, link, AT_FDCWD, temporary, AT_SYMLINK_FOLLOW))
 			return 0;
 		if (errno != EEXIST)
@@ -130,8 +133,8 @@ static int name_temporary(int fd, char *temporary)
 }
 
 /*
- * Writes beside the target and renames: a reader sees the old report or the new one, never a part. `old` is the file
- * there now, NULL = none.
+ * Writes beside the target and renames: a reader sees the old report or the new one, never a part.
+ * `old` is the file there now, NULL = none.
  */
 static int write_atomically(const char *path, const struct stat *old, const char *text, size_t len)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* From a snapshot to what the user gets: names, profile, rendering, and a file that is whole or not there. */
+/* From a snapshot to what the user gets: names, profile, rendering, and a file that is whole or not
+ * there. */
 #ifndef LEAKSWEEP_ENGINE_PUBLISH_H
 #define LEAKSWEEP_ENGINE_PUBLISH_H
 
@@ -7,7 +8,7 @@
 #include "report/report.h"
 
 struct publish_opts {
-	const char *path;	/* NULL = to `fd` */
+	const char *path; /* NULL = to `fd` */
 	int fd;
 	report_fn report;
 	struct profile_opts profile;
@@ -16,17 +17,19 @@ struct publish_opts {
 
 struct publisher;
 
-/* Returns a publisher that remembers the last profile for differences, or NULL (no memory). `opts` is borrowed. */
+/* Returns a publisher that remembers the last profile for differences, or NULL (no memory). `opts`
+ * is borrowed. */
 struct publisher *publisher__new(const struct publish_opts *opts);
 void publisher__free(struct publisher *publisher);
 
 /*
- * Publishes a snapshot, which the publisher owns from now on. *ret_live_bytes, if not NULL, is what the report says is
- * outstanding. Returns 0 or a negative errno.
+ * Publishes a snapshot, which the publisher owns from now on. *ret_live_bytes, if not NULL, is what
+ * the report says is outstanding. Returns 0 or a negative errno.
  */
 int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64_t *ret_live_bytes);
 
-/* Whether `path` can be written when the time comes. Returns 0 or a negative errno; creates nothing. */
+/* Whether `path` can be written when the time comes. Returns 0 or a negative errno; creates
+ * nothing. */
 int publish__check_path(const char *path);
 
 #endif

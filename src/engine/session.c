@@ -12,7 +12,7 @@
 #include "util/clock.h"
 #include "util/message.h"
 
-#define INIT_PID_NS_INO 0xeffffffc	/* PROC_PID_INIT_INO, include/linux/proc_ns.h */
+#define INIT_PID_NS_INO 0xeffffffc /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
 
 /* Whether this host lets us work at all. */
 static int check_host(struct session *session, char **ret_message)
@@ -21,23 +21,29 @@ static int check_host(struct session *session, char **ret_message)
 	struct stat st;
 
 	if (!stat("/proc/self/ns/pid", &st) && st.st_ino != INIT_PID_NS_INO)
-		return fail(ret_message, -ENOTSUP, "this is a PID namespace of its own, where processes have other numbers "
-						   "than in the kernel: run leaksweep on the host, or in a container that "
-						   "shares the host's PID namespace");
+		return fail(
+			ret_message, -ENOTSUP,
+			"this is a PID namespace of its own, where processes have other numbers "
+			"than in the kernel: run leaksweep on the host, or in a container that "
+			"shares the host's PID namespace");
 	features__probe_best(features);
 	if (features->err[FEAT_BPF] == -EPERM || features->err[FEAT_BPF] == -EACCES)
-		return fail(ret_message, -EPERM, "not allowed to load BPF programs: run as root (CAP_BPF, CAP_PERFMON "
-						 "and CAP_SYS_ADMIN are needed; a container must be privileged)");
+		return fail(ret_message, -EPERM,
+			    "not allowed to load BPF programs: run as root (CAP_BPF, CAP_PERFMON "
+			    "and CAP_SYS_ADMIN are needed; a container must be privileged)");
 	if (features->err[FEAT_BPF])
-		return fail(ret_message, features->err[FEAT_BPF], "this kernel loads no BPF programs (%s): see "
-								  "`leaksweep doctor`",
+		return fail(ret_message, features->err[FEAT_BPF],
+			    "this kernel loads no BPF programs (%s): see "
+			    "`leaksweep doctor`",
 			    strerror(-features->err[FEAT_BPF]));
 	if (!features__has(features, FEAT_BTF))
-		return fail(ret_message, -ENOTSUP, "this kernel has no /sys/kernel/btf/vmlinux: boot one built with "
-						   "CONFIG_DEBUG_INFO_BTF=y (all distributions' since 2021 are)");
+		return fail(ret_message, -ENOTSUP,
+			    "this kernel has no /sys/kernel/btf/vmlinux: boot one built with "
+			    "CONFIG_DEBUG_INFO_BTF=y (all distributions' since 2021 are)");
 	if (!features__has(features, FEAT_PERF_LINK) && !features__has(features, FEAT_UPROBE_MULTI))
-		return fail(ret_message, -ENOTSUP, "this kernel is too old or forbids uprobes (%s): Linux 6.1 is the "
-						   "minimum, see `leaksweep doctor`",
+		return fail(ret_message, -ENOTSUP,
+			    "this kernel is too old or forbids uprobes (%s): Linux 6.1 is the "
+			    "minimum, see `leaksweep doctor`",
 			    strerror(-features->err[FEAT_PERF_LINK]));
 	return 0;
 }
@@ -48,18 +54,24 @@ static int load(struct session *session, char **ret_message)
 	int err = attacher__open(&session->opts->attach, &session->features, &session->attacher);
 
 	if (err == -EPERM || err == -EACCES)
-		return fail(ret_message, err, "not allowed to attach BPF programs: run as root, outside of a locked-down "
-					      "container; `leaksweep doctor` tells what is missing");
+		return fail(
+			ret_message, err,
+			"not allowed to attach BPF programs: run as root, outside of a locked-down "
+			"container; `leaksweep doctor` tells what is missing");
 	if (err == -ENOMEM)
-		return fail(ret_message, err, "the kernel has no room for the tables: use smaller --max-blocks or "
-					      "--max-stacks");
+		return fail(ret_message, err,
+			    "the kernel has no room for the tables: use smaller --max-blocks or "
+			    "--max-stacks");
 	if (err && session->opts->attach.mode != LINK_AUTO)
-		return fail(ret_message, err, "this kernel has no %s probes (%s): leave --probe-mode out", mode,
+		return fail(ret_message, err,
+			    "this kernel has no %s probes (%s): leave --probe-mode out", mode,
 			    strerror(-err));
 	if (err)
-		return fail(ret_message, err, "the kernel refused the BPF programs (%s): Linux 6.1 is the minimum, see "
-					      "`leaksweep doctor`",
-			    strerror(-err));
+		return fail(
+			ret_message, err,
+			"the kernel refused the BPF programs (%s): Linux 6.1 is the minimum, see "
+			"`leaksweep doctor`",
+			strerror(-err));
 	return 0;
 }
 
@@ -67,7 +79,8 @@ static void raise_file_limit(void)
 {
 	struct rlimit limit;
 
-	/* Every file that code is mapped from is held open, and every probe of an old kernel is a descriptor. */
+	/* Every file that code is mapped from is held open, and every probe of an old kernel is a
+	 * descriptor. */
 	if (getrlimit(RLIMIT_NOFILE, &limit))
 		return;
 	limit.rlim_cur = limit.rlim_max;
@@ -83,8 +96,9 @@ static int start_command(struct session *session, char **ret_message)
 		return 0;
 	err = launch__start(session->opts->command, &session->launch);
 	if (err)
-		return fail(ret_message, err, "could not start a process under control: %s (is another tracer "
-					      "forbidden here?)",
+		return fail(ret_message, err,
+			    "could not start a process under control: %s (is another tracer "
+			    "forbidden here?)",
 			    strerror(-err));
 	err = attacher__add_proc(session->attacher, session->launch.pid, &space);
 	if (err)
@@ -110,7 +124,8 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 	if (err)
 		return err;
 	session->events = event_source__new(attacher__maps(session->attacher)->events);
-	session->prober = prober__new(session->attacher, &session->table, &opts->elf, opts->per_process);
+	session->prober =
+		prober__new(session->attacher, &session->table, &opts->elf, opts->per_process);
 	session->collector = collector__new(attacher__maps(session->attacher), &session->table);
 	session->publisher = publisher__new(&opts->publish);
 	if (!session->events || !session->prober || !session->collector || !session->publisher)
@@ -175,7 +190,8 @@ int session__process_events(struct session *session)
 		else
 			err = space_table__apply(&session->table, &events[i]);
 		/* After exec the process is probed anew: what it maps now may be other files. */
-		if (session->opts->per_process && (events[i].kind == EV_EXIT || events[i].kind == EV_EXEC))
+		if (session->opts->per_process &&
+		    (events[i].kind == EV_EXIT || events[i].kind == EV_EXEC))
 			attacher__forget_proc(session->attacher, events[i].proc.tgid);
 	}
 	for (size_t i = 0; i < session->table.spaces.cnt && !err; i++) {
@@ -233,9 +249,10 @@ static void print_status(struct session *session)
 		return;
 	for (size_t i = 0; i < session->table.spaces.cnt; i++)
 		running += session->table.spaces.items[i]->state == PROC_RUNNING;
-	fprintf(session->opts->status, "leaksweep: tracing %zu process%s by %s probes (%s); %s\n", running,
-		running == 1 ? "" : "es", mode, why,
-		session->opts->duration_ns ? "Ctrl-C ends it early with the report" : "Ctrl-C ends it with the report");
+	fprintf(session->opts->status, "leaksweep: tracing %zu process%s by %s probes (%s); %s\n",
+		running, running == 1 ? "" : "es", mode, why,
+		session->opts->duration_ns ? "Ctrl-C ends it early with the report"
+					   : "Ctrl-C ends it with the report");
 	fflush(session->opts->status);
 }
 
@@ -293,7 +310,9 @@ char *session__explain(const struct session *session, int err)
 	int len;
 
 	if (err == -ENOMEM)
-		len = asprintf(&message, "out of memory while collecting: use --min-size or a smaller --max-blocks");
+		len = asprintf(
+			&message,
+			"out of memory while collecting: use --min-size or a smaller --max-blocks");
 	else if (path)
 		len = asprintf(&message, "cannot write %s: %s", path, strerror(-err));
 	else

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What one capture works with: its targets, their probes, what is known of them. The loop is in capture.c. */
+/* What one capture works with: its targets, their probes, what is known of them. The loop is in
+ * capture.c. */
 #ifndef LEAKSWEEP_ENGINE_SESSION_H
 #define LEAKSWEEP_ENGINE_SESSION_H
 
@@ -25,19 +26,21 @@ struct session {
 	struct prober *prober;
 	struct collector *collector;
 	struct publisher *publisher;
-	struct launch launch;		/* pid 0 = no command */
-	bool begun;			/* the initial targets are covered */
-	uint64_t interval;		/* reports at intervals so far */
+	struct launch launch; /* pid 0 = no command */
+	bool begun;	      /* the initial targets are covered */
+	uint64_t interval;    /* reports at intervals so far */
 	uint64_t started_real_ns, started_ns, started_cpu_ns;
-	int stats_fd;			/* the kernel measures our programs while it is open; -1 */
+	int stats_fd; /* the kernel measures our programs while it is open; -1 */
 	bool calibrated;
-	struct trap_costs traps;	/* all 0 when they could not be measured */
-	size_t late_files;		/* allocators that were found after their process had begun to use them */
+	struct trap_costs traps; /* all 0 when they could not be measured */
+	size_t late_files; /* allocators that were found after their process had begun to use them
+			    */
 };
 
 /*
- * Checks what this host allows, loads the programs and finds the targets; the command, if there is one, is started and held
- * before exec. Returns 0 or a negative errno; *ret_message is then an owned sentence or NULL.
+ * Checks what this host allows, loads the programs and finds the targets; the command, if there is
+ * one, is started and held before exec. Returns 0 or a negative errno; *ret_message is then an
+ * owned sentence or NULL.
  */
 int session__open(const struct capture_opts *opts, struct session **ret, char **ret_message);
 void session__free(struct session *session);

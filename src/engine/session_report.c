@@ -8,8 +8,8 @@
 #include "util/clock.h"
 
 /*
- * Traps by their measured price plus the programs' measured run time. Calibrated in tight loops: a real program with cold
- * caches pays up to twice that.
+ * Traps by their measured price plus the programs' measured run time. Calibrated in tight loops: a
+ * real program with cold caches pays up to twice that.
  */
 static void fill_overhead(struct session *session, struct snapshot *snap)
 {
@@ -18,17 +18,21 @@ static void fill_overhead(struct session *session, struct snapshot *snap)
 	uint64_t calls;
 	double cost_ns;
 
-	overhead->probe_hits = stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] + stats[STAT_HITS_FREE] +
-			       stats[STAT_HITS_SYSCALL] + stats[STAT_HITS_FOREIGN];
+	overhead->probe_hits = stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] +
+			       stats[STAT_HITS_FREE] + stats[STAT_HITS_SYSCALL] +
+			       stats[STAT_HITS_FOREIGN];
 	overhead->foreign_hits = stats[STAT_HITS_FOREIGN];
-	overhead->tool_cpu_percent = 100.0 * (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - session->started_cpu_ns) /
-				     (clock_ns(CLOCK_MONOTONIC) - session->started_ns);
+	overhead->tool_cpu_percent =
+		100.0 * (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - session->started_cpu_ns) /
+		(clock_ns(CLOCK_MONOTONIC) - session->started_ns);
 	if (!session->calibrated && calibrate__trap(&session->traps))
 		session->traps = (struct trap_costs){0};
 	session->calibrated = true;
 	calls = stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] + stats[STAT_HITS_FREE];
-	cost_ns = session->traps.emulated_ns * (stats[STAT_HITS_ALLOC] + stats[STAT_HITS_FREE] + overhead->foreign_hits) +
-		  (session->traps.call_return_ns - session->traps.emulated_ns) * stats[STAT_HITS_RETURN] +
+	cost_ns = session->traps.emulated_ns * (stats[STAT_HITS_ALLOC] + stats[STAT_HITS_FREE] +
+						overhead->foreign_hits) +
+		  (session->traps.call_return_ns - session->traps.emulated_ns) *
+			  stats[STAT_HITS_RETURN] +
 		  attacher__program_ns(session->attacher) * calls;
 	if (!snap->duration_ns || !overhead->probe_hits || !session->traps.emulated_ns)
 		return;
@@ -43,16 +47,19 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 
 	if (!attacher__has_mmap_layer(session->attacher, &why))
 		err = snapshot__add_note(snap,
-					 "memory that programs map themselves (mmap, brk) was not followed: system call "
+					 "memory that programs map themselves (mmap, brk) was not "
+					 "followed: system call "
 					 "tracepoints are not available (%s)",
 					 strerror(-why));
 	if (!err && session->late_files)
 		err = snapshot__add_note(snap,
-					 "%zu allocator file%s began to be used before probes were in place there; the "
+					 "%zu allocator file%s began to be used before probes were "
+					 "in place there; the "
 					 "first milliseconds are missing",
 					 session->late_files, session->late_files == 1 ? "" : "s");
 	if (!err && missed)
-		err = snapshot__add_note(snap, "the kernel skipped %llu probe runs that nested in others",
+		err = snapshot__add_note(snap,
+					 "the kernel skipped %llu probe runs that nested in others",
 					 (unsigned long long)missed);
 	if (!err && session->launch.exited && WIFSIGNALED(session->launch.wait_status))
 		err = snapshot__add_note(snap, "the command was killed by signal %d (%s)",

@@ -16,17 +16,21 @@ static int check_pid(pid_t pid, char **ret_message)
 	int err;
 
 	if (pid == getpid())
-		return fail(ret_message, -EINVAL, "%d is leaksweep itself: name another process", pid);
+		return fail(ret_message, -EINVAL, "%d is leaksweep itself: name another process",
+			    pid);
 	err = proc_info__read(pid, &info);
 	if (err == -ESRCH || err == -ENOENT)
-		return fail(ret_message, -ESRCH, "there is no process %d: `ps -e` lists those that run", pid);
+		return fail(ret_message, -ESRCH,
+			    "there is no process %d: `ps -e` lists those that run", pid);
 	if (err)
 		return fail(ret_message, err, "cannot read /proc/%d: %s", pid, strerror(-err));
 	if (info.kernel_thread)
-		return fail(ret_message, -EINVAL, "%d (%s) is a kernel thread: it has no memory of its own to trace", pid,
+		return fail(ret_message, -EINVAL,
+			    "%d (%s) is a kernel thread: it has no memory of its own to trace", pid,
 			    info.comm);
 	if (info.zombie)
-		return fail(ret_message, -ESRCH, "%d (%s) has already exited and only waits for its parent", pid,
+		return fail(ret_message, -ESRCH,
+			    "%d (%s) has already exited and only waits for its parent", pid,
 			    info.comm);
 	return 0;
 }
@@ -42,15 +46,18 @@ int targets__check(const struct capture_opts *opts, char **ret_message)
 	for (size_t i = 0; i < opts->cgroups.cnt && !err; i++) {
 		err = proc_list_cgroup(opts->cgroups.items[i], &pids, &cnt);
 		if (err)
-			return fail(ret_message, err, "there is no cgroup %s: give its path below /sys/fs/cgroup, as in "
-						      "/proc/PID/cgroup",
-				    opts->cgroups.items[i]);
+			return fail(
+				ret_message, err,
+				"there is no cgroup %s: give its path below /sys/fs/cgroup, as in "
+				"/proc/PID/cgroup",
+				opts->cgroups.items[i]);
 		free(pids);
 	}
 	if (!err && opts->publish.path) {
 		err = publish__check_path(opts->publish.path);
 		if (err)
-			return fail(ret_message, err, "cannot write %s: %s", opts->publish.path, strerror(-err));
+			return fail(ret_message, err, "cannot write %s: %s", opts->publish.path,
+				    strerror(-err));
 	}
 	return err;
 }
@@ -104,7 +111,8 @@ static int add_by_scan(struct session *session, size_t *ret_added)
 		return err;
 	*ret_added = 0;
 	for (size_t i = 0; i < cnt && !err; i++) {
-		if (pids[i] == getpid() || proc_info__read(pids[i], &info) || info.kernel_thread || info.zombie)
+		if (pids[i] == getpid() || proc_info__read(pids[i], &info) || info.kernel_thread ||
+		    info.zombie)
 			continue;
 		if (!session->opts->all && !is_wanted_comm(session, info.comm))
 			continue;
@@ -146,12 +154,14 @@ int targets__add(struct session *session, char **ret_message)
 	if (!err && (opts->all || opts->comms.cnt)) {
 		err = add_by_scan(session, &added);
 		if (!err && !added)
-			return fail(ret_message, -ESRCH, "no process is named %s: `ps -e -o comm` lists the names "
-							 "(15 characters at most)",
+			return fail(ret_message, -ESRCH,
+				    "no process is named %s: `ps -e -o comm` lists the names "
+				    "(15 characters at most)",
 				    opts->comms.cnt ? opts->comms.items[0] : "");
 	}
 	if (err == -E2BIG || err == -ENOSPC)
-		return fail(ret_message, err, "more processes than the table holds: use a larger --max-procs");
+		return fail(ret_message, err,
+			    "more processes than the table holds: use a larger --max-procs");
 	return err;
 }
 
@@ -167,14 +177,15 @@ int targets__check_coverage(struct session *session, char **ret_message)
 		if (!space->is_root || space->tgid == session->launch.pid)
 			continue;
 		if (proc_info__read(space->tgid, &info) || info.zombie)
-			return fail(ret_message, -ESRCH, "process %d ended while probes were being made: name one that "
-							 "still runs",
+			return fail(ret_message, -ESRCH,
+				    "process %d ended while probes were being made: name one that "
+				    "still runs",
 				    space->tgid);
 		obstacle = prober__obstacle(space);
 		if (!obstacle)
 			continue;
-		err = fail(ret_message, -ENOTSUP, "cannot trace process %d (%s): %s", space->tgid, space->comm,
-			   obstacle);
+		err = fail(ret_message, -ENOTSUP, "cannot trace process %d (%s): %s", space->tgid,
+			   space->comm, obstacle);
 		free(obstacle);
 		return err;
 	}

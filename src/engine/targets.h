@@ -5,7 +5,8 @@
 
 #include "engine/session.h"
 
-/* Whether what was asked for exists, before anything is loaded. 0 or a negative errno and a sentence. */
+/* Whether what was asked for exists, before anything is loaded. 0 or a negative errno and a
+ * sentence. */
 int targets__check(const struct capture_opts *opts, char **ret_message);
 
 /* Begins to trace the processes that are wanted and run now. Same contract. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a stack, a process or a whole report holds. Signed, so that a difference is a plain subtraction. */
+/* What a stack, a process or a whole report holds. Signed, so that a difference is a plain
+ * subtraction. */
 #ifndef LEAKSWEEP_MODEL_COST_H
 #define LEAKSWEEP_MODEL_COST_H
 

@@ -3,12 +3,21 @@
 
 #include <string.h>
 
-/* Functions that nothing in the program calls. `main` is one frame early: its caller has no name in a stripped libc. */
+/* Functions that nothing in the program calls. `main` is one frame early: its caller has no name in
+ * a stripped libc. */
 static bool is_root(const char *function)
 {
 	static const char *const names[] = {
-		"_start",	"__libc_start_main", "__libc_start_main_impl", "__libc_start_call_main", "main",
-		"start_thread", "clone",	     "clone3",		       "__clone",		 "__clone3",
+		"_start",
+		"__libc_start_main",
+		"__libc_start_main_impl",
+		"__libc_start_call_main",
+		"main",
+		"start_thread",
+		"clone",
+		"clone3",
+		"__clone",
+		"__clone3",
 		"libc_start_main_stage2",
 	};
 

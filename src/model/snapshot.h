@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The waist of the program. A snapshot is everything that one moment of a capture says, free of kernel maps,
- * file descriptors of BPF objects and raw addresses: code is a module (build-id) and an offset in its file,
- * stacks are nodes of a prefix tree, text is interned. Left of it (attach, collect) everything knows the
- * kernel; right of it (symbolize, report) nothing does.
+ * The waist of the program. A snapshot is everything that one moment of a capture says, free of
+ * kernel maps, file descriptors of BPF objects and raw addresses: code is a module (build-id) and
+ * an offset in its file, stacks are nodes of a prefix tree, text is interned. Left of it (attach,
+ * collect) everything knows the kernel; right of it (symbolize, report) nothing does.
  *
  * It is filled once by `collect` through the add functions and read-only afterwards.
  */
@@ -26,26 +26,27 @@
 
 /* One file (or vdso, or anonymous area) that code of some process was mapped from. */
 struct snap_module {
-	char *path;		/* as the process sees it; "[anon]", "[vdso]" or "[unknown]" */
+	char *path; /* as the process sees it; "[anon]", "[vdso]" or "[unknown]" */
 	uint8_t build_id[MAX_BUILD_ID];
-	uint8_t build_id_len;	/* 0 = none */
-	uint64_t dev, ino;	/* 0, 0 = no file */
-	int fd;			/* borrowed, open for reading as long as the capture lives; -1 = none */
+	uint8_t build_id_len; /* 0 = none */
+	uint64_t dev, ino;    /* 0, 0 = no file */
+	int fd; /* borrowed, open for reading as long as the capture lives; -1 = none */
 };
 
 enum frame_kind { FRAME_NATIVE = 1, FRAME_PYTHON = 2, FRAME_KERNEL = 3 };
 
 /*
- * A return address. `offset` is the offset in the module's file; in a module without a file it is the
- * address itself. Naming looks one byte before it, where the call is.
+ * A return address. `offset` is the offset in the module's file; in a module without a file it is
+ * the address itself. Naming looks one byte before it, where the call is.
  */
 struct snap_frame {
-	uint32_t module;	/* index, or SNAP_NONE */
-	uint32_t kind;		/* enum frame_kind */
+	uint32_t module; /* index, or SNAP_NONE */
+	uint32_t kind;	 /* enum frame_kind */
 	uint64_t offset;
 };
 
-/* A node of the stack tree: node 0 is the empty stack; walking `parent` from a stack's node goes leaf to root. */
+/* A node of the stack tree: node 0 is the empty stack; walking `parent` from a stack's node goes
+ * leaf to root. */
 struct snap_node {
 	uint32_t parent;
 	uint32_t frame;
@@ -55,53 +56,55 @@ enum coverage_status { COVERAGE_PROBED = 1, COVERAGE_PARTIAL = 2, COVERAGE_SKIPP
 
 /* Whether the calls of one allocator of one process are seen. Strings are owned. */
 struct snap_coverage {
-	char *name;		/* "glibc", "jemalloc", "static" ... */
+	char *name; /* "glibc", "jemalloc", "static" ... */
 	char *path;
 	enum coverage_status status;
-	char *reason;		/* what is missing and why; "" when probed */
+	char *reason; /* what is missing and why; "" when probed */
 };
 
 enum proc_state { PROC_RUNNING = 1, PROC_EXITED = 2, PROC_EXECED = 3 };
 
 struct snap_proc {
 	int32_t pid;
-	uint64_t start_ns;	/* since boot; with pid the identity of the process */
-	char *comm, *exe, *cgroup, *container;	/* owned; "" when unknown */
-	uint64_t rss_bytes;	/* 0 when it has ended */
+	uint64_t start_ns; /* since boot; with pid the identity of the process */
+	char *comm, *exe, *cgroup, *container; /* owned; "" when unknown */
+	uint64_t rss_bytes;		       /* 0 when it has ended */
 	enum proc_state state;
-	int32_t exit_code;	/* as wait(2) gives it, when state is PROC_EXITED */
-	bool inherited;		/* forked from a traced process */
-	bool late;		/* probes reached it only after it had begun to run */
+	int32_t exit_code; /* as wait(2) gives it, when state is PROC_EXITED */
+	bool inherited;	   /* forked from a traced process */
+	bool late;	   /* probes reached it only after it had begun to run */
 	ARRAY(struct snap_coverage) coverage;
 };
 
 /* All blocks of one process, layer and stack. */
 struct snap_row {
-	uint32_t proc;		/* index */
-	uint32_t stack;		/* node of the stack tree */
-	uint8_t layer;		/* enum layer */
-	uint8_t unwind;		/* enum unwind_end */
+	uint32_t proc;	/* index */
+	uint32_t stack; /* node of the stack tree */
+	uint8_t layer;	/* enum layer */
+	uint8_t unwind; /* enum unwind_end */
 	struct cost cost;
-	uint64_t oldest_ns, newest_ns;	/* ages of live blocks at the snapshot; 0 when none was looked at */
+	uint64_t oldest_ns,
+		newest_ns; /* ages of live blocks at the snapshot; 0 when none was looked at */
 };
 
 struct snap_overhead {
-	uint64_t probe_hits;	/* since the start of the run: all traps taken */
-	uint64_t foreign_hits;	/* of these, in processes that are not traced */
-	double ns_per_hit;	/* trap and program, measured on this host; 0 = not measured */
-	double cpu_percent;	/* of one CPU, over the run: probe_hits * ns_per_hit / duration */
-	double tool_cpu_percent;	/* the tool's own process, of one CPU */
+	uint64_t probe_hits;	 /* since the start of the run: all traps taken */
+	uint64_t foreign_hits;	 /* of these, in processes that are not traced */
+	double ns_per_hit;	 /* trap and program, measured on this host; 0 = not measured */
+	double cpu_percent;	 /* of one CPU, over the run: probe_hits * ns_per_hit / duration */
+	double tool_cpu_percent; /* the tool's own process, of one CPU */
 };
 
 struct snapshot {
 	const char *mode;	/* "trace", ...; static string */
-	uint64_t started_at_ns;	/* CLOCK_REALTIME, start of the capture */
+	uint64_t started_at_ns; /* CLOCK_REALTIME, start of the capture */
 	uint64_t duration_ns;
-	uint64_t interval;	/* 0 = final, else number of the interval from 1 */
-	bool estimated;		/* sampling: costs are scaled estimates */
-	uint64_t sample_bytes;	/* mean bytes between samples, 0 = every allocation */
-	uint64_t min_age_ns;	/* rows' live figures hold only blocks at least this old, 0 = all ... */
-	int64_t young_bytes, young_count;	/* ... and these are the younger ones, in no row */
+	uint64_t interval;     /* 0 = final, else number of the interval from 1 */
+	bool estimated;	       /* sampling: costs are scaled estimates */
+	uint64_t sample_bytes; /* mean bytes between samples, 0 = every allocation */
+	uint64_t
+		min_age_ns; /* rows' live figures hold only blocks at least this old, 0 = all ... */
+	int64_t young_bytes, young_count; /* ... and these are the younger ones, in no row */
 	char *hostname, *kernel, *arch;
 	uint32_t cpus;
 
@@ -111,18 +114,22 @@ struct snapshot {
 	ARRAY(struct snap_proc) procs;
 	ARRAY(struct snap_row) rows;
 
-	uint64_t stats[STAT_MAX];	/* since the start of the capture */
-	uint64_t blocks_checked;	/* live blocks that were counted one by one ... */
-	int64_t unaccounted_bytes;	/* ... and the difference to the sums: 0 unless something is wrong */
+	uint64_t stats[STAT_MAX];  /* since the start of the capture */
+	uint64_t blocks_checked;   /* live blocks that were counted one by one ... */
+	int64_t unaccounted_bytes; /* ... and the difference to the sums: 0 unless something is
+				      wrong */
 	int64_t unaccounted_count;
-	uint64_t ended_bytes, ended_count;	/* live in processes that ended; the kernel took them back */
+	uint64_t ended_bytes,
+		ended_count; /* live in processes that ended; the kernel took them back */
 	uint64_t ended_procs;
-	uint64_t reserved_bytes;	/* address space that processes only reserved: in no row */
+	uint64_t reserved_bytes; /* address space that processes only reserved: in no row */
 	struct snap_overhead overhead;
-	const char *probe_mode, *probe_why;	/* which kind of probe was used and why; static strings, or NULL */
-	ARRAY(char *) notes;	/* owned sentences for the reader: gaps, fall-backs, what was not seen */
+	const char *probe_mode,
+		*probe_why; /* which kind of probe was used and why; static strings, or NULL */
+	ARRAY(char *)
+	notes; /* owned sentences for the reader: gaps, fall-backs, what was not seen */
 
-	struct hashmap frame_index, node_index;	/* interning, private to snapshot.c */
+	struct hashmap frame_index, node_index; /* interning, private to snapshot.c */
 };
 
 /* Returns an empty snapshot with the host's names filled in, or NULL. Free with snapshot__free. */
@@ -134,9 +141,11 @@ uint32_t snapshot__add_module(struct snapshot *snap, const char *path, uint64_t 
 			      const uint8_t *build_id, size_t build_id_len, int fd);
 
 /* Interns a frame. Returns its index or SNAP_NONE. */
-uint32_t snapshot__add_frame(struct snapshot *snap, enum frame_kind kind, uint32_t module, uint64_t offset);
+uint32_t snapshot__add_frame(struct snapshot *snap, enum frame_kind kind, uint32_t module,
+			     uint64_t offset);
 
-/* Interns a stack of frame indexes, leaf first. Returns its node (0 = the empty stack) or SNAP_NONE. */
+/* Interns a stack of frame indexes, leaf first. Returns its node (0 = the empty stack) or
+ * SNAP_NONE. */
 uint32_t snapshot__add_stack(struct snapshot *snap, const uint32_t *frames, size_t frame_cnt);
 
 /* Adds a process; strings are copied, NULL counts as "". Returns its index or SNAP_NONE. */
@@ -151,6 +160,7 @@ int snapshot__add_coverage(struct snapshot *snap, uint32_t proc, const char *nam
 int snapshot__add_row(struct snapshot *snap, const struct snap_row *row);
 
 /* Appends a printf-style note. Returns 0 or -ENOMEM. */
-int snapshot__add_note(struct snapshot *snap, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int snapshot__add_note(struct snapshot *snap, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 #endif

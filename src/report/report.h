@@ -9,11 +9,12 @@
 #include "model/profile.h"
 
 struct report_opts {
-	bool color;		/* only when stdout is a terminal */
-	unsigned int columns;	/* width to fit, 0 = no limit */
+	bool color;	      /* only when stdout is a terminal */
+	unsigned int columns; /* width to fit, 0 = no limit */
 };
 
-/* Writes the report. Returns 0 or a negative errno (a failed write is -EIO or the stream's errno). */
+/* Writes the report. Returns 0 or a negative errno (a failed write is -EIO or the stream's errno).
+ */
 typedef int (*report_fn)(const struct profile *profile, const struct report_opts *opts, FILE *out);
 
 int report_table(const struct profile *profile, const struct report_opts *opts, FILE *out);

@@ -8,18 +8,18 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#define SCREEN_INDENT 10	/* columns of the labels at the left */
+#define SCREEN_INDENT 10 /* columns of the labels at the left */
 
 enum paint { PAINT_NONE, PAINT_STRONG, PAINT_BAD, PAINT_WEAK };
 
 struct screen {
 	FILE *out;
-	FILE *line;		/* write the current line here */
+	FILE *line; /* write the current line here */
 	char *text;
 	size_t len;
-	unsigned int columns;	/* 0 = no limit */
+	unsigned int columns; /* 0 = no limit */
 	bool color;
-	bool estimated;		/* sizes and counts get a "~" */
+	bool estimated; /* sizes and counts get a "~" */
 };
 
 /* Returns 0 or -ENOMEM. `out` is borrowed. */

@@ -244,7 +244,8 @@ static void put_checks(struct screen *screen, const struct profile *profile)
 	if (snap->reserved_bytes) {
 		screen__label(screen, "reserved");
 		screen__size(screen, snap->reserved_bytes);
-		fputs(" of address space (PROT_NONE or MAP_NORESERVE), not counted as memory", screen->line);
+		fputs(" of address space (PROT_NONE or MAP_NORESERVE), not counted as memory",
+		      screen->line);
 		screen__end(screen);
 	}
 	if (snap->ended_procs || snap->ended_bytes || snap->ended_count) {
@@ -271,7 +272,8 @@ static void put_cost(struct screen *screen, const struct snap_overhead *overhead
 	else
 		fputs(", cost per hit not measured", screen->line);
 	if (overhead->foreign_hits * 10 > overhead->probe_hits) {
-		fprintf(screen->line, "; %s hits were in processes that are not traced but share the library",
+		fprintf(screen->line,
+			"; %s hits were in processes that are not traced but share the library",
 			format_count(overhead->foreign_hits, buf));
 		fputs(" (--scope process spares them)", screen->line);
 	}

@@ -28,8 +28,8 @@ void hashmap__clear(struct hashmap *map);
 uint64_t *hashmap__find(const struct hashmap *map, uint64_t key, uint64_t key2);
 
 /*
- * Returns a pointer to the value of {key, key2}, inserted as 0 when it was absent (*ret_new tells, and may
- * be NULL). NULL = out of memory.
+ * Returns a pointer to the value of {key, key2}, inserted as 0 when it was absent (*ret_new tells,
+ * and may be NULL). NULL = out of memory.
  */
 uint64_t *hashmap__insert(struct hashmap *map, uint64_t key, uint64_t key2, bool *ret_new);
 

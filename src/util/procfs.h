@@ -15,20 +15,20 @@
 /* One line of /proc/PID/maps. */
 struct proc_map {
 	uint64_t start, end;
-	uint64_t off;		/* file offset of `start` */
-	uint64_t dev, ino;	/* dev as makedev(major, minor); 0, 0 = anonymous */
+	uint64_t off;	   /* file offset of `start` */
+	uint64_t dev, ino; /* dev as makedev(major, minor); 0, 0 = anonymous */
 	bool readable, writable, executable, shared;
-	char *path;		/* owned; "" for anonymous memory, without " (deleted)" */
+	char *path; /* owned; "" for anonymous memory, without " (deleted)" */
 	bool deleted;
 };
 
 struct proc_maps {
-	ARRAY(struct proc_map) maps;	/* by address */
+	ARRAY(struct proc_map) maps; /* by address */
 };
 
 struct proc_info {
 	pid_t pid, ppid;
-	uint64_t start_ns;	/* since boot, from /proc/PID/stat field 22 */
+	uint64_t start_ns; /* since boot, from /proc/PID/stat field 22 */
 	char comm[PROC_COMM_MAX + 1];
 	bool kernel_thread;
 	bool zombie;
@@ -45,16 +45,18 @@ void proc_maps__free(struct proc_maps *maps);
 const struct proc_map *proc_maps__find(const struct proc_maps *maps, uint64_t addr);
 
 /*
- * Opens the file behind a mapping, deleted files and other mount namespaces included: /proc/PID/map_files first,
- * then /proc/PID/root + path; the file's (dev, inode) must be the mapping's, except that on an overlay the device
- * may differ. Returns an O_RDONLY | O_CLOEXEC descriptor of a regular file or a negative errno.
+ * Opens the file behind a mapping, deleted files and other mount namespaces included:
+ * /proc/PID/map_files first, then /proc/PID/root + path; the file's (dev, inode) must be the
+ * mapping's, except that on an overlay the device may differ. Returns an O_RDONLY | O_CLOEXEC
+ * descriptor of a regular file or a negative errno.
  */
 int proc_map__open(pid_t pid, const struct proc_map *map);
 
 /* Returns the owned target of /proc/PID/exe without " (deleted)", or NULL. */
 char *proc_exe(pid_t pid);
 
-/* Returns the owned cgroup path of the process: cgroup v2's, or the v1 memory controller's; NULL on failure. */
+/* Returns the owned cgroup path of the process: cgroup v2's, or the v1 memory controller's; NULL on
+ * failure. */
 char *proc_cgroup(pid_t pid);
 
 /* Returns resident bytes of the process, 0 when unknown. */
@@ -63,7 +65,8 @@ uint64_t proc_rss_bytes(pid_t pid);
 /* Lists all process ids. Returns 0 or a negative errno; *ret_pids is owned by the caller. */
 int proc_list(pid_t **ret_pids, size_t *ret_cnt);
 
-/* Lists the processes in a cgroup directory and below it. Same contract; -ENOENT when there is no such cgroup. */
+/* Lists the processes in a cgroup directory and below it. Same contract; -ENOENT when there is no
+ * such cgroup. */
 int proc_list_cgroup(const char *path, pid_t **ret_pids, size_t *ret_cnt);
 
 #endif

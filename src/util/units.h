@@ -6,15 +6,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UNITS_MAX 32	/* bytes that any formatted value fits in */
+#define UNITS_MAX 32 /* bytes that any formatted value fits in */
 
 /*
  * "4096", "64K", "64KiB", "1.5MiB", "2G", "10kB": powers of 1024 for K, Ki, KB, KiB alike.
- * Returns 0, -EINVAL (no number, unknown unit, negative) or -ERANGE; *ret_bytes untouched on failure.
+ * Returns 0, -EINVAL (no number, unknown unit, negative) or -ERANGE; *ret_bytes untouched on
+ * failure.
  */
 int parse_size(const char *text, uint64_t *ret_bytes);
 
-/* "500ms", "10s", "2m", "1h", "1.5s", "250us", "3d"; a bare number is seconds. Same errors; nanoseconds. */
+/* "500ms", "10s", "2m", "1h", "1.5s", "250us", "3d"; a bare number is seconds. Same errors;
+ * nanoseconds. */
 int parse_duration(const char *text, uint64_t *ret_ns);
 
 /* "1.2 GiB", "-3.0 KiB", "17 B": at most four digits, right for a column. Returns `buf`. */
