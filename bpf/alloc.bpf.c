@@ -250,6 +250,7 @@ static __always_inline int on_alloc_exit(struct pt_regs *ctx)
 SEC("?uprobe")
 int alloc_enter(struct pt_regs *ctx)
 {
+	NO_PRIVATE_STACK(ctx);
 	on_alloc_enter(ctx);
 	return 0;
 }
@@ -257,6 +258,7 @@ int alloc_enter(struct pt_regs *ctx)
 SEC("?uprobe")
 int alloc_exit(struct pt_regs *ctx)
 {
+	NO_PRIVATE_STACK(ctx);
 	return on_alloc_exit(ctx);
 }
 
@@ -265,6 +267,7 @@ int alloc_exit(struct pt_regs *ctx)
 SEC("?uprobe")
 int alloc_session(struct pt_regs *ctx)
 {
+	NO_PRIVATE_STACK(ctx);
 	if (bpf_get_func_ip(ctx) != PT_REGS_IP(ctx))
 		return on_alloc_exit(ctx);
 	return on_alloc_enter(ctx) ? 0 : 1;
@@ -277,6 +280,7 @@ int free_enter(struct pt_regs *ctx)
 	struct thread *thread;
 	struct block block;
 
+	NO_PRIVATE_STACK(ctx);
 	if (!recording || !addr)
 		return 0;
 	thread = thread_current();

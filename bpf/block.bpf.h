@@ -63,6 +63,27 @@ static __always_inline void block_ended(__u32 space_id, __u64 addr, struct block
 }
 
 /*
+ * Whether an ancestor has the block that a forked child frees, from before the fork. Asked now: by
+ * the time of a report the ancestor may have freed its own copy.
+ */
+static __noinline bool block_is_inherited(struct space *space, __u64 addr)
+{
+	struct block_key key = {.addr = addr};
+	struct block *block;
+	__u64 born_ns;
+
+	for (int i = 0; i < MAX_LINEAGE && space && space->parent; i++) {
+		born_ns = space->born_ns;
+		key.space = space->parent;
+		block = bpf_map_lookup_elem(&live_blocks, &key);
+		if (block)
+			return block->born_ns < born_ns;
+		space = bpf_map_lookup_elem(&spaces, &key.space);
+	}
+	return false;
+}
+
+/*
  * A free of an address that the table does not know. Whether it means anything depends on whether
  * all blocks are recorded; a forked child may have inherited the block in any case.
  */
@@ -79,6 +100,8 @@ static __always_inline void block_unknown(__u32 space_id, __u64 addr)
 	event = event_reserve(EV_UNKNOWN_FREE, space_id);
 	if (!event)
 		return;
+	if (block_is_inherited(space, addr))
+		event->flags |= EVENT_INHERITED;
 	event->freed.addr = addr;
 	bpf_ringbuf_submit(event, 0);
 }
@@ -103,7 +126,7 @@ static __always_inline bool block_take(__u32 space, __u64 addr, struct block *re
 
 /* The address is in use although its last block was never seen to be freed: that one has ended,
  * unseen. */
-static __noinline long block_replace(struct block_key *key, struct block *block)
+static __noinline int block_replace(struct block_key *key, struct block *block)
 {
 	struct block *old, copy;
 
@@ -126,7 +149,8 @@ static __noinline long block_replace(struct block_key *key, struct block *block)
 static __noinline int block_add(struct block_key *key, struct block *block)
 {
 	struct stack_cost *cost = NULL;
-	long err;
+	int err; /* not long: before 6.4 (d7ba4cc900bf) map functions leave an error zero-extended
+		  */
 
 	if (!key || !block)
 		return 0;

@@ -31,6 +31,7 @@
 #define SHARED extern
 #endif
 
+#define MAX_LINEAGE 32 /* generations of forks that are followed */
 #define MAX_PENDING 16 /* a power of two: indexes are masked */
 
 enum pending_kind {
@@ -158,6 +159,21 @@ SHARED const volatile __u64 hash_seed;
 SHARED const volatile bool trace_all;
 SHARED const volatile bool watch_execs; /* report the exec of processes that are not traced too */
 SHARED const volatile __u32 own_tgid;	/* never trace the tool itself */
+
+/* Always false, known to the verifier and not to clang. */
+SHARED const volatile bool never;
+
+/*
+ * From 6.13 on a program that needs 64 bytes of stack gets one per CPU (private stack), which the
+ * next task's probe overwrites when it preempts this one: nothing else guards uprobe programs on
+ * preemptible kernels. A program with a tail call, even a dead one, keeps its frame on the task's
+ * kernel stack.
+ */
+#define NO_PRIVATE_STACK(ctx)                                                                      \
+	do {                                                                                       \
+		if (never)                                                                         \
+			bpf_tail_call(ctx, NULL, 0);                                               \
+	} while (0)
 
 /* Shared with user space while running. */
 SHARED __u32 recording;	   /* 0: entries are ignored, calls in flight are finished */

@@ -9,8 +9,6 @@
 #include "maps.bpf.h"
 #include "thread.bpf.h"
 
-#define MAX_LINEAGE 32
-
 /* A space has ended and nobody inherits from it any more: its ancestors lose an heir, and so on
  * upwards. */
 static __noinline int space_release(__u32 id)

@@ -81,7 +81,7 @@ static __noinline __u64 stack_store(struct thread *thread, struct stack_hash *ha
 	struct stack_frames *stored;
 	struct stack_hash *known;
 	__u64 id;
-	long err;
+	int err; /* not long, as in block_add() */
 
 	if (!thread || !hash)
 		return STACK_LOST;

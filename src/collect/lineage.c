@@ -112,10 +112,10 @@ int lineage__inherited(const struct lineage *lineage, const struct space_info *s
 
 		kept = 0;
 		for (size_t i = 0; i < out.blocks.cnt; i++) {
-			uint64_t *freed_ns =
+			uint64_t *freed =
 				hashmap__find(&parent->unknown_frees, out.blocks.items[i].addr, 0);
 
-			if (!freed_ns || *freed_ns > child->born_ns)
+			if (!freed || *freed >> 1 > child->born_ns)
 				out.blocks.items[kept++] = out.blocks.items[i];
 		}
 		out.blocks.cnt = kept;
@@ -127,11 +127,13 @@ int lineage__inherited(const struct lineage *lineage, const struct space_info *s
 	}
 	out.unknown_frees = space->unknown_free_cnt;
 	for (size_t i = 0; i < out.blocks.cnt; i++) {
-		if (!hashmap__find(&space->unknown_frees, out.blocks.items[i].addr, 0))
+		uint64_t *freed = hashmap__find(&space->unknown_frees, out.blocks.items[i].addr, 0);
+
+		if (!freed)
 			continue;
 		out.blocks.items[i].freed = true;
-		if (out.unknown_frees) /* an address may be listed twice when a free in between was
-					  lost */
+		if (!(*freed & 1) && out.unknown_frees) /* an address may be listed twice when a
+					  free in between was lost */
 			out.unknown_frees--;
 	}
 	*ret = out;

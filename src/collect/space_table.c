@@ -278,8 +278,8 @@ int space_table__apply(struct space_table *table, const struct event *event)
 		if (!slot)
 			return -ENOMEM;
 		if (!*slot)
-			*slot = event->time_ns;
-		space->unknown_free_cnt++;
+			*slot = event->time_ns << 1 | !!(event->flags & EVENT_INHERITED);
+		space->unknown_free_cnt += !(event->flags & EVENT_INHERITED);
 		return 0;
 	default:
 		return apply_mapping(table, space, event);

@@ -53,9 +53,10 @@ struct space_info {
 	struct ranges *ranges;
 	ARRAY(struct freed_block)
 	ancestor_frees; /* of its blocks, while a descendant still had them */
-	struct hashmap
-		unknown_frees; /* {addr, 0} -> time_ns: first free of what it may have inherited */
-	uint64_t unknown_free_cnt; /* all of them, repeated ones too */
+	/* First frees of what it may have inherited: {addr, 0} -> time_ns << 1 | whether it surely
+	 * was. */
+	struct hashmap unknown_frees;
+	uint64_t unknown_free_cnt; /* of those that were not surely inherited, repeated ones too */
 };
 
 struct space_table {

@@ -201,6 +201,8 @@ static int finish(struct session *session, struct capture_result *ret)
 {
 	const struct timespec pause = {.tv_nsec = DRAIN_NS};
 
+	if (session->launch.pid && session__is_over(session))
+		launch__wait(&session->launch);
 	attacher__freeze(session->attacher);
 	nanosleep(&pause, NULL);
 	attacher__detach(

@@ -79,6 +79,17 @@ int launch__start(char *const *argv, struct launch *ret)
 	return 0;
 }
 
+/* Whether the program is a dynamic loader that was started by its own name. */
+static bool is_loader(pid_t pid)
+{
+	char *exe = proc_exe(pid);
+	const char *name = exe ? strrchr(exe, '/') : NULL;
+	bool loader = name && (!strncmp(name, "/ld-", 4) || !strncmp(name, "/ld.so", 6));
+
+	free(exe);
+	return loader;
+}
+
 /* Where the loader lies, and where the program proper begins: AT_BASE and AT_ENTRY. */
 static void read_auxv(struct launch *launch)
 {
@@ -100,6 +111,11 @@ static void read_auxv(struct launch *launch)
 			launch->entry = entry.a_un.a_val;
 	}
 	close(fd);
+	if (!base && is_loader(launch->pid)) {
+		/* `ld.so PROGRAM`: the loader is the program, and where it ends is not known. */
+		base = launch->entry;
+		launch->entry = 0;
+	}
 	if (!base || proc_maps__read(launch->pid, &maps))
 		return;
 	map = proc_maps__find(&maps, base);
@@ -180,7 +196,8 @@ int launch__exec(struct launch *launch)
 	close(launch->error_fd);
 	read_auxv(launch);
 	launch->in_loader = true;
-	set_entry_breakpoint(launch->pid, launch->entry);
+	if (launch->entry)
+		set_entry_breakpoint(launch->pid, launch->entry);
 	return 0;
 }
 
@@ -251,6 +268,16 @@ bool launch__reap(struct launch *launch)
 		launch->wait_status = status;
 	}
 	return launch->exited;
+}
+
+void launch__wait(struct launch *launch)
+{
+	int status;
+
+	if (launch->exited || waitpid(launch->pid, &status, 0) != launch->pid)
+		return;
+	launch->exited = true;
+	launch->wait_status = status;
 }
 
 void launch__abort(struct launch *launch)

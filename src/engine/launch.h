@@ -42,6 +42,9 @@ int launch__next_library(struct launch *launch);
 /* Collects the exit status if it has ended. Returns whether it has. */
 bool launch__reap(struct launch *launch);
 
+/* Waits for the command, which is known to be ending. */
+void launch__wait(struct launch *launch);
+
 /* Gives up before exec: the child is killed. */
 void launch__abort(struct launch *launch);
 
