@@ -79,6 +79,18 @@ static inline void see_ancestor_free(struct space_table *table, uint32_t space, 
 }
 
 /* The space freed an address that it had not allocated itself. */
+/* A free of a block that an ancestor had at that moment, from before the fork. */
+static inline void see_inherited_free(struct space_table *table, uint32_t space, uint64_t addr, uint64_t time_ns)
+{
+	apply(table, (struct event){
+			     .kind = EV_UNKNOWN_FREE,
+			     .flags = EVENT_INHERITED,
+			     .space = space,
+			     .time_ns = time_ns,
+			     .freed = {.addr = addr},
+		     });
+}
+
 static inline void see_unknown_free(struct space_table *table, uint32_t space, uint64_t addr, uint64_t time_ns)
 {
 	apply(table, (struct event){

@@ -174,6 +174,19 @@ static void test_unknown_frees_that_match_nothing(void **state)
 	CHECK(scene, 2, 2, {A, 16, true});
 }
 
+/* The parent frees its copy after the child has ended, so that nothing tells at the report what the child's free was of. */
+static void test_free_judged_when_it_happened(void **state)
+{
+	struct scene *scene = *state;
+
+	see_new(&scene->table, 1, 100, 10);
+	see_fork(&scene->table, 2, 101, 1, 50);
+	see_inherited_free(&scene->table, 2, A, 60);
+	see_unknown_free(&scene->table, 2, B, 61);
+	begin(scene);
+	CHECK_NOTHING(scene, 2, 1); /* B only */
+}
+
 /* Blocks that found no room in the table may lie at one address again and again. */
 static void test_repeated_unknown_frees(void **state)
 {
@@ -540,6 +553,7 @@ int main(void)
 		TEST(test_born_after_fork),
 		TEST(test_address_reused_in_parent),
 		TEST(test_unknown_frees_that_match_nothing),
+		TEST(test_free_judged_when_it_happened),
 		TEST(test_repeated_unknown_frees),
 		TEST(test_grandchild_through_dead_parent),
 		TEST(test_middle_one_frees_what_it_inherited),

@@ -271,7 +271,11 @@ static void test_frees_are_kept(void **state)
 	assert_int_equal(space->ancestor_frees.items[1].block.size, 32);
 	see_unknown_free(table, 1, 0x2000, 80);
 	see_unknown_free(table, 1, 0x2000, 90);
-	assert_int_equal(*hashmap__find(&space->unknown_frees, 0x2000, 0), 80);
+	assert_int_equal(*hashmap__find(&space->unknown_frees, 0x2000, 0), 80 << 1);
+	assert_int_equal(space->unknown_free_cnt, 2);
+	/* a free that surely was of an inherited block is nobody's riddle */
+	see_inherited_free(table, 1, 0x3000, 95);
+	assert_int_equal(*hashmap__find(&space->unknown_frees, 0x3000, 0), 95 << 1 | 1);
 	assert_int_equal(space->unknown_free_cnt, 2);
 }
 
