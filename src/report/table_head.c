@@ -273,7 +273,7 @@ static void put_cost(struct screen *screen, const struct snap_overhead *overhead
 		fputs(", cost per hit not measured", screen->line);
 	if (overhead->foreign_hits * 10 > overhead->probe_hits) {
 		fprintf(screen->line,
-			"; %s hits were in processes that are not traced but share the library",
+			"; %s of them in processes that are not traced but share the library",
 			format_count(overhead->foreign_hits, buf));
 		fputs(" (--scope process spares them)", screen->line);
 	}

@@ -164,6 +164,15 @@ static void test_functions_named_by_the_user(void **state)
 	free(library);
 }
 
+static void test_prefixed_build(void **state)
+{
+	char *library = leaker_path("libsecond.so");
+
+	(void)state;
+	check_exact(ARGS("plugin", "loaded", library), ARGS("--alloc-prefix", "zz_"), NULL);
+	free(library);
+}
+
 /* The library comes after the trace began; dlopen's own blocks are in the process's total. */
 static void test_library_opened_later(void **state)
 {
@@ -330,6 +339,7 @@ int main(void)
 		E2E_TEST(test_musl),
 		E2E_TEST(test_static_musl),
 		E2E_TEST(test_functions_named_by_the_user),
+		E2E_TEST(test_prefixed_build),
 		E2E_TEST(test_library_opened_later),
 		E2E_TEST(test_second_malloc_in_its_own_namespace),
 		E2E_TEST(test_deleted_executable),
