@@ -76,7 +76,7 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	__sync_fetch_and_add(&heirs_total, 1);
 	id = space_create(child_tgid, id);
 	if (id) {
-		event_submit_proc(EV_FORK, id, child_tgid, proc->space, parent_tgid, child);
+		event_submit_proc(EV_FORK, id, child_tgid, proc->space, child);
 	} else {
 		__sync_fetch_and_sub(&space->heirs, 1);
 		__sync_fetch_and_sub(&heirs_total, 1);
@@ -106,7 +106,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 			thread->last_freed = 0;
 		}
 		if (id)
-			event_submit_proc(EV_EXEC, id, tgid, old, 0, task);
+			event_submit_proc(EV_EXEC, id, tgid, old, task);
 		return 0;
 	}
 	if (!watch_execs || tgid == own_tgid)
@@ -137,6 +137,6 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (bpf_map_delete_elem(&procs, &tgid) || borrowed)
 		return 0;
 	space_end(id);
-	event_submit_proc(EV_EXIT, id, tgid, SPACE_NONE, 0, task);
+	event_submit_proc(EV_EXIT, id, tgid, SPACE_NONE, task);
 	return 0;
 }

@@ -21,8 +21,7 @@ static __always_inline struct event *event_reserve(enum event_kind kind, __u32 s
 }
 
 static __always_inline void event_submit_proc(enum event_kind kind, __u32 space, __u32 tgid,
-					      __u32 parent, __u32 parent_tgid,
-					      struct task_struct *task)
+					      __u32 parent, struct task_struct *task)
 {
 	struct event *event = event_reserve(kind, space);
 
@@ -30,7 +29,6 @@ static __always_inline void event_submit_proc(enum event_kind kind, __u32 space,
 		return;
 	event->proc.tgid = tgid;
 	event->proc.parent = parent;
-	event->proc.parent_tgid = parent_tgid;
 	event->proc.exit_code = BPF_CORE_READ(task, exit_code);
 	bpf_probe_read_kernel_str(event->proc.comm, sizeof(event->proc.comm), &task->comm);
 	bpf_ringbuf_submit(event, 0);
@@ -71,7 +69,7 @@ static __noinline struct thread *thread_join(struct task_struct *task, struct th
 	} else if (trace_all && tgid != own_tgid) {
 		space = space_create(tgid, SPACE_NONE);
 		if (space)
-			event_submit_proc(EV_SPACE_NEW, space, tgid, SPACE_NONE, 0, task);
+			event_submit_proc(EV_SPACE_NEW, space, tgid, SPACE_NONE, task);
 	}
 	if (!space && !thread)
 		return NULL;

@@ -24,7 +24,7 @@ enum event_kind {
 enum event_flag {
 	EVENT_IN_ALLOCATOR = 1, /* made by an allocator on behalf of a probed call */
 	EVENT_UNTRACED = 2,	/* EV_EXEC of a process that is not traced (yet) */
-	EVENT_INHERITED = 4,	/* EV_UNKNOWN_FREE: an ancestor has the block, from before the fork */
+	EVENT_INHERITED = 4, /* EV_UNKNOWN_FREE: an ancestor has the block, from before the fork */
 };
 
 struct event {
@@ -38,7 +38,6 @@ struct event {
 		struct {
 			__u32 tgid;
 			__u32 parent;
-			__u32 parent_tgid;
 			__s32 exit_code;
 			char comm[MAX_COMM];
 		} proc;

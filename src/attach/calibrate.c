@@ -213,15 +213,3 @@ int calibrate__enable_stats(void)
 {
 	return bpf_enable_stats(BPF_STATS_RUN_TIME);
 }
-
-int calibrate__program(int prog_fd, double *ret_ns)
-{
-	struct bpf_prog_info info = {0};
-	uint32_t len = sizeof(info);
-	int err = bpf_obj_get_info_by_fd(prog_fd, &info, &len);
-
-	if (err)
-		return err;
-	*ret_ns = info.run_cnt ? (double)info.run_time_ns / info.run_cnt : 0;
-	return 0;
-}

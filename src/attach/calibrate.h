@@ -30,10 +30,4 @@ int calibrate__trap(struct trap_costs *ret);
  */
 int calibrate__enable_stats(void);
 
-/*
- * Gives the average nanoseconds of a run of program `prog_fd`, 0 when it has not run while
- * statistics were on. Returns 0 or a negative errno.
- */
-int calibrate__program(int prog_fd, double *ret_ns);
-
 #endif

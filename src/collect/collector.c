@@ -242,7 +242,8 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	space = space_table__find(c->table, key->space);
 	if (!space || block->flags & BLOCK_NESTED)
 		return 0;
-	ranges__mark_allocator(space->ranges, key->addr);
+	if (ranges__has_memory(space->ranges))
+		ranges__mark_allocator(space->ranges, key->addr);
 	slot = hashmap__find(&c->row_index, block->stack_id,
 			     (uint64_t)key->space << 8 | block->layer);
 	if (!slot)

@@ -186,6 +186,7 @@ int launch__exec(struct launch *launch)
 			if (read(launch->error_fd, &err, sizeof(err)) != sizeof(err))
 				err = EPERM;
 			close(launch->error_fd);
+			launch->error_fd = -1;
 			launch->exited = true;
 			return -err;
 		}
@@ -194,6 +195,7 @@ int launch__exec(struct launch *launch)
 		ptrace(PTRACE_CONT, launch->pid, NULL, WSTOPSIG(status));
 	}
 	close(launch->error_fd);
+	launch->error_fd = -1;
 	read_auxv(launch);
 	launch->in_loader = true;
 	if (launch->entry)
@@ -282,8 +284,12 @@ void launch__wait(struct launch *launch)
 
 void launch__abort(struct launch *launch)
 {
+	if (launch->error_fd >= 0)
+		close(launch->error_fd);
+	launch->error_fd = -1;
+	if (launch->exited) /* its number may be somebody else's by now */
+		return;
 	kill(launch->pid, SIGKILL);
 	waitpid(launch->pid, NULL, 0);
-	close(launch->error_fd);
 	launch->exited = true;
 }

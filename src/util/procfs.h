@@ -65,6 +65,16 @@ uint64_t proc_rss_bytes(pid_t pid);
 /* Lists all process ids. Returns 0 or a negative errno; *ret_pids is owned by the caller. */
 int proc_list(pid_t **ret_pids, size_t *ret_cnt);
 
+/* Where the cgroup hierarchies are mounted. */
+struct cgroup_mounts {
+	char *unified, *memory; /* v2, and v1's memory controller; owned, NULL = not mounted */
+	size_t v1_cnt;		/* v1 hierarchies, all of them */
+};
+
+/* Reads /proc/self/mountinfo. Returns 0 or a negative errno; free with cgroup_mounts__free. */
+int cgroup_mounts__read(struct cgroup_mounts *ret);
+void cgroup_mounts__free(struct cgroup_mounts *mounts);
+
 /* Lists the processes in a cgroup directory and below it. Same contract; -ENOENT when there is no
  * such cgroup. */
 int proc_list_cgroup(const char *path, pid_t **ret_pids, size_t *ret_cnt);

@@ -76,11 +76,7 @@ char *proc_cgroup(pid_t pid)
 
 /* ---- where the hierarchies are mounted ------------------------------------------------------ */
 
-struct cgroup_mounts {
-	char *unified, *memory; /* owned; NULL = not mounted */
-};
-
-static void free_mounts(struct cgroup_mounts *mounts)
+void cgroup_mounts__free(struct cgroup_mounts *mounts)
 {
 	free(mounts->unified);
 	free(mounts->memory);
@@ -103,11 +99,12 @@ static int parse_mount(char *line, struct cgroup_mounts *mounts)
 	options = strtok_r(NULL, " ", &save);
 	if (!type)
 		return 0;
-	if (strcmp(type, "cgroup2") == 0)
+	if (strcmp(type, "cgroup2") == 0) {
 		slot = &mounts->unified;
-	else if (strcmp(type, "cgroup") == 0 && options &&
-		 has_word(options, strlen(options), "memory"))
-		slot = &mounts->memory;
+	} else if (strcmp(type, "cgroup") == 0 && options) {
+		mounts->v1_cnt++;
+		slot = has_word(options, strlen(options), "memory") ? &mounts->memory : NULL;
+	}
 	if (!slot || *slot)
 		return 0;
 	fields[0] = strtok_r(line, " ", &save);
@@ -119,7 +116,7 @@ static int parse_mount(char *line, struct cgroup_mounts *mounts)
 	return *slot ? 0 : -ENOMEM;
 }
 
-static int find_mounts(struct cgroup_mounts *ret)
+int cgroup_mounts__read(struct cgroup_mounts *ret)
 {
 	struct cgroup_mounts mounts = {0};
 	char *text, *save = NULL;
@@ -134,7 +131,7 @@ static int find_mounts(struct cgroup_mounts *ret)
 		err = parse_mount(line, &mounts);
 	free(text);
 	if (err)
-		free_mounts(&mounts);
+		cgroup_mounts__free(&mounts);
 	else
 		*ret = mounts;
 	return err;
@@ -241,7 +238,7 @@ int proc_list_cgroup(const char *path, pid_t **ret_pids, size_t *ret_cnt)
 	if (path[0] == '/')
 		err = push_root(&stack, NULL, path);
 	if (!err && !stack.paths.cnt) {
-		err = find_mounts(&mounts);
+		err = cgroup_mounts__read(&mounts);
 		if (!err && mounts.unified)
 			err = push_root(&stack, mounts.unified, path);
 		if (!err && mounts.memory)
@@ -262,6 +259,6 @@ int proc_list_cgroup(const char *path, pid_t **ret_pids, size_t *ret_cnt)
 	while (stack.paths.cnt)
 		free(stack.paths.items[--stack.paths.cnt]);
 	array_free(&stack.paths);
-	free_mounts(&mounts);
+	cgroup_mounts__free(&mounts);
 	return err;
 }
