@@ -1,262 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * Rows are summed up and matched with the previous profile by what they are, never by index: a
- * process is its pid and start time, a frame its module's identity (build-id, else device and
- * inode, else path) and its offset. Each such key has a 64-bit hash, made for all nodes of the
- * stack tree in one pass (parents come before children), and a full comparison that settles equal
- * hashes. Everything is O(rows * depth + nodes).
- */
+/* Summing up, comparing and sorting; everything is O(rows * depth + nodes). */
 #include "model/profile.h"
 
 #include <string.h>
 
-#include "model/symbol.h"
-
-/* A snapshot with the hashes of its parts. */
-struct keyer {
-	const struct snapshot *snap;
-	const struct symbol *symbols; /* NULL = no names */
-	enum profile_group group;
-	uint64_t *module_hashes;
-	uint64_t *node_hashes;
-	uint32_t *generations; /* per process: which image of its pid and start time */
-};
-
-static uint64_t mix(uint64_t hash, uint64_t value)
-{
-	hash = (hash ^ value) * 0x9e3779b97f4a7c15ULL;
-	hash ^= hash >> 29;
-	hash *= 0xbf58476d1ce4e5b9ULL;
-	return hash ^ hash >> 32;
-}
-
-/* FNV-1a. */
-static uint64_t hash_bytes(const void *data, size_t len)
-{
-	const uint8_t *bytes = data;
-	uint64_t hash = 0xcbf29ce484222325ULL;
-
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ bytes[i]) * 0x100000001b3ULL;
-	return hash;
-}
-
-static uint64_t hash_text(const char *text)
-{
-	return hash_bytes(text, strlen(text));
-}
-
-/* ---- identity of modules, frames, stacks, processes ---- */
-
-static uint64_t hash_module(const struct snap_module *module)
-{
-	if (module->build_id_len)
-		return mix(1, hash_bytes(module->build_id, module->build_id_len));
-	if (module->ino)
-		return mix(mix(2, module->dev), module->ino);
-	return mix(3, hash_text(module->path));
-}
-
-static bool same_module(const struct snap_module *a, const struct snap_module *b)
-{
-	if (a->build_id_len || b->build_id_len)
-		return a->build_id_len == b->build_id_len &&
-		       !memcmp(a->build_id, b->build_id, a->build_id_len);
-	if (a->ino || b->ino)
-		return a->ino == b->ino && a->dev == b->dev;
-	return !strcmp(a->path, b->path);
-}
-
-static uint64_t frame_module_hash(const struct keyer *keyer, const struct snap_frame *frame)
-{
-	return frame->module == SNAP_NONE ? 0 : keyer->module_hashes[frame->module];
-}
-
-static bool same_frame_module(const struct keyer *ka, const struct snap_frame *a,
-			      const struct keyer *kb, const struct snap_frame *b)
-{
-	if (a->module == SNAP_NONE || b->module == SNAP_NONE)
-		return a->module == b->module;
-	return same_module(&ka->snap->modules.items[a->module],
-			   &kb->snap->modules.items[b->module]);
-}
-
-static uint64_t hash_frame(const struct keyer *keyer, const struct snap_frame *frame)
-{
-	return mix(mix(frame_module_hash(keyer, frame), frame->offset), frame->kind);
-}
-
-static bool same_frame(const struct keyer *ka, const struct snap_frame *a, const struct keyer *kb,
-		       const struct snap_frame *b)
-{
-	return a->offset == b->offset && a->kind == b->kind && same_frame_module(ka, a, kb, b);
-}
-
-static bool same_stack(const struct keyer *ka, uint32_t a, const struct keyer *kb, uint32_t b)
-{
-	const struct snap_node *node_a, *node_b;
-
-	while (a && b && !(ka->snap == kb->snap && a == b)) {
-		node_a = &ka->snap->nodes.items[a];
-		node_b = &kb->snap->nodes.items[b];
-		if (!same_frame(ka, &ka->snap->frames.items[node_a->frame], kb,
-				&kb->snap->frames.items[node_b->frame]))
-			return false;
-		a = node_a->parent;
-		b = node_b->parent;
-	}
-	return (!a && !b) || (ka->snap == kb->snap && a == b);
-}
-
-static uint64_t hash_proc(const struct keyer *keyer, uint32_t proc)
-{
-	const struct snap_proc *item = &keyer->snap->procs.items[proc];
-
-	return mix(mix(item->pid, item->start_ns), keyer->generations[proc]);
-}
-
-static bool same_proc(const struct keyer *ka, uint32_t a, const struct keyer *kb, uint32_t b)
-{
-	const struct snap_proc *proc_a = &ka->snap->procs.items[a];
-	const struct snap_proc *proc_b = &kb->snap->procs.items[b];
-
-	return proc_a->pid == proc_b->pid && proc_a->start_ns == proc_b->start_ns &&
-	       ka->generations[a] == kb->generations[b];
-}
-
-/* Returns the leaf frame of a stack, NULL for the empty stack. */
-static const struct snap_frame *leaf_frame(const struct snapshot *snap, uint32_t stack)
-{
-	return stack ? &snap->frames.items[snap->nodes.items[stack].frame] : NULL;
-}
-
-static const char *frame_function(const struct keyer *keyer, const struct snap_frame *frame)
-{
-	return keyer->symbols ? keyer->symbols[frame - keyer->snap->frames.items].function : NULL;
-}
-
-static uint64_t hash_function(const struct keyer *keyer, uint32_t stack)
-{
-	const struct snap_frame *leaf = leaf_frame(keyer->snap, stack);
-	const char *function = leaf ? frame_function(keyer, leaf) : NULL;
-
-	if (!leaf)
-		return 0;
-	if (!function)
-		return hash_frame(keyer, leaf);
-	return mix(hash_text(function), frame_module_hash(keyer, leaf));
-}
-
-static bool same_function(const struct keyer *ka, uint32_t a, const struct keyer *kb, uint32_t b)
-{
-	const struct snap_frame *leaf_a = leaf_frame(ka->snap, a),
-				*leaf_b = leaf_frame(kb->snap, b);
-	const char *function_a, *function_b;
-
-	if (!leaf_a || !leaf_b)
-		return !leaf_a && !leaf_b;
-	function_a = frame_function(ka, leaf_a);
-	function_b = frame_function(kb, leaf_b);
-	if (!function_a || !function_b)
-		return !function_a && !function_b && same_frame(ka, leaf_a, kb, leaf_b);
-	return !strcmp(function_a, function_b) && same_frame_module(ka, leaf_a, kb, leaf_b);
-}
-
-/* ---- the key of a row under a grouping ---- */
-
-static uint64_t hash_row(const struct keyer *keyer, const struct snap_row *row)
-{
-	switch (keyer->group) {
-	case GROUP_FUNCTION:
-		return hash_function(keyer, row->stack);
-	case GROUP_PROCESS:
-		return hash_proc(keyer, row->proc);
-	case GROUP_CGROUP:
-		return hash_text(keyer->snap->procs.items[row->proc].cgroup);
-	case GROUP_STACK:
-		break;
-	}
-	return mix(mix(hash_proc(keyer, row->proc), row->layer), keyer->node_hashes[row->stack]);
-}
-
-static bool same_row(const struct keyer *ka, const struct snap_row *a, const struct keyer *kb,
-		     const struct snap_row *b)
-{
-	switch (ka->group) {
-	case GROUP_FUNCTION:
-		return same_function(ka, a->stack, kb, b->stack);
-	case GROUP_PROCESS:
-		return same_proc(ka, a->proc, kb, b->proc);
-	case GROUP_CGROUP:
-		return !strcmp(ka->snap->procs.items[a->proc].cgroup,
-			       kb->snap->procs.items[b->proc].cgroup);
-	case GROUP_STACK:
-		break;
-	}
-	return a->layer == b->layer && same_proc(ka, a->proc, kb, b->proc) &&
-	       same_stack(ka, a->stack, kb, b->stack);
-}
-
-static unsigned int state_order(const struct snap_proc *proc)
-{
-	return proc->state == PROC_EXECED ? 0 : proc->state == PROC_EXITED ? 1 : 2;
-}
-
-/*
- * exec keeps pid and start time, so two images of one process may stand in a snapshot. They are
- * numbered with the running one last: numbers then stay the same from snapshot to snapshot,
- * whatever the order of the list.
- */
-static int number_generations(struct keyer *keyer)
-{
-	struct hashmap seen = {0};
-	int err = 0;
-
-	for (unsigned int order = 0; order < 3; order++) {
-		for (size_t i = 0; i < keyer->snap->procs.cnt && !err; i++) {
-			const struct snap_proc *proc = &keyer->snap->procs.items[i];
-			uint64_t *cnt;
-
-			if (state_order(proc) != order)
-				continue;
-			cnt = hashmap__insert(&seen, proc->start_ns, proc->pid, NULL);
-			if (cnt)
-				keyer->generations[i] = (*cnt)++;
-			else
-				err = -ENOMEM;
-		}
-	}
-	hashmap__free(&seen);
-	return err;
-}
-
-static void keyer__destroy(struct keyer *keyer)
-{
-	free(keyer->module_hashes);
-	free(keyer->node_hashes);
-	free(keyer->generations);
-}
-
-/* Returns 0 or -ENOMEM; to be destroyed in both cases. */
-static int keyer__init(struct keyer *keyer, const struct snapshot *snap,
-		       const struct symbol *symbols, enum profile_group group)
-{
-	*keyer = (struct keyer){.snap = snap, .symbols = symbols, .group = group};
-	keyer->module_hashes = calloc(snap->modules.cnt + 1, sizeof(*keyer->module_hashes));
-	keyer->node_hashes = calloc(snap->nodes.cnt + 1, sizeof(*keyer->node_hashes));
-	keyer->generations = calloc(snap->procs.cnt + 1, sizeof(*keyer->generations));
-	if (!keyer->module_hashes || !keyer->node_hashes || !keyer->generations)
-		return -ENOMEM;
-	for (size_t i = 0; i < snap->modules.cnt; i++)
-		keyer->module_hashes[i] = hash_module(&snap->modules.items[i]);
-	for (size_t i = 1; i < snap->nodes.cnt; i++) {
-		const struct snap_node *node = &snap->nodes.items[i];
-
-		keyer->node_hashes[i] = mix(keyer->node_hashes[node->parent],
-					    hash_frame(keyer, &snap->frames.items[node->frame]));
-	}
-	return number_generations(keyer);
-}
+#include "model/fold.h"
+#include "model/group_key.h"
 
 /*
  * Finds the entry of a row's key in `index`, which maps {hash, n} to rows of `rows`; n counts the
@@ -289,6 +38,12 @@ struct order {
 	enum profile_sort sort;
 	uint32_t *module_ranks; /* position of each module when sorted by path */
 };
+
+/* Returns the leaf frame of a stack that is not empty. */
+static const struct snap_frame *leaf_frame(const struct snapshot *snap, uint32_t stack)
+{
+	return &snap->frames.items[snap->nodes.items[stack].frame];
+}
 
 static int compare_u64(uint64_t a, uint64_t b)
 {
@@ -385,7 +140,7 @@ static int compare_identity(const struct order *order, const struct snap_row *a,
 	if (!result)
 		result = compare_u64(proc_a->start_ns, proc_b->start_ns);
 	if (!result)
-		result = compare_u64(state_order(proc_a), state_order(proc_b));
+		result = compare_u64(proc_state_order(proc_a), proc_state_order(proc_b));
 	if (!result)
 		result = compare_u64(a->layer, b->layer);
 	if (!result)
@@ -504,7 +259,7 @@ static int subtract_rows(struct profile *profile, const struct keyer *keyer,
 	uint64_t hash, probe, *found;
 	int err;
 
-	err = keyer__init(&previous_keyer, previous->snap, previous->symbols, keyer->group);
+	err = keyer__init(&previous_keyer, previous, keyer->group);
 	for (size_t i = 0; i < previous->rows.cnt && !err; i++) {
 		const struct snap_row *row = previous->rows.items[i].row;
 
@@ -550,6 +305,42 @@ static int subtract_previous(struct profile *profile, const struct keyer *keyer,
 	return err;
 }
 
+/* The stacks behind the groups, while there is something to compare them with. */
+static int profile_stacks(struct profile *profile, const struct profile *previous)
+{
+	struct profile_opts opts = profile->opts;
+
+	opts.group = GROUP_STACK;
+	profile->stacks = profile__new(profile->snap, profile->symbols, &opts,
+				       previous->stacks ? previous->stacks : previous);
+	return profile->stacks ? 0 : -ENOMEM;
+}
+
+bool call__has_source(const struct call_info *call, enum profile_group group)
+{
+	return call->file && (group == GROUP_FILE || call->line);
+}
+
+void call__reduce(struct call_info *call, enum profile_group group)
+{
+	bool by_source = group == GROUP_FILE || group == GROUP_LINE;
+
+	if ((group == GROUP_FUNCTION && call->function) ||
+	    (by_source && !call__has_source(call, group)))
+		call->file = NULL;
+	if (group == GROUP_FILE && call->file)
+		call->function = NULL;
+	if (!call->file || group == GROUP_FILE)
+		call->line = 0;
+	if (by_source || group == GROUP_FUNCTION)
+		call->inlined = false;
+}
+
+struct call profile__begin(const struct profile *profile, uint32_t stack)
+{
+	return profile->opts.all_frames ? (struct call){.node = stack} : profile->begins[stack];
+}
+
 struct profile *profile__new(const struct snapshot *snap, const struct symbol *symbols,
 			     const struct profile_opts *opts, const struct profile *previous)
 {
@@ -564,9 +355,10 @@ struct profile *profile__new(const struct snapshot *snap, const struct symbol *s
 	profile->symbols = symbols;
 	profile->opts = *opts;
 	profile->proc_totals = calloc(snap->procs.cnt + 1, sizeof(*profile->proc_totals));
-	if (!profile->proc_totals)
+	profile->begins = fold_stacks(snap, symbols);
+	if (!profile->proc_totals || !profile->begins)
 		goto cleanup;
-	err = keyer__init(&keyer, snap, symbols, opts->group);
+	err = keyer__init(&keyer, profile, opts->group);
 	if (!err)
 		err = rank_modules(snap, &order.module_ranks);
 	if (!err)
@@ -576,6 +368,8 @@ struct profile *profile__new(const struct snapshot *snap, const struct symbol *s
 	sum_up(profile);
 	if (previous)
 		err = subtract_previous(profile, &keyer, previous);
+	if (!err && previous && opts->group != GROUP_STACK)
+		err = profile_stacks(profile, previous);
 	if (!err && profile->rows.cnt)
 		qsort_r(profile->rows.items, profile->rows.cnt, sizeof(*profile->rows.items),
 			compare_rows, &order);
@@ -594,6 +388,8 @@ void profile__free(struct profile *profile)
 	if (!profile)
 		return;
 	array_free(&profile->rows);
+	profile__free(profile->stacks);
+	free(profile->begins);
 	free(profile->proc_totals);
 	free(profile);
 }

@@ -6,23 +6,32 @@
 #ifndef LEAKSWEEP_MODEL_PROFILE_H
 #define LEAKSWEEP_MODEL_PROFILE_H
 
+#include "model/call.h"
 #include "model/cost.h"
 #include "model/snapshot.h"
 
-struct symbol;
-
 enum profile_sort { SORT_BYTES = 0, SORT_COUNT = 1, SORT_GROWTH = 2 };
-enum profile_group { GROUP_STACK = 0, GROUP_FUNCTION = 1, GROUP_PROCESS = 2, GROUP_CGROUP = 3 };
+enum profile_group {
+	GROUP_STACK = 0,
+	GROUP_FUNCTION = 1,
+	GROUP_PROCESS = 2,
+	GROUP_CGROUP = 3,
+	GROUP_LINE = 4,
+	GROUP_FILE = 5,
+};
 
 struct profile_opts {
 	enum profile_sort sort;
 	enum profile_group group;
-	uint32_t top; /* rows to show, 0 = all */
+	uint32_t top;	 /* rows to show, 0 = all */
+	bool all_frames; /* show the frames of allocators and runtimes too */
 };
 
 /*
  * One line of a report. For GROUP_STACK it is one process's stack; for the others the sum of all
- * rows that share a leaf function, a process or a cgroup, and `row` is the biggest of them.
+ * rows that share a process, a cgroup, or the function, line or file of the first call that is
+ * shown of their stacks, and `row` is the biggest of them. A stack without line or file goes by its
+ * function.
  */
 struct profile_row {
 	const struct snap_row *row;
@@ -34,6 +43,12 @@ struct profile_row {
 	uint32_t procs; /* how many processes they belong to */
 };
 
+/* Whether people want to see the row: something of it is live. */
+static inline bool profile_row__is_live(const struct profile_row *row)
+{
+	return row->cost.live_count > 0 || row->cost.live_bytes != 0;
+}
+
 struct profile {
 	const struct snapshot *snap;  /* borrowed */
 	const struct symbol *symbols; /* borrowed, one per frame of the snapshot */
@@ -43,6 +58,10 @@ struct profile {
 	struct cost *proc_totals;	/* one per process of the snapshot */
 	int64_t delta_bytes;		/* of the total live bytes against the previous profile */
 	bool has_previous;
+	struct call *begins; /* per node of the stack tree, from fold_stacks */
+	/* When grouped otherwise, and compared with a previous profile: the same by stacks. Else
+	 * NULL: profile__new makes it at any time. */
+	struct profile *stacks;
 };
 
 /*
@@ -53,5 +72,15 @@ struct profile {
 struct profile *profile__new(const struct snapshot *snap, const struct symbol *symbols,
 			     const struct profile_opts *opts, const struct profile *previous);
 void profile__free(struct profile *profile);
+
+/* Whether a grouping by line or file finds what it goes by. */
+bool call__has_source(const struct call_info *call, enum profile_group group);
+
+/* Leaves of a call what a grouping by function, line or file tells it from others by; nothing is
+ * left out for the others. */
+void call__reduce(struct call_info *call, enum profile_group group);
+
+/* Returns the first call of a stack that is to be shown; its node is 0 when the stack was lost. */
+struct call profile__begin(const struct profile *profile, uint32_t stack);
 
 #endif

@@ -82,6 +82,7 @@ struct snap_row {
 	uint32_t stack; /* node of the stack tree */
 	uint8_t layer;	/* enum layer */
 	uint8_t unwind; /* enum unwind_end */
+	bool chained;	/* some frame was found by frame pointers, without a table */
 	struct cost cost;
 	uint64_t oldest_ns,
 		newest_ns; /* ages of live blocks at the snapshot; 0 when none was looked at */
@@ -93,6 +94,17 @@ struct snap_overhead {
 	double ns_per_hit;	 /* trap and program, measured on this host; 0 = not measured */
 	double cpu_percent;	 /* of one CPU, over the run: probe_hits * ns_per_hit / duration */
 	double tool_cpu_percent; /* the tool's own process, of one CPU */
+};
+
+/* The unwind tables that stacks were walked with. */
+struct snap_unwind {
+	uint32_t tables, from_cache; /* files, and how many of them needed no compiling */
+	uint32_t failed;	     /* files that could not be compiled */
+	uint32_t evicted;	     /* tables that had to make room for others */
+	uint64_t rows;
+	uint64_t bytes;	  /* of kernel memory */
+	uint64_t load_ns; /* time spent on getting them */
+	int cache_err;	  /* why there is no cache on disk, negative errno; 0 = there is */
 };
 
 struct snapshot {
@@ -124,6 +136,7 @@ struct snapshot {
 	uint64_t ended_procs;
 	uint64_t reserved_bytes; /* address space that processes only reserved: in no row */
 	struct snap_overhead overhead;
+	struct snap_unwind unwind;
 	const char *probe_mode,
 		*probe_why; /* which kind of probe was used and why; static strings, or NULL */
 	ARRAY(char *)

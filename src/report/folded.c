@@ -5,11 +5,12 @@
 
 #include <inttypes.h>
 
+#include "report/call_line.h"
 #include "report/render.h"
 
 /* Reused from line to line. */
-struct frame_list {
-	ARRAY(uint32_t) frames; /* leaf first */
+struct call_list {
+	ARRAY(struct call) calls; /* leaf first */
 };
 
 static void put_process(const struct snapshot *snap, uint32_t proc, FILE *out)
@@ -18,56 +19,68 @@ static void put_process(const struct snapshot *snap, uint32_t proc, FILE *out)
 	fprintf(out, " (%" PRId32 ")", snap->procs.items[proc].pid);
 }
 
-static void put_frame(const struct profile *profile, uint32_t frame, FILE *out)
+static void put_call(const struct profile *profile, struct call call, FILE *out)
 {
-	const char *function = frame_symbol(profile, frame)->function;
-	const char *module = frame_module(profile->snap, frame);
-	uint64_t offset = profile->snap->frames.items[frame].offset;
+	struct call_info info;
 
-	if (function) {
-		text_put_folded(out, function);
-	} else if (module) {
-		text_put_folded(out, path_basename(module));
-		fprintf(out, "+0x%" PRIx64, offset);
-	} else {
-		fprintf(out, "0x%" PRIx64, offset);
-	}
+	call__read(call, profile->snap, profile->symbols, &info);
+	call_put_folded(out, profile, &info);
 }
 
 static int put_stack(const struct profile *profile, const struct snap_row *row,
-		     struct frame_list *list, FILE *out)
+		     struct call_list *list, FILE *out)
 {
 	const struct snapshot *snap = profile->snap;
+	struct call call = profile__begin(profile, row->stack);
 
 	put_process(snap, row->proc, out);
 	if (row->layer != LAYER_MALLOC)
 		fprintf(out, ";[%s]", layer_name(row->layer));
 	if (!row->stack)
 		fputs(";[stack lost]", out);
-	list->frames.cnt = 0;
-	for (uint32_t node = row->stack; node; node = snap->nodes.items[node].parent)
-		if (array_push(&list->frames, snap->nodes.items[node].frame))
+	list->calls.cnt = 0;
+	for (; call.node; call = call__next(call, snap, profile->symbols))
+		if (array_push(&list->calls, call))
 			return -ENOMEM;
-	for (size_t i = list->frames.cnt; i-- > 0;) {
+	for (size_t i = list->calls.cnt; i-- > 0;) {
 		fputc(';', out);
-		put_frame(profile, list->frames.items[i], out);
+		put_call(profile, list->calls.items[i], out);
 	}
 	return 0;
 }
 
+/* Writes the call that a group goes by. */
+static void put_group_call(const struct profile *profile, uint32_t stack, FILE *out)
+{
+	struct call begin = profile__begin(profile, stack);
+	struct call_info info;
+
+	if (!begin.node) {
+		fputs("[stack lost]", out);
+		return;
+	}
+	call__read(begin, profile->snap, profile->symbols, &info);
+	call__reduce(&info, profile->opts.group);
+	if (profile->opts.group == GROUP_FUNCTION || !info.file) {
+		call_put_folded(out, profile, &info);
+		return;
+	}
+	text_put_folded(out, info.file);
+	if (info.line)
+		fprintf(out, ":%" PRIu32, info.line);
+}
+
 /* Writes what the line is about, without the value. */
 static int put_key(const struct profile *profile, const struct snap_row *row,
-		   struct frame_list *list, FILE *out)
+		   struct call_list *list, FILE *out)
 {
-	uint32_t leaf = stack_leaf(profile->snap, row->stack);
 	const char *cgroup;
 
 	switch (profile->opts.group) {
 	case GROUP_FUNCTION:
-		if (leaf == SNAP_NONE)
-			fputs("[stack lost]", out);
-		else
-			put_frame(profile, leaf, out);
+	case GROUP_LINE:
+	case GROUP_FILE:
+		put_group_call(profile, row->stack, out);
 		return 0;
 	case GROUP_PROCESS:
 		put_process(profile->snap, row->proc, out);
@@ -84,7 +97,7 @@ static int put_key(const struct profile *profile, const struct snap_row *row,
 
 int report_folded(const struct profile *profile, const struct report_opts *opts, FILE *out)
 {
-	struct frame_list list = {0};
+	struct call_list list = {0};
 	uint32_t shown = 0;
 	int err = 0;
 
@@ -93,13 +106,13 @@ int report_folded(const struct profile *profile, const struct report_opts *opts,
 		const struct profile_row *row = &profile->rows.items[i];
 
 		/* The format has no negative values. */
-		if (!row_is_live(row) || row->cost.live_bytes < 0)
+		if (!profile_row__is_live(row) || row->cost.live_bytes < 0)
 			continue;
 		if (profile->opts.top && shown++ == profile->opts.top)
 			break;
 		err = put_key(profile, row->row, &list, out);
 		fprintf(out, " %" PRId64 "\n", row->cost.live_bytes);
 	}
-	array_free(&list.frames);
+	array_free(&list.calls);
 	return err ? err : finish_output(out);
 }

@@ -187,13 +187,34 @@ const char *layer_name(unsigned int layer)
 const char *unwind_name(unsigned int unwind)
 {
 	static const char *const names[] = {
-		[UNWIND_LOST] = "lost",
-		[UNWIND_COMPLETE] = "complete",
-		[UNWIND_TRUNCATED] = "truncated",
-		[UNWIND_BROKEN] = "broken",
+		[UNWIND_LOST] = "lost",		  [UNWIND_COMPLETE] = "complete",
+		[UNWIND_TRUNCATED] = "truncated", [UNWIND_BROKEN] = "broken",
+		[UNWIND_NO_TABLE] = "no-table",	  [UNWIND_NO_RULE] = "no-rule",
+		[UNWIND_ODD_RULE] = "odd-rule",	  [UNWIND_UNREADABLE] = "unreadable",
+		[UNWIND_NO_CODE] = "no-code",
 	};
 
 	return NAME_OF(names, unwind);
+}
+
+#define TEXT_OF(number) TEXT_OF_EXPANDED(number)
+#define TEXT_OF_EXPANDED(number) #number
+
+const char *unwind_reason(unsigned int unwind)
+{
+	static const char *const reasons[] = {
+		[UNWIND_LOST] = "table of stacks full",
+		[UNWIND_COMPLETE] = "complete",
+		[UNWIND_TRUNCATED] = "deeper than " TEXT_OF(MAX_FRAMES) " frames",
+		[UNWIND_BROKEN] = "the next frame is impossible",
+		[UNWIND_NO_TABLE] = "unwind table not loaded in time",
+		[UNWIND_NO_RULE] = "code without unwind information",
+		[UNWIND_ODD_RULE] = "unwind rule not supported",
+		[UNWIND_UNREADABLE] = "stack memory not readable",
+		[UNWIND_NO_CODE] = "return address outside of code",
+	};
+
+	return NAME_OF(reasons, unwind);
 }
 
 const char *status_name(enum coverage_status status)
@@ -259,23 +280,6 @@ const struct symbol *frame_symbol(const struct profile *profile, uint32_t frame)
 	static const struct symbol none = {.reason = SYMBOL_STRIPPED};
 
 	return profile->symbols ? &profile->symbols[frame] : &none;
-}
-
-const char *frame_module(const struct snapshot *snap, uint32_t frame)
-{
-	uint32_t module = snap->frames.items[frame].module;
-
-	return module == SNAP_NONE ? NULL : snap->modules.items[module].path;
-}
-
-uint32_t stack_leaf(const struct snapshot *snap, uint32_t stack)
-{
-	return stack ? snap->nodes.items[stack].frame : SNAP_NONE;
-}
-
-bool row_is_live(const struct profile_row *row)
-{
-	return row->cost.live_count > 0 || row->cost.live_bytes != 0;
 }
 
 int finish_output(FILE *out)

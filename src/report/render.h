@@ -40,6 +40,9 @@ const char *status_name(enum coverage_status status);
 const char *state_name(enum proc_state state);
 const char *stat_name(enum stat_id stat);
 
+/* Returns in a reader's words why a stack that is not complete ends where it does. */
+const char *unwind_reason(unsigned int unwind);
+
 /* Writes a time since the epoch as RFC 3339 in UTC, with milliseconds when asked. Returns `buf`. */
 const char *format_rfc3339(uint64_t realtime_ns, bool with_ms, char buf[static RFC3339_MAX]);
 
@@ -48,15 +51,6 @@ const char *path_basename(const char *path);
 
 /* Returns the name of a frame, NULL when it has none; frame index < snap->frames.cnt. */
 const struct symbol *frame_symbol(const struct profile *profile, uint32_t frame);
-
-/* Returns the path of a frame's module, NULL when it lay in no mapping. */
-const char *frame_module(const struct snapshot *snap, uint32_t frame);
-
-/* Returns the leaf frame of a stack, SNAP_NONE for the empty one. */
-uint32_t stack_leaf(const struct snapshot *snap, uint32_t stack);
-
-/* Returns whether people want to see the row: something of it is live. */
-bool row_is_live(const struct profile_row *row);
 
 /* Flushes. Returns 0 or a negative errno when anything written so far has failed. */
 int finish_output(FILE *out);

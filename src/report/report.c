@@ -8,6 +8,7 @@ static const struct {
 	report_fn render;
 } formats[] = {
 	{"table", report_table},
+	{"tree", report_tree},
 	{"json", report_json},
 	{"folded", report_folded},
 };
@@ -22,5 +23,5 @@ report_fn report__by_name(const char *name)
 
 const char *report__names(void)
 {
-	return "table, json, folded";
+	return REPORT_NAMES;
 }

@@ -8,16 +8,33 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "report/call_line.h"
 #include "report/render.h"
 #include "report/report.h"
 #include "util/units.h"
 
-#define FRAME_INDENT 6
-#define MAX_FRAMES_SHOWN 12
-#define MIN_NAME_WIDTH 24
 #define ROW_WIDTH 55 /* of the numbers of a row, with the blanks behind them */
 #define ROW_WIDTH_DELTA 68
 #define CELL_MAX (UNITS_MAX + 4)
+
+static void read_stack(struct situation *situation, const struct profile *profile,
+		       const struct snap_row *row)
+{
+	struct call begin = profile__begin(profile, row->stack);
+	struct call_info call;
+
+	if (!row->cost.live_count && !row->cost.live_bytes)
+		return;
+	situation->stacks++;
+	situation->ends[row->unwind < UNWIND_END_CNT ? row->unwind : UNWIND_BROKEN]++;
+	if (!begin.node)
+		return;
+	if (begin.node != row->stack || begin.idx)
+		situation->folded = true;
+	call__read(begin, profile->snap, profile->symbols, &call);
+	if (!call.function)
+		situation->unnamed_bytes += row->cost.live_bytes;
+}
 
 void situation__read(struct situation *situation, const struct profile *profile)
 {
@@ -43,18 +60,11 @@ void situation__read(struct situation *situation, const struct profile *profile)
 	for (size_t i = 0; i < profile->rows.cnt; i++) {
 		const struct profile_row *row = &profile->rows.items[i];
 
-		situation->live_rows += row_is_live(row);
-		situation->growing_rows += row_is_live(row) && row->delta_bytes > 0;
+		situation->live_rows += profile_row__is_live(row);
+		situation->growing_rows += profile_row__is_live(row) && row->delta_bytes > 0;
 	}
-	for (size_t i = 0; i < snap->rows.cnt; i++) {
-		const struct snap_row *row = &snap->rows.items[i];
-		uint32_t leaf = stack_leaf(snap, row->stack);
-
-		if (row->unwind == UNWIND_BROKEN)
-			situation->broken_bytes += row->cost.live_bytes;
-		if (leaf != SNAP_NONE && !frame_symbol(profile, leaf)->function)
-			situation->unnamed_bytes += row->cost.live_bytes;
-	}
+	for (size_t i = 0; i < snap->rows.cnt; i++)
+		read_stack(situation, profile, &snap->rows.items[i]);
 }
 
 /* ---- one row ---- */
@@ -100,44 +110,22 @@ static void put_ages(struct screen *screen, const struct profile_row *row)
 	fprintf(screen->line, "  %15s", cell);
 }
 
-/*
- * Writes a long name (C++ templates) cut so that, with what stands before and behind it, it fits
- * the line.
- */
-static void put_name(struct screen *screen, const char *name, size_t used)
+/* Writes the call that a group goes by, behind `used` columns. */
+static int put_group_call(struct screen *screen, const struct profile *profile,
+			  const struct profile_row *row, size_t used)
 {
-	if (!screen->columns)
-		text_put(screen->line, name);
-	else if (screen->columns > used + MIN_NAME_WIDTH)
-		text_put_clipped(screen->line, name, screen->columns - used);
-	else
-		text_put_clipped(screen->line, name, MIN_NAME_WIDTH);
-}
+	struct call begin = profile__begin(profile, row->row->stack);
+	enum profile_group group = profile->opts.group;
+	struct call_info call;
 
-/* Writes the leaf function of a group, with its module, behind `used` columns. */
-static void put_function(struct screen *screen, const struct profile *profile,
-			 const struct profile_row *row, size_t used)
-{
-	uint32_t leaf = stack_leaf(profile->snap, row->row->stack);
-	const char *module = leaf == SNAP_NONE ? NULL : frame_module(profile->snap, leaf);
-	const char *function =
-		leaf == SNAP_NONE ? "[stack lost]" : frame_symbol(profile, leaf)->function;
-
-	module = module ? path_basename(module) : NULL;
-	/* " (module), 123 processes" */
-	used += (module ? text_width(module) + 3 : 0) + (row->procs > 1 ? 15 : 0);
-	if (function)
-		put_name(screen, function, used);
-	else if (module)
-		text_put(screen->line, module);
-	if (!function) {
-		fprintf(screen->line, "%s0x%" PRIx64, module ? "+" : "",
-			profile->snap->frames.items[leaf].offset);
-	} else if (module) {
-		fputs(" (", screen->line);
-		text_put(screen->line, module);
-		fputc(')', screen->line);
+	if (!begin.node) {
+		fputs("[stack lost]", screen->line);
+		return 0;
 	}
+	call__read(begin, profile->snap, profile->symbols, &call);
+	call__reduce(&call, group);
+	/* ", 123 processes" */
+	return screen__call(screen, profile, &call, used + (row->procs > 1 ? 15 : 0), false);
 }
 
 static void put_process_name(struct screen *screen, const struct snap_proc *proc)
@@ -147,10 +135,11 @@ static void put_process_name(struct screen *screen, const struct snap_proc *proc
 }
 
 /* Writes what the row is about, behind its numbers. */
-static void put_subject(struct screen *screen, const struct profile *profile,
-			const struct profile_row *row)
+static int put_subject(struct screen *screen, const struct profile *profile,
+		       const struct profile_row *row)
 {
 	const struct snap_proc *proc = &profile->snap->procs.items[row->row->proc];
+	int err = 0;
 
 	fputs("  ", screen->line);
 	switch (profile->opts.group) {
@@ -160,28 +149,32 @@ static void put_subject(struct screen *screen, const struct profile *profile,
 		if (row->row->layer != LAYER_MALLOC)
 			fprintf(screen->line, "%s[%s]", profile->snap->procs.cnt > 1 ? "  " : "",
 				layer_name(row->row->layer));
-		return;
+		return 0;
 	case GROUP_FUNCTION:
-		put_function(screen, profile, row,
-			     profile->has_previous ? ROW_WIDTH_DELTA : ROW_WIDTH);
+	case GROUP_LINE:
+	case GROUP_FILE:
+		err = put_group_call(screen, profile, row,
+				     profile->has_previous ? ROW_WIDTH_DELTA : ROW_WIDTH);
 		break;
 	case GROUP_PROCESS:
 		put_process_name(screen, proc);
 		fputs("  ", screen->line);
 		text_put(screen->line, proc->exe);
-		return;
+		return 0;
 	case GROUP_CGROUP:
 		text_put(screen->line, *proc->cgroup ? proc->cgroup : "[no cgroup]");
 		break;
 	}
 	if (row->procs > 1)
 		fprintf(screen->line, ", %" PRIu32 " processes", row->procs);
+	return err;
 }
 
-static void put_row(struct screen *screen, const struct profile *profile, uint32_t rank,
-		    const struct profile_row *row)
+static int put_row(struct screen *screen, const struct profile *profile, uint32_t rank,
+		   const struct profile_row *row)
 {
 	char cell[CELL_MAX];
+	int err;
 
 	fprintf(screen->line, "%4" PRIu32, rank);
 	screen__paint(screen, PAINT_STRONG);
@@ -192,92 +185,8 @@ static void put_row(struct screen *screen, const struct profile *profile, uint32
 	put_ages(screen, row);
 	if (profile->has_previous)
 		fprintf(screen->line, "  %11s", size_cell(screen, row->delta_bytes, true, cell));
-	put_subject(screen, profile, row);
+	err = put_subject(screen, profile, row);
 	screen__end_whole(screen);
-}
-
-/* ---- the frames below a row ---- */
-
-/* Returns the owned part behind a frame's name, NULL without memory. Raw: it may hold anything. */
-static char *frame_place(const struct profile *profile, uint32_t frame)
-{
-	const struct symbol *symbol = frame_symbol(profile, frame);
-	const char *module = frame_module(profile->snap, frame);
-	const char *why = symbol_reason__text(symbol->reason);
-	uint64_t offset = profile->snap->frames.items[frame].offset;
-	char *place = NULL;
-	int len;
-
-	if (!symbol->function)
-		len = asprintf(&place, "%s0x%" PRIx64 " [%.*s]", module ? "+" : "", offset,
-			       (int)strcspn(why, ":"), why);
-	else if (symbol->file && symbol->line)
-		len = asprintf(&place, "+0x%" PRIx64 " (%s)  %s:%" PRIu32, symbol->function_offset,
-			       module ? path_basename(module) : "?", symbol->file, symbol->line);
-	else
-		len = asprintf(&place, "+0x%" PRIx64 " (%s)%s%s", symbol->function_offset,
-			       module ? path_basename(module) : "?", symbol->file ? "  " : "",
-			       symbol->file ? symbol->file : "");
-	return len < 0 ? NULL : place;
-}
-
-/* Writes a frame on one line; a long name (C++ templates) gives way to the place. */
-static int put_frame(struct screen *screen, const struct profile *profile, uint32_t frame)
-{
-	const char *name = frame_symbol(profile, frame)->function;
-	const char *module = frame_module(profile->snap, frame);
-	char *place = frame_place(profile, frame);
-
-	if (!place)
-		return -ENOMEM;
-	if (!name)
-		name = module ? path_basename(module) : "";
-	fprintf(screen->line, "%*s", FRAME_INDENT, "");
-	put_name(screen, name, FRAME_INDENT + text_width(place));
-	screen__paint(screen, PAINT_WEAK);
-	text_put(screen->line, place);
-	screen__paint(screen, PAINT_NONE);
-	screen__end_whole(screen);
-	free(place);
-	return 0;
-}
-
-static const char *unwind_remark(unsigned int unwind)
-{
-	switch (unwind) {
-	case UNWIND_LOST:
-		return "stack lost: there was no room for it";
-	case UNWIND_TRUNCATED:
-		return "stack truncated: its outer callers are deeper than can be kept";
-	case UNWIND_BROKEN:
-		return "stack broken off: the next caller was built without frame pointers";
-	default:
-		return NULL;
-	}
-}
-
-static int put_frames(struct screen *screen, const struct profile *profile,
-		      const struct snap_row *row)
-{
-	const struct snapshot *snap = profile->snap;
-	const char *remark = unwind_remark(row->unwind);
-	size_t depth = 0, shown = 0;
-	int err = 0;
-
-	for (uint32_t node = row->stack; node; node = snap->nodes.items[node].parent)
-		depth++;
-	for (uint32_t node = row->stack; node && !err; node = snap->nodes.items[node].parent) {
-		/* A line saying "1 more frame" would take the line of that frame. */
-		if (shown == MAX_FRAMES_SHOWN && depth > MAX_FRAMES_SHOWN + 1) {
-			fprintf(screen->out, "%*s... %zu more frames\n", FRAME_INDENT, "",
-				depth - shown);
-			break;
-		}
-		err = put_frame(screen, profile, snap->nodes.items[node].frame);
-		shown++;
-	}
-	if (remark)
-		fprintf(screen->out, "%*s-- %s\n", FRAME_INDENT, "", remark);
 	return err;
 }
 
@@ -286,10 +195,9 @@ static int put_frames(struct screen *screen, const struct profile *profile,
 static void put_heading(struct screen *screen, const struct profile *profile, size_t live_rows)
 {
 	static const char *const nouns[] = {
-		[GROUP_STACK] = "stack",
-		[GROUP_FUNCTION] = "function",
-		[GROUP_PROCESS] = "process",
-		[GROUP_CGROUP] = "cgroup",
+		[GROUP_STACK] = "stack",     [GROUP_FUNCTION] = "function",
+		[GROUP_PROCESS] = "process", [GROUP_CGROUP] = "cgroup",
+		[GROUP_LINE] = "line",	     [GROUP_FILE] = "file",
 	};
 	bool is_process = profile->opts.group == GROUP_PROCESS;
 	size_t top = profile->opts.top;
@@ -329,13 +237,13 @@ static int put_rows(struct screen *screen, const struct profile *profile, size_t
 	for (size_t i = 0; i < profile->rows.cnt && !err; i++) {
 		const struct profile_row *row = &profile->rows.items[i];
 
-		if (!row_is_live(row))
+		if (!profile_row__is_live(row))
 			continue;
 		if (profile->opts.top && rank == profile->opts.top)
 			break;
-		put_row(screen, profile, ++rank, row);
-		if (profile->opts.group == GROUP_STACK)
-			err = put_frames(screen, profile, row->row);
+		err = put_row(screen, profile, ++rank, row);
+		if (!err && profile->opts.group == GROUP_STACK)
+			err = table_calls(screen, profile, row->row);
 	}
 	return err;
 }
@@ -358,7 +266,7 @@ int report_table(const struct profile *profile, const struct report_opts *opts, 
 	else if (!err)
 		table_no_rows(&screen, profile, &situation);
 	if (!err)
-		table_next(&screen, profile, &situation);
+		table_foot(&screen, profile, &situation);
 	if (!err && ferror(screen.line))
 		err = -ENOMEM;
 	screen__destroy(&screen);

@@ -6,6 +6,8 @@
 #include "model/profile.h"
 #include "report/screen.h"
 
+#define UNWIND_END_CNT (UNWIND_NO_CODE + 1)
+
 /* What the traced processes look like as a whole. */
 struct situation {
 	size_t running, exited, execed, late;
@@ -13,8 +15,10 @@ struct situation {
 	size_t bare;			 /* running processes without any allocator */
 	size_t live_rows;		 /* rows of the profile with something live */
 	size_t growing_rows;		 /* of those, rows that grew since the last interval */
-	int64_t broken_bytes;		 /* live bytes whose stack was cut short */
-	int64_t unnamed_bytes;		 /* live bytes whose leaf function has no name */
+	size_t stacks;			 /* of the snapshot, with something live */
+	size_t ends[UNWIND_END_CNT];	 /* of those, by how they end */
+	int64_t unnamed_bytes;		 /* live bytes whose first shown function has no name */
+	bool folded;			 /* calls of allocators and runtimes are left out */
 };
 
 void situation__read(struct situation *situation, const struct profile *profile);
@@ -26,6 +30,14 @@ int table_head(struct screen *screen, const struct profile *profile,
 /* Writes why there are no rows to show: nothing seen is never called nothing found. */
 void table_no_rows(struct screen *screen, const struct profile *profile,
 		   const struct situation *situation);
+
+/* Writes the calls of a row's stack. Returns 0 or -ENOMEM. */
+int table_calls(struct screen *screen, const struct profile *profile, const struct snap_row *row);
+
+/* Writes below the list what a reader should know about it (what is folded, how stacks ended), and
+ * the last line. */
+void table_foot(struct screen *screen, const struct profile *profile,
+		const struct situation *situation);
 
 /* Writes the last line: what to try next. */
 void table_next(struct screen *screen, const struct profile *profile,

@@ -191,19 +191,15 @@ void table_next(struct screen *screen, const struct profile *profile,
 	const struct snapshot *snap = profile->snap;
 	int64_t live = profile->total.live_bytes;
 
-	fputc('\n', screen->out);
 	screen__label(screen, "next");
 	if (put_cures(screen, snap))
 		;
 	else if (!situation->live_rows)
 		fputs(advice_when_empty(profile, situation), screen->line);
-	else if (live > 0 && situation->broken_bytes > live / 2)
-		fputs("most stacks break off: build the target and its libraries with"
-		      " -fno-omit-frame-pointer to see the callers",
-		      screen->line);
 	else if (live > 0 && situation->unnamed_bytes > live / 2)
-		fputs("most leaf functions have no name: install the debug symbols of the modules "
-		      "above",
+		fputs("most of it was allocated by functions without a name: install the debug "
+		      "symbols "
+		      "of the modules above",
 		      screen->line);
 	else if (profile->has_previous)
 		put_growth_advice(screen, profile, situation);

@@ -83,8 +83,6 @@ static void put_loss(struct screen *screen, const struct snapshot *snap, enum st
 	screen__paint(screen, PAINT_NONE);
 	if (!strncmp(cure, "--max", 5) || !strncmp(cure, "--ring", 6))
 		fprintf(screen->line, "; raise %s", cure);
-	else if (!strncmp(cure, "-f", 2))
-		fprintf(screen->line, "; build the target with %s", cure);
 	else if (*cure)
 		fprintf(screen->line, "; use %s", cure);
 }
@@ -278,6 +276,25 @@ static void put_cost(struct screen *screen, const struct snap_overhead *overhead
 		fputs(" (--scope process spares them)", screen->line);
 	}
 	fprintf(screen->line, "; leaksweep itself %.1f %%", overhead->tool_cpu_percent);
+	screen__end(screen);
+}
+
+static void put_unwind(struct screen *screen, const struct snap_unwind *unwind)
+{
+	char buf[UNITS_MAX];
+
+	if (!unwind->tables && !unwind->failed)
+		return;
+	screen__label(screen, "unwind");
+	fprintf(screen->line, "%" PRIu32 " table%s (%" PRIu32 " from the cache), %s",
+		unwind->tables, unwind->tables == 1 ? "" : "s", unwind->from_cache,
+		format_size(unwind->bytes, buf));
+	fprintf(screen->line, ", loaded in %s", format_duration(unwind->load_ns, buf));
+	if (unwind->evicted)
+		fprintf(screen->line, "; %" PRIu32 " had to make room for others", unwind->evicted);
+	if (unwind->failed)
+		fprintf(screen->line, "; %" PRIu32 " file%s could not be read", unwind->failed,
+			unwind->failed == 1 ? "" : "s");
 	screen__end(screen);
 }
 
@@ -504,6 +521,7 @@ int table_head(struct screen *screen, const struct profile *profile,
 	if (err)
 		return err;
 	put_cost(screen, &snap->overhead);
+	put_unwind(screen, &snap->unwind);
 	put_losses(screen, snap, situation);
 	for (size_t i = 0; i < snap->notes.cnt; i++) {
 		screen__label(screen, i ? "" : "note");

@@ -23,7 +23,7 @@
 #include "symbolize/symbolizer.h"
 
 #define SEC 1000000000ULL
-#define MAX_SYMBOLS 64
+#define MAX_SYMBOLS 96
 
 /* ---- comparing ---- */
 
@@ -80,11 +80,11 @@ static inline char *without_foreign_words(char *text)
 	cut_loss(text);
 	text = replace_all(text, "\"version\":\"" LEAKSWEEP_VERSION "\"",
 			   "\"version\":\"@VERSION@\"");
-	for (int reason = SYMBOL_NO_MODULE; reason <= SYMBOL_GAP; reason++) {
+	for (int reason = SYMBOL_NO_MODULE; reason <= SYMBOL_KERNEL; reason++) {
 		const char *why = symbol_reason__text(reason);
 
-		snprintf(from, sizeof(from), "\"reason\":\"%s\"}", why);
-		snprintf(to, sizeof(to), "\"reason\":\"@%d@\"}", reason);
+		snprintf(from, sizeof(from), "\"reason\":\"%s\",", why);
+		snprintf(to, sizeof(to), "\"reason\":\"@%d@\",", reason);
 		text = replace_all(text, from, to);
 		snprintf(from, sizeof(from), " [%.*s]", (int)strcspn(why, ":"), why);
 		snprintf(to, sizeof(to), " [@%d@]", reason);
@@ -291,6 +291,99 @@ static inline void scene__add_rows(struct scene *scene)
 	scene->snap->ended_procs = 2;
 	scene->snap->ended_bytes = 4711;
 	scene->snap->ended_count = 3;
+}
+
+/* ---- another scene: C++, Rust and C with lines, inlined calls and what belongs to runtimes ----
+ */
+
+static inline uint32_t add_inlined(struct scene *scene, uint32_t module, uint64_t offset,
+				   const char *function, const char *file, uint32_t line,
+				   const struct symbol_inline *inlines, uint32_t inline_cnt)
+{
+	uint32_t frame = add_frame(scene, module, offset, function, file, line);
+
+	scene->symbols[frame].inlines = inlines;
+	scene->symbols[frame].inline_cnt = inline_cnt;
+	return frame;
+}
+
+#define ADD_ROW(scene, proc, layer, unwind, bytes, count, ...)                                     \
+	add_row(scene, proc, layer, unwind, (const uint32_t[]){__VA_ARGS__},                       \
+		sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t), bytes, count)
+
+static inline void scene__add_calls(struct scene *scene)
+{
+	/* std::vector<Entry>::push_back, inlined into Cache::store, inlined into Cache::fill. */
+	static const struct symbol_inline store[] = {
+		{"std::__new_allocator<Entry>::allocate(unsigned long, void const*)",
+		 "/usr/include/c++/12/bits/new_allocator.h", 137},
+		{"void std::vector<Entry, std::allocator<Entry> >::_M_realloc_insert<Entry>("
+		 "__gnu_cxx::__normal_iterator<Entry*, std::vector<Entry> >, Entry&&)",
+		 "/usr/include/c++/12/bits/vector.tcc", 459},
+		{"Cache::store(Entry&&)", "/build/db/src/cache/cache.h", 58},
+	};
+	static const struct symbol_inline all_std[] = {
+		{"std::string::_M_create(unsigned long&, unsigned long)", NULL, 0},
+	};
+	static const struct symbol_inline own[] = {{"next_power(unsigned long)", "src/pool.c", 12}};
+	struct snapshot *snap = scene->snap;
+	uint32_t cxx = snapshot__add_module(snap, "/usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30",
+					    8, 12, NULL, 0, -1);
+	uint32_t server = scene->server, libc = scene->libc, frame;
+	uint32_t op_new = add_frame(scene, cxx, 0xa1000, "operator new(unsigned long)", NULL, 0);
+	uint32_t fill = add_inlined(scene, server, 0x3010, "Cache::fill(Query const&)",
+				    "/build/db/src/cache/cache.cc", 210, store, 3);
+	uint32_t create = add_inlined(scene, server, 0x3110, "std::string::assign(char const*)",
+				      NULL, 0, all_std, 1);
+	uint32_t name = add_frame(scene, server, 0x3120, "Session::rename(char const*)",
+				  "/build/db/src/session.cc", 77);
+	uint32_t serve = add_frame(scene, server, 0x3210, "Server::serve(int)",
+				   "/build/db/src/server.cc", 402);
+	uint32_t other = add_frame(scene, server, 0x3290, "Server::serve(int)",
+				   "/build/db/src/server.cc", 431);
+	uint32_t main = add_frame(scene, server, 0x3380, "main", "/build/db/src/main.cc", 31);
+	uint32_t start_main = add_frame(scene, libc, 0x29d90, "__libc_start_call_main", NULL, 0);
+	uint32_t start = add_frame(scene, server, 0x1060, "_start", NULL, 0);
+	uint32_t strdup = add_frame(scene, libc, 0x9a0a0, "strdup", NULL, 0);
+	uint32_t xstrdup = add_frame(scene, server, 0x3410, "xstrdup", "src/xmalloc.c", 9);
+	uint32_t pool = add_inlined(scene, server, 0x3510, "pool_grow", "src/pool.c", 40, own, 1);
+	uint32_t mmap = add_frame(scene, libc, 0x10f0a0, "mmap64", NULL, 0);
+	uint32_t plain = add_frame(scene, server, 0x3610, "load_plugins", NULL, 0);
+	uint32_t walk = add_frame(scene, server, 0x3710, "walk(Node*)", "src/tree.cc", 5);
+	uint32_t kernel;
+
+	frame = snapshot__add_frame(snap, FRAME_KERNEL, SNAP_NONE, 0xffffffff81234560);
+	scene->symbols[frame] = (struct symbol){.function = "__do_sys_brk", .function_offset = 16};
+	kernel = frame;
+	ADD_ROW(scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, 6291456, 512, op_new, fill, serve, main,
+		start_main, start);
+	ADD_ROW(scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, 1048576, 100, op_new, fill, other, main,
+		start_main, start);
+	ADD_ROW(scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, 786432, 3000, op_new, create, name, serve,
+		main, start_main, start);
+	ADD_ROW(scene, 1, LAYER_MALLOC, UNWIND_COMPLETE, 524288, 800, strdup, xstrdup, plain, main,
+		start_main, start);
+	ADD_ROW(scene, 1, LAYER_MALLOC, UNWIND_NO_RULE, 65536, 16, pool, plain);
+	ADD_ROW(scene, 1, LAYER_MMAP, UNWIND_COMPLETE, 2097152, 1, mmap, pool, plain, main,
+		start_main, start);
+	ADD_ROW(scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, 262144, 5, walk, walk, walk, walk, walk,
+		walk, walk, walk, walk, walk, walk, walk, walk, walk, walk, walk, walk, walk, serve,
+		main, start_main, start);
+	ADD_ROW(scene, 0, LAYER_MALLOC, UNWIND_LOST, 8192, 2);
+	ADD_ROW(scene, 0, LAYER_KERNEL, UNWIND_TRUNCATED, 131072, 4, kernel, plain);
+	ADD_ROW(scene, 1, LAYER_MALLOC, UNWIND_NO_TABLE, 32768, 4, op_new);
+	ADD_ROW(scene, 1, LAYER_MALLOC, UNWIND_UNREADABLE, 1024, 4, name, serve);
+	snap->rows.items[4].chained = true;
+	snap->unwind = (struct snap_unwind){
+		.tables = 14,
+		.from_cache = 9,
+		.failed = 1,
+		.evicted = 2,
+		.rows = 106000,
+		.bytes = 862000,
+		.load_ns = 41000000,
+		.cache_err = -EACCES,
+	};
 }
 
 static inline void scene__free(struct scene *scene)

@@ -22,12 +22,12 @@ static void check_utf8(const char *text)
 /* No renderer lets a control character through, and all of them write UTF-8. */
 static void check_clean(const struct scene *scene)
 {
-	static const char *const formats[] = {"table", "folded", "json"};
+	static const char *const formats[] = {"table", "folded", "json", "tree"};
 
-	for (int group = GROUP_STACK; group <= GROUP_CGROUP; group++) {
+	for (int group = GROUP_STACK; group <= GROUP_FILE; group++) {
 		struct profile *profile = profile_of(scene, group, NULL);
 
-		for (int i = 0; i < 3; i++) {
+		for (int i = 0; i < 4; i++) {
 			char *text = render(profile, formats[i]);
 
 			for (char *at = text; *at; at++)
@@ -99,6 +99,7 @@ static void test_hostile_names(void **state)
 	check_golden(profile, "table", "table-hostile.txt");
 	check_golden(profile, "json", "report-hostile.json");
 	check_golden(profile, "folded", "folded-hostile.txt");
+	check_golden(profile, "tree", "tree-hostile.txt");
 	profile__free(profile);
 	scene__free(&scene);
 }

@@ -24,9 +24,9 @@ static void test_usual(void **state)
 static void test_groups(void **state)
 {
 	static const char *const names[] = {
-		[GROUP_FUNCTION] = "function",
-		[GROUP_PROCESS] = "process",
-		[GROUP_CGROUP] = "cgroup",
+		[GROUP_FUNCTION] = "function", [GROUP_PROCESS] = "process",
+		[GROUP_CGROUP] = "cgroup",     [GROUP_LINE] = "line",
+		[GROUP_FILE] = "file",
 	};
 	struct scene scene;
 	char golden[64];
@@ -34,7 +34,7 @@ static void test_groups(void **state)
 	(void)state;
 	scene__init(&scene);
 	scene__add_rows(&scene);
-	for (int group = GROUP_FUNCTION; group <= GROUP_CGROUP; group++) {
+	for (int group = GROUP_FUNCTION; group <= GROUP_FILE; group++) {
 		struct profile *profile = profile_of(&scene, group, NULL);
 
 		snprintf(golden, sizeof(golden), "table-%s.txt", names[group]);
@@ -312,12 +312,12 @@ static void test_names(void **state)
 	assert_ptr_equal(report__by_name("folded"), report_folded);
 	assert_null(report__by_name("Table"));
 	assert_null(report__by_name(""));
-	assert_string_equal(report__names(), "table, json, folded");
+	assert_string_equal(report__names(), "table, tree, json, folded");
 }
 
 static void test_failed_write(void **state)
 {
-	static const char *const formats[] = {"table", "json", "folded"};
+	static const char *const formats[] = {"table", "json", "folded", "tree"};
 	const struct report_opts opts = {.columns = 80};
 	struct profile *profile;
 	struct scene scene;
@@ -326,7 +326,7 @@ static void test_failed_write(void **state)
 	scene__init(&scene);
 	scene__add_rows(&scene);
 	profile = profile_of(&scene, GROUP_STACK, NULL);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		FILE *full = fopen("/dev/full", "w");
 
 		if (!full)
@@ -361,20 +361,20 @@ static struct snapshot *new_big_snapshot(struct symbol **ret_symbols)
 	*ret_symbols = calloc(snap->frames.cnt, sizeof(**ret_symbols));
 	for (size_t i = 0; i < snap->frames.cnt; i++)
 		(*ret_symbols)[i] =
-			(struct symbol){"some_function_name", "src/some_file.c", 42, 1, 0};
+			(struct symbol){"some_function_name", "src/some_file.c", i, 1, 0};
 	return snap;
 }
 
 static void test_speed(void **state)
 {
-	static const char *const formats[] = {"table", "json", "folded"};
+	static const char *const formats[] = {"table", "json", "folded", "tree"};
 	const struct profile_opts opts = {0};
 	struct symbol *symbols;
 	struct snapshot *snap = new_big_snapshot(&symbols);
 	struct profile *profile = profile__new(snap, symbols, &opts, NULL);
 
 	(void)state;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		struct timespec begin, end;
 		FILE *out = fopen("/dev/null", "w");
 		const struct report_opts report = {.columns = 100};

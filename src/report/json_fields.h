@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* JSON objects, field by field. Private to the JSON renderer. */
+#ifndef LEAKSWEEP_REPORT_JSON_FIELDS_H
+#define LEAKSWEEP_REPORT_JSON_FIELDS_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "model/profile.h"
+
+/* An object being filled. The first failure sticks, so that callers need not look after each field.
+ */
+struct fields {
+	struct json_object *object;
+	int err;
+};
+
+void fields__new(struct fields *fields);
+
+/* Adds an owned value. `name` must live as long as the object: all names here are literals. */
+void add_value(struct fields *fields, const char *name, struct json_object *value);
+void add_null(struct fields *fields, const char *name);
+void add_int(struct fields *fields, const char *name, int64_t value);
+void add_uint(struct fields *fields, const char *name, uint64_t value);
+void add_bool(struct fields *fields, const char *name, bool value);
+
+/* Three digits, the same in every locale. */
+void add_float(struct fields *fields, const char *name, double value);
+
+/* Text made valid UTF-8; NULL becomes "", or null for what may be unknown. */
+void add_text(struct fields *fields, const char *name, const char *raw);
+void add_known_text(struct fields *fields, const char *name, const char *raw);
+struct json_object *new_text(const char *raw);
+
+void add_cost(struct fields *fields, const struct cost *cost);
+void add_totals(struct fields *fields, const char *name, const struct cost *cost);
+
+/* Adds `inner` to `outer` and takes it over, finished or not. */
+void add_fields(struct fields *outer, const char *name, struct fields *inner);
+
+/* Append an owned value, or finished fields, to an array and take it over. Return 0 or -ENOMEM. */
+int append_value(struct json_object *array, struct json_object *value);
+int append_fields(struct json_object *array, struct fields *fields);
+
+/* Writes an object and frees it; without its last brace when more fields are to follow. Returns 0
+ * or -ENOMEM. */
+int put_fields(struct fields *fields, bool close, FILE *out);
+
+/* ---- the parts of the report that list stacks (json_stacks.c) ---- */
+
+/* Write the list of stacks; groups before it when the profile is grouped otherwise. Return 0 or
+ * -ENOMEM. */
+int json_put_stacks(const struct profile *profile, FILE *out);
+int json_put_groups_and_stacks(const struct profile *profile, FILE *out);
+
+#endif

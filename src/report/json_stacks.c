@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The stacks of the JSON report, and the groups they make. The text of a call is made once and
+ * shared by all stacks. */
+#include "report/json_fields.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "report/call_line.h"
+#include "report/render.h"
+#include "util/format.h"
+
+/* The JSON text of every call that was needed so far, without its last brace. */
+struct call_texts {
+	struct call_text {
+		char *text;
+		size_t len;
+	} * items;
+	size_t cnt;
+	size_t *begins; /* per frame: its innermost call */
+};
+
+static void call_texts__free(struct call_texts *texts)
+{
+	for (size_t i = 0; texts->items && i < texts->cnt; i++)
+		free(texts->items[i].text);
+	free(texts->items);
+	free(texts->begins);
+}
+
+/* Returns 0 or -ENOMEM; to be freed in both cases. */
+static int call_texts__init(struct call_texts *texts, const struct profile *profile)
+{
+	size_t frame_cnt = profile->snap->frames.cnt;
+
+	*texts = (struct call_texts){0};
+	texts->begins = calloc(frame_cnt + 1, sizeof(*texts->begins));
+	if (!texts->begins)
+		return -ENOMEM;
+	for (size_t i = 0; i < frame_cnt; i++) {
+		texts->begins[i] = texts->cnt;
+		texts->cnt += frame_inline_cnt(profile->symbols, i) + 1;
+	}
+	texts->items = calloc(texts->cnt + 1, sizeof(*texts->items));
+	return texts->items ? 0 : -ENOMEM;
+}
+
+static void add_build_id(struct fields *fields, const struct snapshot *snap, uint32_t module)
+{
+	char hex[2 * MAX_BUILD_ID + 1] = "";
+	const struct snap_module *item;
+
+	if (module == SNAP_NONE || !snap->modules.items[module].build_id_len) {
+		add_null(fields, "build_id");
+		return;
+	}
+	item = &snap->modules.items[module];
+	for (size_t i = 0; i < item->build_id_len; i++)
+		sprintf(hex + 2 * i, "%02x", item->build_id[i]);
+	add_text(fields, "build_id", hex);
+}
+
+static int make_call_text(const struct profile *profile, const struct call_info *call,
+			  struct call_text *ret)
+{
+	const struct snap_frame *item = &profile->snap->frames.items[call->frame];
+	struct fields fields;
+	FILE *out;
+	int err;
+
+	fields__new(&fields);
+	add_text(&fields, "kind",
+		 item->kind == FRAME_PYTHON   ? "python"
+		 : item->kind == FRAME_KERNEL ? "kernel"
+					      : "native");
+	add_known_text(&fields, "function", call->function);
+	add_known_text(&fields, "file", call->file);
+	add_uint(&fields, "line", call->line);
+	add_known_text(&fields, "module", frame_module_path(profile->snap, call->frame));
+	add_build_id(&fields, profile->snap, item->module);
+	add_uint(&fields, "offset", item->offset);
+	add_bool(&fields, "inlined", call->inlined);
+	if (!call->function)
+		add_text(&fields, "reason",
+			 symbol_reason__text(frame_symbol(profile, call->frame)->reason));
+	out = open_memstream(&ret->text, &ret->len);
+	if (!out) {
+		json_object_put(fields.object);
+		return -ENOMEM;
+	}
+	err = put_fields(&fields, false, out);
+	return fclose(out) ? -ENOMEM : err;
+}
+
+/* Writes all calls of a stack; those that other reports leave out are marked. */
+static int put_calls(const struct profile *profile, uint32_t stack, struct call_texts *texts,
+		     FILE *out)
+{
+	struct call call = {.node = stack}, begin = profile->begins[stack];
+	bool runtime = stack;
+	struct call_info info;
+	int err;
+
+	fputs(",\"frames\":[", out);
+	for (; call.node; call = call__next(call, profile->snap, profile->symbols)) {
+		struct call_text *text;
+
+		call__read(call, profile->snap, profile->symbols, &info);
+		text = &texts->items[texts->begins[info.frame] + call.idx];
+		err = text->text ? 0 : make_call_text(profile, &info, text);
+		if (err)
+			return err;
+		if (call.node != stack || call.idx)
+			fputc(',', out);
+		fwrite(text->text, 1, text->len, out);
+		runtime = runtime && (call.node != begin.node || call.idx != begin.idx);
+		fputs(runtime ? ",\"runtime\":true}" : ",\"runtime\":false}", out);
+	}
+	fputs("]}", out);
+	return 0;
+}
+
+/* ---- stacks and groups ---- */
+
+static void add_ages_and_delta(struct fields *fields, const struct profile *profile,
+			       const struct profile_row *row)
+{
+	add_uint(fields, "oldest_ns", row->oldest_ns);
+	add_uint(fields, "newest_ns", row->newest_ns);
+	add_text(fields, "verdict", "unknown");
+	if (!profile->has_previous)
+		return;
+	add_int(fields, "delta_live_bytes", row->delta_bytes);
+	add_int(fields, "delta_live_count", row->delta_count);
+}
+
+static int put_stack(const struct profile *profile, const struct profile_row *row,
+		     struct call_texts *texts, FILE *out)
+{
+	const struct snap_proc *proc = &profile->snap->procs.items[row->row->proc];
+	struct fields fields;
+	int err;
+
+	fields__new(&fields);
+	add_int(&fields, "pid", proc->pid);
+	add_uint(&fields, "start_ns", proc->start_ns);
+	add_text(&fields, "cgroup", proc->cgroup);
+	add_text(&fields, "layer", layer_name(row->row->layer));
+	add_cost(&fields, &row->cost);
+	add_ages_and_delta(&fields, profile, row);
+	add_text(&fields, "unwind", unwind_name(row->row->unwind));
+	add_bool(&fields, "chained", row->row->chained);
+	err = put_fields(&fields, false, out);
+	return err ? err : put_calls(profile, row->row->stack, texts, out);
+}
+
+static size_t shown_rows(const struct profile *profile)
+{
+	size_t top = profile->opts.top;
+
+	return top && top < profile->rows.cnt ? top : profile->rows.cnt;
+}
+
+int json_put_stacks(const struct profile *profile, FILE *out)
+{
+	struct call_texts texts;
+	int err;
+
+	err = call_texts__init(&texts, profile);
+	fputs(",\n\"stacks\":[", out);
+	for (size_t i = 0; !err && i < shown_rows(profile); i++) {
+		fputs(i ? ",\n" : "\n", out);
+		err = put_stack(profile, &profile->rows.items[i], &texts, out);
+	}
+	fputc(']', out);
+	call_texts__free(&texts);
+	return err;
+}
+
+/* The key of a group of calls, and what it is made of. */
+static void add_call_key(struct fields *fields, const struct profile *profile, uint32_t stack)
+{
+	struct call begin = profile__begin(profile, stack);
+	const char *module = NULL;
+	struct call_info call;
+	char *key = NULL;
+
+	if (begin.node) {
+		call__read(begin, profile->snap, profile->symbols, &call);
+		call__reduce(&call, profile->opts.group);
+		module = frame_module_path(profile->snap, call.frame);
+		if (!call.file)
+			key = call_key(profile, &call);
+		else
+			key = call.line ? format_text("%s:%" PRIu32, call.file, call.line)
+					: strdup(call.file);
+		if (!key)
+			fields->err = -ENOMEM;
+		else
+			add_text(fields, "key", key);
+		free(key);
+	} else {
+		add_text(fields, "key", "[stack lost]");
+	}
+	if (profile->opts.group != GROUP_FUNCTION) {
+		add_known_text(fields, "function", begin.node ? call.function : NULL);
+		add_known_text(fields, "file", begin.node ? call.file : NULL);
+		add_uint(fields, "line", begin.node ? call.line : 0);
+	}
+	add_known_text(fields, "module", module);
+}
+
+static void add_process_key(struct fields *fields, const struct snap_proc *proc)
+{
+	char *key;
+
+	if (asprintf(&key, "%" PRId32 " %s", proc->pid, proc->comm) < 0) {
+		fields->err = -ENOMEM;
+		return;
+	}
+	add_text(fields, "key", key);
+	free(key);
+	add_int(fields, "pid", proc->pid);
+	add_uint(fields, "start_ns", proc->start_ns);
+	add_text(fields, "comm", proc->comm);
+	add_text(fields, "exe", proc->exe);
+}
+
+static int put_group(const struct profile *profile, const struct profile_row *row, FILE *out)
+{
+	const struct snap_proc *proc = &profile->snap->procs.items[row->row->proc];
+	struct fields fields;
+
+	fields__new(&fields);
+	if (profile->opts.group == GROUP_PROCESS)
+		add_process_key(&fields, proc);
+	else if (profile->opts.group == GROUP_CGROUP)
+		add_text(&fields, "key", proc->cgroup);
+	else
+		add_call_key(&fields, profile, row->row->stack);
+	add_uint(&fields, "stacks", row->rows);
+	add_uint(&fields, "processes", row->procs);
+	add_cost(&fields, &row->cost);
+	add_ages_and_delta(&fields, profile, row);
+	return put_fields(&fields, true, out);
+}
+
+int json_put_groups_and_stacks(const struct profile *profile, FILE *out)
+{
+	struct profile_opts opts = profile->opts;
+	struct profile *stacks;
+	int err = 0;
+
+	fputs(",\n\"groups\":[", out);
+	for (size_t i = 0; i < shown_rows(profile) && !err; i++) {
+		fputs(i ? ",\n" : "\n", out);
+		err = put_group(profile, &profile->rows.items[i], out);
+	}
+	fputc(']', out);
+	if (err)
+		return err;
+	if (profile->stacks)
+		return json_put_stacks(profile->stacks, out);
+	opts.group = GROUP_STACK;
+	stacks = profile__new(profile->snap, profile->symbols, &opts, NULL);
+	if (!stacks)
+		return -ENOMEM;
+	err = json_put_stacks(stacks, out);
+	profile__free(stacks);
+	return err;
+}

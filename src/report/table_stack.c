@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The calls below a row of the text report, and what is to be said of stacks as a whole. */
+#include "report/table.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "report/call_line.h"
+#include "report/render.h"
+#include "util/units.h"
+
+#define CALL_INDENT 6
+#define MAX_CALLS_SHOWN 12
+
+/* Steps over a call and those right above it that are the same one (recursion). Returns the caller
+ * behind them. */
+static struct call skip_repeats(const struct profile *profile, struct call call, size_t *ret_times)
+{
+	const struct snapshot *snap = profile->snap;
+	struct call next = call__next(call, snap, profile->symbols);
+
+	*ret_times = 1;
+	while (next.node && next.idx == call.idx &&
+	       snap->nodes.items[next.node].frame == snap->nodes.items[call.node].frame) {
+		next = call__next(next, snap, profile->symbols);
+		++*ret_times;
+	}
+	return next;
+}
+
+static size_t count_lines(const struct profile *profile, struct call call)
+{
+	size_t cnt = 0, times;
+
+	for (; call.node; call = skip_repeats(profile, call, &times))
+		cnt++;
+	return cnt;
+}
+
+static void put_end(struct screen *screen, unsigned int unwind)
+{
+	if (unwind == UNWIND_COMPLETE)
+		return;
+	screen__paint(screen, PAINT_WEAK);
+	fprintf(screen->line, "%*s-- %s: %s", CALL_INDENT, "",
+		unwind == UNWIND_LOST	     ? "stack lost"
+		: unwind == UNWIND_TRUNCATED ? "further callers left out"
+					     : "further callers not known",
+		unwind_reason(unwind));
+	screen__paint(screen, PAINT_NONE);
+	screen__end_whole(screen);
+}
+
+int table_calls(struct screen *screen, const struct profile *profile, const struct snap_row *row)
+{
+	struct call call = profile__begin(profile, row->stack), next;
+	size_t left = count_lines(profile, call), shown = 0, times;
+	char buf[UNITS_MAX], repeats[UNITS_MAX + 16];
+	struct call_info info;
+	int err = 0;
+
+	for (; call.node && !err; call = next) {
+		next = skip_repeats(profile, call, &times);
+		fprintf(screen->line, "%*s", CALL_INDENT, "");
+		/* A line saying "1 more call" would take the line of that call. */
+		if (shown++ == MAX_CALLS_SHOWN && left > 1) {
+			fprintf(screen->line, "... %zu more calls", left);
+			screen__end_whole(screen);
+			break;
+		}
+		*repeats = '\0';
+		if (times > 1)
+			snprintf(repeats, sizeof(repeats), "  (%s times)",
+				 format_count(times, buf));
+		call__read(call, profile->snap, profile->symbols, &info);
+		err = screen__call(screen, profile, &info, CALL_INDENT + strlen(repeats), true);
+		fputs(repeats, screen->line);
+		screen__end_whole(screen);
+		left--;
+	}
+	put_end(screen, row->unwind);
+	return err;
+}
+
+/* ---- below the list ---- */
+
+/* Names how many stacks end how, in one line. */
+static void put_ends(struct screen *screen, const struct situation *situation)
+{
+	size_t incomplete = situation->stacks - situation->ends[UNWIND_COMPLETE];
+	const char *separator = ": ";
+
+	if (!incomplete)
+		return;
+	screen__label(screen, "stacks");
+	fprintf(screen->line, "%zu of %zu %s not complete", incomplete, situation->stacks,
+		incomplete == 1 ? "is" : "are");
+	for (unsigned int end = 0; end < UNWIND_END_CNT; end++) {
+		if (end == UNWIND_COMPLETE || !situation->ends[end])
+			continue;
+		fprintf(screen->line, "%s%s (%zu)", separator, unwind_reason(end),
+			situation->ends[end]);
+		separator = ", ";
+	}
+	screen__end(screen);
+}
+
+/* Says which rows of a grouping by source go by their function. */
+static void put_without_source(struct screen *screen, const struct profile *profile)
+{
+	enum profile_group group = profile->opts.group;
+	const char *what = group == GROUP_LINE ? "line" : "file";
+	struct call_info info;
+	int64_t bytes = 0;
+	size_t cnt = 0;
+
+	for (size_t i = 0; i < profile->rows.cnt; i++) {
+		const struct profile_row *row = &profile->rows.items[i];
+		struct call begin = profile__begin(profile, row->row->stack);
+
+		if (!begin.node || !profile_row__is_live(row))
+			continue;
+		call__read(begin, profile->snap, profile->symbols, &info);
+		if (call__has_source(&info, group))
+			continue;
+		bytes += row->cost.live_bytes;
+		cnt++;
+	}
+	if (!cnt)
+		return;
+	screen__label(screen, "lines");
+	fprintf(screen->line, "%zu row%s (", cnt, cnt == 1 ? "" : "s");
+	screen__size(screen, bytes);
+	fprintf(screen->line,
+		") without a source %s %s shown by function: debug information (gcc -g, or the"
+		" distribution's -dbgsym packages) brings %ss",
+		what, cnt == 1 ? "is" : "are", what);
+	screen__end(screen);
+}
+
+static void put_remarks(struct screen *screen, const struct profile *profile,
+			const struct situation *situation)
+{
+	enum profile_group group = profile->opts.group;
+	bool by_call = group != GROUP_PROCESS && group != GROUP_CGROUP;
+
+	if (situation->folded && by_call) {
+		screen__label(screen, "folded");
+		fputs("calls inside allocators and runtimes are left out; --all-frames shows them",
+		      screen->line);
+		screen__end(screen);
+	}
+	if (group == GROUP_LINE || group == GROUP_FILE)
+		put_without_source(screen, profile);
+	put_ends(screen, situation);
+}
+
+void table_foot(struct screen *screen, const struct profile *profile,
+		const struct situation *situation)
+{
+	fputc('\n', screen->out);
+	if (situation->live_rows)
+		put_remarks(screen, profile, situation);
+	table_next(screen, profile, situation);
+}
