@@ -12,9 +12,13 @@
 
 #include "util/format.h"
 #include "util/regular_file.h"
+#include "util/xz.h"
 
 #define MAX_LINK_SECTION 8192
 #define CRC_CHUNK (256U << 10)
+#define MAX_NAMES (1U << 20)	  /* bytes of section names */
+#define MAX_PACKED (32U << 20)	  /* Fedora's biggest has 3 MiB */
+#define MAX_UNPACKED (128U << 20) /* a second of work */
 
 /* What a debug file has to match. */
 struct wanted {
@@ -93,15 +97,21 @@ static int try_path(const struct wanted *wanted, char *path, int *ret_fd)
 	return 0;
 }
 
-static int by_build_id(const struct wanted *wanted, const char *debug_root, int *ret_fd)
+/* Returns an owned path; the build-id has at least 2 bytes. NULL = no memory. */
+static char *build_id_path(const uint8_t *build_id, size_t len, const char *debug_root)
 {
 	char hex[2 * MAX_ELF_BUILD_ID + 1];
 
+	for (size_t i = 0; i < len; i++)
+		snprintf(hex + 2 * i, 3, "%02x", build_id[i]);
+	return format_text("%s/.build-id/%.2s/%s.debug", debug_root, hex, hex + 2);
+}
+
+static int by_build_id(const struct wanted *wanted, const char *debug_root, int *ret_fd)
+{
 	if (wanted->build_id_len < 2)
 		return -ENOENT;
-	for (size_t i = 0; i < wanted->build_id_len; i++)
-		snprintf(hex + 2 * i, 3, "%02x", wanted->build_id[i]);
-	return try_path(wanted, format_text("%s/.build-id/%.2s/%s.debug", debug_root, hex, hex + 2),
+	return try_path(wanted, build_id_path(wanted->build_id, wanted->build_id_len, debug_root),
 			ret_fd);
 }
 
@@ -169,5 +179,94 @@ int debug_file__open(const struct elf_image *file, const char *path, const char 
 	err = by_build_id(&wanted, debug_root, ret_fd);
 	if (err == -ENOENT)
 		err = by_link(&wanted, path, debug_root, ret_fd);
+	return err;
+}
+
+bool debug_file__belongs(const struct elf_image *file, int fd)
+{
+	struct wanted wanted = {.file = file};
+
+	wanted.build_id_len = elf_image__build_id(file, wanted.build_id);
+	return wanted.build_id_len && matches(&wanted, fd);
+}
+
+/* elf_image__section_named passes over compressed sections. */
+bool debug_file__has_dwarf(const struct elf_image *file)
+{
+	const Elf64_Shdr *names, *shdr;
+	bool found = false;
+	char *text;
+
+	if (file->section_names >= file->shdr_cnt)
+		return false;
+	names = &file->shdrs[file->section_names];
+	if (names->sh_type == SHT_NOBITS ||
+	    elf_image__load(file, names->sh_offset, names->sh_size, MAX_NAMES, &text))
+		return false;
+	for (size_t i = 0; i < file->shdr_cnt && !found; i++) {
+		shdr = &file->shdrs[i];
+		if (shdr->sh_type != SHT_NOBITS && shdr->sh_size && shdr->sh_name < names->sh_size)
+			found = !strcmp(text + shdr->sh_name, ".debug_info") ||
+				!strcmp(text + shdr->sh_name, ".zdebug_info");
+	}
+	free(text);
+	return found;
+}
+
+static int open_path(char *path, int *ret_fd)
+{
+	int fd;
+
+	if (!path)
+		return -ENOMEM;
+	fd = regular_file__open(path);
+	free(path);
+	if (fd < 0)
+		return -ENOENT;
+	*ret_fd = fd;
+	return 0;
+}
+
+int debug_file__open_alt(const struct elf_image *file, const char *debug_root, int *ret_fd)
+{
+	const char *rest, *build_id;
+	const Elf64_Shdr *shdr;
+	size_t len;
+	char *name;
+	int err;
+
+	/* The section holds a file name with its zero byte, and a build-id. */
+	err = elf_image__section_named(file, ".gnu_debugaltlink", &shdr);
+	if (err)
+		return err;
+	err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, MAX_LINK_SECTION, &name);
+	if (err)
+		return err == -ENOMEM ? err : -ENOENT;
+	build_id = name + strlen(name) + 1;
+	len = shdr->sh_size > strlen(name) ? shdr->sh_size - strlen(name) - 1 : 0;
+	err = -ENOENT;
+	if (len >= 2 && len <= MAX_ELF_BUILD_ID)
+		err = open_path(build_id_path((const uint8_t *)build_id, len, debug_root), ret_fd);
+	rest = strstr(name, "/.dwz/");
+	if (err == -ENOENT && rest && !strstr(rest, "/../"))
+		err = open_path(format_text("%s%s", debug_root, rest), ret_fd);
+	free(name);
+	return err;
+}
+
+int debug_file__unpack_mini(const struct elf_image *file, void **ret_image, size_t *ret_size)
+{
+	const Elf64_Shdr *shdr;
+	char *packed;
+	int err;
+
+	err = elf_image__section_named(file, ".gnu_debugdata", &shdr);
+	if (err)
+		return err;
+	err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, MAX_PACKED, &packed);
+	if (err)
+		return err;
+	err = xz_unpack(packed, shdr->sh_size, MAX_UNPACKED, ret_image, ret_size);
+	free(packed);
 	return err;
 }

@@ -7,6 +7,9 @@
 #ifndef LEAKSWEEP_SYMBOLIZE_DEBUG_FILE_H
 #define LEAKSWEEP_SYMBOLIZE_DEBUG_FILE_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #include "util/elf_image.h"
 
 #define DEBUG_ROOT "/usr/lib/debug"
@@ -21,5 +24,27 @@
  */
 int debug_file__open(const struct elf_image *file, const char *path, const char *debug_root,
 		     int *ret_fd);
+
+/* Returns whether the file behind `fd` is an ELF file with the build-id of `file`, which has one.
+ */
+bool debug_file__belongs(const struct elf_image *file, int fd);
+
+/* Returns whether the file has DWARF units itself, compressed or not. */
+bool debug_file__has_dwarf(const struct elf_image *file);
+
+/*
+ * Opens the file with what dwz moved out of several debug files (.gnu_debugaltlink, DWARF 5
+ * supplementary files in their GNU form). It is looked for by its build-id, and by what follows
+ * "/.dwz/" in its name, under `debug_root`; the name may say anything else. The caller has to
+ * compare the build-ids. Returns 0 with a descriptor that the caller closes, -ENOENT or -ENOMEM.
+ */
+int debug_file__open_alt(const struct elf_image *file, const char *debug_root, int *ret_fd);
+
+/*
+ * Unpacks .gnu_debugdata, an ELF file with the symbols that were stripped ("MiniDebugInfo" in the
+ * GDB manual). Returns 0, -ENOENT, -ENOMEM or another negative errno (damaged, too big). The caller
+ * frees *ret_image.
+ */
+int debug_file__unpack_mini(const struct elf_image *file, void **ret_image, size_t *ret_size);
 
 #endif

@@ -3,40 +3,42 @@
  * Mangled names come from the files of any container, and libiberty's work is exponential in the
  * length of a name: 2^n steps without any output for `f(B<B<...>, S0_>, S1_>...)` in a pack
  * expansion (10 s for a name of 180 bytes, measured with libiberty 20230104; its recursion limit
- * does not see that). So names are demangled in a child process that holds no descriptor but a
- * pipe, and that a timer kills; a name that kills the child stays mangled, and the next child goes
- * on behind it. Without mangled names there is no child.
+ * does not see that). So names are demangled in a sandbox, and with a time limit for each name; one
+ * that kills the child stays mangled, and the next child goes on behind it. Without mangled names
+ * there is no child.
  */
 #include "symbolize/demangle.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <libiberty/demangle.h>
-#include <signal.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/time.h>
-#include <sys/wait.h>
 #include <unistd.h>
+
+#include "util/clock.h"
+#include "util/sandbox.h"
 
 #define MAX_MANGLED 4096 /* bytes */
 #define MAX_DEMANGLED 16384
 #define MAX_NAME 16384
-#define MAX_DEATHS 8		   /* of children in one batch; then the rest stays mangled */
-#define CPU_LIMIT_USEC 100000	   /* of one name */
-#define MEMORY_LIMIT (256UL << 20) /* that a child may add */
-#define NOBODY 65534
+#define MAX_DEATHS 8			/* of children in one batch; then the rest stays mangled */
+#define CPU_LIMIT_USEC 100000		/* of one name */
+#define TOTAL_LIMIT_NS (2 * NS_PER_SEC) /* of one child: for 100000 usual names */
+#define MEMORY_LIMIT (256UL << 20)
+#define OUTPUT_LIMIT (256UL << 20)
 #define OPTIONS (DMGL_PARAMS | DMGL_ANSI)
 
 struct output {
-	uint32_t len;
 	bool full;
+	uint32_t len; /* a record begins here */
 	char text[MAX_DEMANGLED];
+};
+
+struct input {
+	const char *const *names;
+	size_t cnt;
 };
 
 bool is_mangled(const char *name)
@@ -79,48 +81,6 @@ static bool demangle_one(const char *name, struct output *output)
 	return text && !output->full;
 }
 
-static void limit_memory(void)
-{
-	unsigned long pages = 0;
-	struct rlimit limit;
-	FILE *statm;
-
-	statm = fopen("/proc/self/statm", "re");
-	if (!statm)
-		return;
-	if (fscanf(statm, "%lu", &pages) == 1) {
-		limit.rlim_cur = limit.rlim_max =
-			pages * (unsigned long)sysconf(_SC_PAGESIZE) + MEMORY_LIMIT;
-		setrlimit(RLIMIT_AS, &limit);
-	}
-	fclose(statm);
-}
-
-/*
- * What fails here fails closed or changes nothing: the timer and the closed descriptors are what
- * counts.
- */
-static void confine(int pipe_fd)
-{
-	struct rlimit no_core = {0};
-	sigset_t none;
-
-	signal(SIGPROF, SIG_DFL);
-	signal(SIGPIPE, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	limit_memory();
-	setrlimit(RLIMIT_CORE, &no_core);
-	close_range(pipe_fd + 1, ~0U, 0);
-	if (pipe_fd)
-		close_range(0, (unsigned int)pipe_fd - 1, 0);
-	if (!geteuid() && (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
-			   setresuid(NOBODY, NOBODY, NOBODY)))
-		_exit(1);
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of credentials would undo it */
-}
-
 static bool write_all(int fd, const void *buf, size_t len)
 {
 	const char *from = buf;
@@ -138,26 +98,28 @@ static bool write_all(int fd, const void *buf, size_t len)
 	return true;
 }
 
-/* Writes one record {length, text} for each name; length 0 = stays mangled. */
-static void __attribute__((noreturn)) run_child(const char *const *names, size_t cnt, int pipe_fd)
+/*
+ * Writes one record {length, text} for each name, at once: those before the one that kills the
+ * child have to be there. Length 0 = stays mangled.
+ */
+static int run_child(void *arg, int output_fd)
 {
 	struct itimerval limit = {.it_value.tv_usec = CPU_LIMIT_USEC};
+	const struct input *input = arg;
 	struct output *output;
+	bool ok = true;
 
-	confine(pipe_fd);
 	output = malloc(sizeof(*output));
 	if (!output)
-		_exit(1);
-	for (size_t i = 0; i < cnt; i++) {
-		if (setitimer(ITIMER_PROF, &limit, NULL))
-			_exit(1);
-		if (!is_mangled(names[i]) || !demangle_one(names[i], output))
+		return -ENOMEM;
+	for (size_t i = 0; i < input->cnt && ok; i++) {
+		ok = !setitimer(ITIMER_PROF, &limit, NULL);
+		if (ok && (!is_mangled(input->names[i]) || !demangle_one(input->names[i], output)))
 			output->len = 0;
-		if (!write_all(pipe_fd, output, sizeof(output->len)) ||
-		    !write_all(pipe_fd, output->text, output->len))
-			_exit(1);
+		ok = ok && write_all(output_fd, &output->len, sizeof(output->len) + output->len);
 	}
-	_exit(0);
+	free(output);
+	return ok ? 0 : -EIO;
 }
 
 /* ---- in the parent ---- */
@@ -180,7 +142,7 @@ static bool read_all(int fd, void *buf, size_t len)
 }
 
 /*
- * Reads records until the child is done or dead. Returns 0 or -ENOMEM; *ret_done counts the
+ * Reads the records of a child that is done or dead. Returns 0 or -ENOMEM; *ret_done counts the
  * records.
  */
 static int read_records(int fd, size_t cnt, char **ret_texts, size_t *ret_done)
@@ -208,29 +170,27 @@ static int read_records(int fd, size_t cnt, char **ret_texts, size_t *ret_done)
 	return 0;
 }
 
+/* How the child ended makes no difference: what it wrote counts. */
 static int run_batch(const char *const *names, size_t cnt, char **ret_texts, size_t *ret_done)
 {
-	int fds[2], err;
-	pid_t pid;
+	const struct sandbox_limits limits = {
+		.cpu_ns = TOTAL_LIMIT_NS,
+		.memory_bytes = MEMORY_LIMIT,
+		.output_bytes = OUTPUT_LIMIT,
+	};
+	struct input input = {.names = names, .cnt = cnt};
+	struct sandbox sandbox;
+	int err;
 
-	if (pipe2(fds, O_CLOEXEC))
-		return -errno;
-	pid = fork();
-	if (pid < 0) {
-		err = -errno;
-		close(fds[0]);
-		close(fds[1]);
-		return err;
-	}
-	if (!pid)
-		run_child(names, cnt, fds[1]);
-	close(fds[1]);
-	err = read_records(fds[0], cnt, ret_texts, ret_done);
-	close(fds[0]);
+	err = sandbox__start(run_child, &input, NULL, 0, &limits, &sandbox);
 	if (err)
-		kill(pid, SIGKILL);
-	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
-		;
+		return err;
+	sandbox__wait(&sandbox);
+	if (lseek(sandbox.output_fd, 0, SEEK_SET))
+		err = -errno;
+	else
+		err = read_records(sandbox.output_fd, cnt, ret_texts, ret_done);
+	sandbox__close(&sandbox);
 	return err;
 }
 

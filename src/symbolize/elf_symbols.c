@@ -217,31 +217,65 @@ static int collect_table(struct collector *collector, const struct elf_image *fi
 	return err;
 }
 
+/* Where else symbols may be: in the file behind `fd`, or where that has to be looked for. */
+struct place {
+	int fd;			       /* -1 = none is known */
+	const char *path, *debug_root; /* NULL = do not look */
+};
+
+/* Adds the symbols of a debug file. Closes the image. */
+static int collect_debug_image(struct collector *collector, struct elf_image *debug)
+{
+	int err = find_code(collector, debug);
+
+	if (!err)
+		err = collect_table(collector, debug, SHT_SYMTAB);
+	elf_image__close(debug);
+	return err;
+}
+
 /* Returns 0 or -ENOMEM: a damaged debug file is as good as none. */
 static int collect_debug_file(struct collector *collector, const struct elf_image *file,
-			      const char *path, const char *debug_root)
+			      const struct place *place)
 {
 	struct elf_image debug;
-	int err, fd;
+	int err = 0, fd = place->fd;
 
-	err = debug_file__open(file, path, debug_root, &fd);
-	if (err)
-		return err == -ENOENT ? 0 : err;
+	if (fd < 0 && place->path)
+		err = debug_file__open(file, place->path, place->debug_root, &fd);
+	if (err || fd < 0)
+		return err == -ENOMEM ? err : 0;
 	err = elf_image__open(&debug, fd, EM_NONE);
-	if (!err) {
-		err = find_code(collector, &debug);
-		if (!err)
-			err = collect_table(collector, &debug, SHT_SYMTAB);
-		elf_image__close(&debug);
-	}
-	close(fd);
+	if (!err)
+		err = collect_debug_image(collector, &debug);
+	if (fd != place->fd)
+		close(fd);
+	return err == -ENOMEM ? err : 0;
+}
+
+/* The same for .gnu_debugdata, which holds what .dynsym does not. */
+static int collect_mini(struct collector *collector, const struct elf_image *file)
+{
+	struct elf_image mini;
+	size_t size;
+	void *image;
+	int err;
+
+	err = debug_file__unpack_mini(file, &image, &size);
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	err = elf_image__open_memory(&mini, image, size);
+	if (!err)
+		err = collect_debug_image(collector, &mini);
+	free(image);
 	return err == -ENOMEM ? err : 0;
 }
 
 /* A damaged table does not hide what the others say: an error counts when there is nothing else. */
-static int collect(struct collector *collector, const struct elf_image *file, const char *path,
-		   const char *debug_root)
+static int collect(struct collector *collector, const struct elf_image *file,
+		   const struct place *place)
 {
+	size_t dynamic_cnt;
 	int err, table_err;
 
 	err = find_code(collector, file);
@@ -250,9 +284,13 @@ static int collect(struct collector *collector, const struct elf_image *file, co
 	err = collect_table(collector, file, SHT_DYNSYM);
 	if (err == -ENOMEM)
 		return err;
+	dynamic_cnt = collector->raws.cnt;
 	table_err = collect_table(collector, file, SHT_SYMTAB);
-	if (!table_err && path && !elf_image__section_of_type(file, SHT_SYMTAB))
-		table_err = collect_debug_file(collector, file, path, debug_root);
+	if (!table_err && !elf_image__section_of_type(file, SHT_SYMTAB)) {
+		table_err = collect_debug_file(collector, file, place);
+		if (!table_err && collector->raws.cnt == dynamic_cnt)
+			table_err = collect_mini(collector, file);
+	}
 	if (table_err == -ENOMEM)
 		return table_err;
 	return collector->raws.cnt ? 0 : err ? err : table_err;
@@ -390,8 +428,7 @@ static int unify_error(int err)
 }
 
 /* Closes the file, whatever it returns. */
-static int load(struct elf_image *file, const char *path, const char *debug_root,
-		struct elf_symbols **ret_symbols)
+static int load(struct elf_image *file, const struct place *place, struct elf_symbols **ret_symbols)
 {
 	struct collector collector = {0};
 	int err = -ENOMEM;
@@ -401,7 +438,7 @@ static int load(struct elf_image *file, const char *path, const char *debug_root
 		goto cleanup;
 	collector.symbols->segments = file->segments; /* taken over */
 	file->segments = (struct elf_segments){0};
-	err = collect(&collector, file, path, debug_root);
+	err = collect(&collector, file, place);
 	if (err)
 		goto cleanup;
 	unify(&collector);
@@ -418,23 +455,38 @@ cleanup:
 	return unify_error(err);
 }
 
-int elf_symbols__load(int fd, const char *path, const char *debug_root,
-		      struct elf_symbols **ret_symbols)
+static int load_file(int fd, const struct place *place, struct elf_symbols **ret_symbols)
 {
 	struct elf_image file;
 	int err;
 
 	err = elf_image__open(&file, fd, EM_NONE);
-	return err ? unify_error(err) : load(&file, path, debug_root, ret_symbols);
+	return err ? unify_error(err) : load(&file, place, ret_symbols);
+}
+
+int elf_symbols__load(int fd, const char *path, const char *debug_root,
+		      struct elf_symbols **ret_symbols)
+{
+	const struct place place = {.fd = -1, .path = path, .debug_root = debug_root};
+
+	return load_file(fd, &place, ret_symbols);
+}
+
+int elf_symbols__load_pair(int fd, int debug_fd, struct elf_symbols **ret_symbols)
+{
+	const struct place place = {.fd = debug_fd};
+
+	return load_file(fd, &place, ret_symbols);
 }
 
 int elf_symbols__load_image(const void *image, size_t size, struct elf_symbols **ret_symbols)
 {
+	const struct place nowhere = {.fd = -1};
 	struct elf_image file;
 	int err;
 
 	err = elf_image__open_memory(&file, image, size);
-	return err ? unify_error(err) : load(&file, NULL, NULL, ret_symbols);
+	return err ? unify_error(err) : load(&file, &nowhere, ret_symbols);
 }
 
 void elf_symbols__free(struct elf_symbols *symbols)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The functions of one ELF file, sorted: .dynsym and .symtab of the file, or of its separate debug
- * file when the file has no .symtab itself. Read once, then the file is not needed any more.
+ * The functions of one ELF file, sorted: .dynsym and .symtab of the file, or, when it has no
+ * .symtab itself, of its separate debug file or its .gnu_debugdata. Read once, then the file is not
+ * needed any more.
  */
 #ifndef LEAKSWEEP_SYMBOLIZE_ELF_SYMBOLS_H
 #define LEAKSWEEP_SYMBOLIZE_ELF_SYMBOLS_H
@@ -25,6 +26,9 @@ struct elf_function {
  */
 int elf_symbols__load(int fd, const char *path, const char *debug_root,
 		      struct elf_symbols **ret_symbols);
+
+/* The same when the separate debug file is open already, or there is none (-1). */
+int elf_symbols__load_pair(int fd, int debug_fd, struct elf_symbols **ret_symbols);
 
 /* The same for an image in memory, such as the vdso; it is not needed afterwards. */
 int elf_symbols__load_image(const void *image, size_t size, struct elf_symbols **ret_symbols);

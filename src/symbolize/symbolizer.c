@@ -1,62 +1,74 @@
-/* SPDX-License-Identifier: GPL-2.0-or-later */
+// SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * A batch has three passes over the frames of a snapshot:
+ * A batch has these passes over the frames of a snapshot:
  *
- *   look up    module -> file (its table is read at first use) -> function -> entry of `names`
- *   demangle   the names that no earlier batch has seen, all at once
- *   answer     one struct symbol a frame
+ *   open      module -> source: symbol tables are read, debug files are found at first use
+ *   look up   (source, address) -> entry; new ones get the name that the symbol tables know
+ *   lines     new entries of each source with DWARF, in one sandboxed child for each: lines,
+ *             inlined calls, and the name where the symbol tables have none
+ *   show      names that no earlier batch has seen are demangled, all at once
+ *   answer    one struct symbol a frame, copied from its entry
  *
- * Files are told apart by descriptor, not by path: (device, inode, size, modification time), so
- * processes and snapshots share tables and a replaced library gets its own. Nothing is forgotten
- * before symbolizer__free: the answers point into `names`.
+ * The symbol table's name is the name of the function: the linker kept it, and it tells clones
+ * apart. Entries are kept for the next snapshot, and nothing is forgotten before symbolizer__free:
+ * answers point into entries and pools.
  */
 #include "symbolize/symbolizer.h"
 
-#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/auxv.h>
 
 #include "symbolize/debug_file.h"
 #include "symbolize/demangle.h"
-#include "symbolize/elf_symbols.h"
-#include "util/array.h"
-#include "util/hashmap.h"
-#include "util/regular_file.h"
-
-#define NO_INDEX UINT32_MAX
-#define MAX_VDSO_SIZE (64U << 10)
-
-struct source {
-	struct file_identity identity;
-	struct elf_symbols *symbols; /* NULL unless reason is SYMBOL_FOUND */
-	enum symbol_reason reason;
-	uint32_t next; /* an older state of the same inode, or NO_INDEX */
-};
+#include "symbolize/frame_cache.h"
+#include "symbolize/kernel_symbols.h"
+#include "symbolize/sources.h"
 
 struct symbolizer {
-	ARRAY(struct source) sources;
-	struct hashmap source_index; /* (dev, ino) -> newest source */
-	ARRAY(char *) names;	     /* as shown */
-	size_t new_names;	     /* names from here on are not demangled yet */
-	struct hashmap name_index;   /* (source, elf_function.name_id) -> name */
-	uint32_t vdso;		     /* source, or NO_INDEX */
+	struct sources sources;
+	struct frame_cache cache;
+	const char *kallsyms;
+	struct kernel_symbols *kernel; /* read when the first kernel frame comes */
+	bool kernel_tried;
+	char *debug_root_copy, *kallsyms_copy;
 };
 
-/* What the first pass leaves for the last. */
-struct lookup {
-	uint32_t name; /* or NO_INDEX */
-	uint64_t function_offset;
+/* What a batch knows of a module of its snapshot. */
+struct module_state {
+	uint32_t source;
 	enum symbol_reason reason;
+	bool opened;
+};
+
+struct batch {
+	struct symbolizer *symbolizer;
+	const struct snapshot *snap;
+	struct module_state *modules;
+	uint32_t *entries; /* one for each frame, or NO_ENTRY: its reason is in `symbols` */
+	struct symbol *symbols;
 };
 
 struct symbolizer *symbolizer__new(void)
 {
+	return symbolizer__new_at(DEBUG_ROOT, KALLSYMS);
+}
+
+struct symbolizer *symbolizer__new_at(const char *debug_root, const char *kallsyms)
+{
 	struct symbolizer *symbolizer = calloc(1, sizeof(*symbolizer));
 
-	if (symbolizer)
-		symbolizer->vdso = NO_INDEX;
+	if (!symbolizer)
+		return NULL;
+	symbolizer->debug_root_copy = strdup(debug_root);
+	symbolizer->kallsyms_copy = strdup(kallsyms);
+	if (!symbolizer->debug_root_copy || !symbolizer->kallsyms_copy) {
+		symbolizer__free(symbolizer);
+		return NULL;
+	}
+	symbolizer->sources.vdso = NO_SOURCE;
+	symbolizer->sources.debug_root = symbolizer->debug_root_copy;
+	symbolizer->kallsyms = symbolizer->kallsyms_copy;
 	return symbolizer;
 }
 
@@ -64,14 +76,11 @@ void symbolizer__free(struct symbolizer *symbolizer)
 {
 	if (!symbolizer)
 		return;
-	for (size_t i = 0; i < symbolizer->sources.cnt; i++)
-		elf_symbols__free(symbolizer->sources.items[i].symbols);
-	for (size_t i = 0; i < symbolizer->names.cnt; i++)
-		free(symbolizer->names.items[i]);
-	array_free(&symbolizer->sources);
-	array_free(&symbolizer->names);
-	hashmap__free(&symbolizer->source_index);
-	hashmap__free(&symbolizer->name_index);
+	sources__free(&symbolizer->sources);
+	frame_cache__free(&symbolizer->cache);
+	kernel_symbols__free(symbolizer->kernel);
+	free(symbolizer->debug_root_copy);
+	free(symbolizer->kallsyms_copy);
 	free(symbolizer);
 }
 
@@ -90,266 +99,193 @@ const char *symbol_reason__text(enum symbol_reason reason)
 		return "stripped: no symbol table and no debug file";
 	case SYMBOL_GAP:
 		return "gap: no symbol covers the address";
+	case SYMBOL_KERNEL:
+		return "hidden: kernel addresses are not shown (kernel.kptr_restrict, CAP_SYSLOG)";
 	}
 	return "unknown";
 }
 
-/* Takes `symbols` over. Returns the index of the new source, or NO_INDEX (no memory). */
-static uint32_t add_source(struct symbolizer *symbolizer, struct elf_symbols *symbols, int err)
+const char *line_reason__text(enum line_reason reason)
 {
-	struct source source = {.symbols = symbols, .next = NO_INDEX};
-
-	if (err)
-		source.reason = SYMBOL_UNREADABLE;
-	else if (elf_symbols__empty(symbols))
-		source.reason = SYMBOL_STRIPPED;
-	if (source.reason != SYMBOL_FOUND) {
-		elf_symbols__free(symbols);
-		source.symbols = NULL;
+	switch (reason) {
+	case LINE_FOUND:
+		return "found";
+	case LINE_NO_DEBUG_INFO:
+		return "no debug information, neither in the file nor in a separate one";
+	case LINE_GAP:
+		return "the debug information has no line for this address";
+	case LINE_BROKEN:
+		return "the debug information is damaged or takes too long to read";
 	}
-	if (symbolizer->sources.cnt >= NO_INDEX || array_push(&symbolizer->sources, source)) {
-		elf_symbols__free(source.symbols);
-		return NO_INDEX;
-	}
-	return (uint32_t)symbolizer->sources.cnt - 1;
+	return "unknown";
 }
 
-static bool same_contents(const struct file_identity *a, const struct file_identity *b)
+/* ---- open ----------------------------------------------------------------------------------- */
+
+static int open_modules(struct batch *batch)
 {
-	return a->size == b->size && a->mtime_ns == b->mtime_ns;
+	const struct snapshot *snap = batch->snap;
+	const struct snap_frame *frame;
+	struct module_state *module;
+	int err = 0;
+
+	for (size_t i = 0; i < snap->frames.cnt && !err; i++) {
+		frame = &snap->frames.items[i];
+		if (frame->kind != FRAME_NATIVE || frame->module >= snap->modules.cnt)
+			continue;
+		module = &batch->modules[frame->module];
+		if (!module->opened)
+			err = sources__open(&batch->symbolizer->sources,
+					    &snap->modules.items[frame->module], &module->source,
+					    &module->reason);
+		module->opened = true;
+	}
+	return err;
 }
 
-/*
- * Finds or makes the source of a file. Returns 0 or -ENOMEM; *ret_source is NO_INDEX when it cannot
- * be read.
- */
-static int find_source(struct symbolizer *symbolizer, const struct snap_module *module,
-		       uint32_t *ret_source)
+/* What came from a server makes new sources. */
+static int open_sources(struct batch *batch)
 {
-	struct elf_symbols *symbols = NULL;
-	struct file_identity identity;
-	uint32_t i, newest = NO_INDEX;
-	uint64_t *slot;
+	bool any;
+	int err;
+
+	err = open_modules(batch);
+	if (!err)
+		err = sources__fetch(&batch->symbolizer->sources, &any);
+	if (err || !any)
+		return err;
+	for (size_t i = 0; i < batch->snap->modules.cnt; i++)
+		batch->modules[i].opened = false;
+	return open_modules(batch);
+}
+
+/* ---- look up -------------------------------------------------------------------------------- */
+
+static int name_kernel_entry(struct symbolizer *symbolizer, struct cached_frame *entry)
+{
+	const char *name;
+	uint64_t start;
+	int err = 0;
+
+	if (!symbolizer->kernel_tried)
+		err = kernel_symbols__read(symbolizer->kallsyms, &symbolizer->kernel);
+	if (err == -ENOMEM)
+		return err;
+	symbolizer->kernel_tried = true;
+	entry->symbol.reason = symbolizer->kernel ? SYMBOL_GAP : SYMBOL_KERNEL;
+	if (!symbolizer->kernel ||
+	    !kernel_symbols__find(symbolizer->kernel, entry->address, &name, &start))
+		return 0;
+	entry->symbol.function_offset = entry->address + 1 - start;
+	return frame_cache__name(&symbolizer->cache, entry, name);
+}
+
+static int name_entry(struct symbolizer *symbolizer, const struct source *source,
+		      struct cached_frame *entry)
+{
+	struct elf_function function;
+	char *name;
+	int err;
+
+	entry->symbol.reason = source->reason == SYMBOL_FOUND ? SYMBOL_GAP : source->reason;
+	if (!elf_symbols__find(source->symbols, entry->address, &function))
+		return 0;
+	name = symbol_name__copy(function.name);
+	if (!name)
+		return -ENOMEM;
+	entry->symbol.function_offset = entry->address + 1 - function.start;
+	err = frame_cache__name(&symbolizer->cache, entry, name);
+	free(name);
+	return err;
+}
+
+/* Finds or makes the entry of a frame in a source, or in the kernel. */
+static int find_entry(struct batch *batch, uint32_t source, uint64_t address, uint32_t *ret_entry)
+{
+	struct symbolizer *symbolizer = batch->symbolizer;
+	struct cached_frame *entry;
 	bool is_new;
 	int err;
 
-	*ret_source = NO_INDEX;
-	if (module->fd < 0 || file_identity__read(module->fd, &identity))
-		return 0;
-	slot = hashmap__insert(&symbolizer->source_index, identity.dev, identity.ino, &is_new);
-	if (!slot)
-		return -ENOMEM;
-	if (is_new)
-		*slot = NO_INDEX;
-	newest = (uint32_t)*slot;
-	for (i = newest; i != NO_INDEX; i = symbolizer->sources.items[i].next)
-		if (same_contents(&symbolizer->sources.items[i].identity, &identity))
-			break;
-	if (i == NO_INDEX) {
-		err = elf_symbols__load(module->fd, module->path, DEBUG_ROOT, &symbols);
-		i = add_source(symbolizer, symbols, err);
-		if (i == NO_INDEX)
-			return -ENOMEM;
-		symbolizer->sources.items[i].identity = identity;
-		symbolizer->sources.items[i].next = newest;
-		*slot = i;
-	}
-	*ret_source = i;
-	return 0;
+	err = frame_cache__find(&symbolizer->cache, source, address, ret_entry, &is_new);
+	if (err || !is_new)
+		return err;
+	entry = &symbolizer->cache.frames.items[*ret_entry];
+	if (source == KERNEL_SOURCE)
+		return name_kernel_entry(symbolizer, entry);
+	return name_entry(symbolizer, &symbolizer->sources.list.items[source], entry);
 }
 
-/* All processes share the kernel's vdso, so this process's own serves for every one. */
-static int find_vdso(struct symbolizer *symbolizer, uint32_t *ret_source)
+static int look_up(struct batch *batch, size_t index)
 {
-	const Elf64_Ehdr *image = (const Elf64_Ehdr *)getauxval(AT_SYSINFO_EHDR);
-	struct elf_symbols *symbols = NULL;
-	int err = -ENOENT;
-	uint64_t size;
-
-	if (symbolizer->vdso == NO_INDEX) {
-		/* Section headers come last in it. */
-		size = image ? image->e_shoff + (uint64_t)image->e_shnum * image->e_shentsize : 0;
-		if (size && size <= MAX_VDSO_SIZE)
-			err = elf_symbols__load_image(image, size, &symbols);
-		symbolizer->vdso = add_source(symbolizer, symbols, err);
-		if (symbolizer->vdso == NO_INDEX)
-			return -ENOMEM;
-	}
-	*ret_source = symbolizer->vdso;
-	return 0;
-}
-
-/*
- * Returns 0 or -ENOMEM. *ret_source is NO_INDEX when there is nothing to look into, *ret_reason
- * then says why.
- */
-static int open_module(struct symbolizer *symbolizer, const struct snap_module *module,
-		       uint32_t *ret_source, enum symbol_reason *ret_reason)
-{
-	const char *path = module->path ? module->path : "[unknown]";
-
-	*ret_source = NO_INDEX;
-	*ret_reason = SYMBOL_UNREADABLE;
-	if (!strcmp(path, "[vdso]"))
-		return find_vdso(symbolizer, ret_source);
-	if (!strcmp(path, "[unknown]"))
-		*ret_reason = SYMBOL_NO_MODULE;
-	else if (path[0] == '[')
-		*ret_reason = SYMBOL_ANONYMOUS;
-	else
-		return find_source(symbolizer, module, ret_source);
-	return 0;
-}
-
-static int find_name(struct symbolizer *symbolizer, uint32_t source,
-		     const struct elf_function *function, uint32_t *ret_name)
-{
-	uint64_t *slot;
-	bool is_new;
-	char *name;
-
-	slot = hashmap__find(&symbolizer->name_index, source, function->name_id);
-	if (slot) {
-		*ret_name = (uint32_t)*slot;
-		return 0;
-	}
-	name = symbol_name__copy(function->name);
-	if (!name)
-		return -ENOMEM;
-	if (symbolizer->names.cnt >= NO_INDEX || array_push(&symbolizer->names, name)) {
-		free(name);
-		return -ENOMEM;
-	}
-	slot = hashmap__insert(&symbolizer->name_index, source, function->name_id, &is_new);
-	if (!slot)
-		return -ENOMEM;
-	*slot = symbolizer->names.cnt - 1;
-	*ret_name = (uint32_t)*slot;
-	return 0;
-}
-
-static int look_up(struct symbolizer *symbolizer, uint32_t source_id, uint64_t offset,
-		   struct lookup *ret_lookup)
-{
-	const struct source *source = &symbolizer->sources.items[source_id];
-	struct elf_function function;
+	const struct snap_frame *frame = &batch->snap->frames.items[index];
+	const struct module_state *module;
+	struct symbol *symbol = &batch->symbols[index];
+	const struct source *source;
 	uint64_t address;
 
-	*ret_lookup = (struct lookup){.name = NO_INDEX, .reason = source->reason};
-	if (source->reason != SYMBOL_FOUND)
-		return 0;
+	batch->entries[index] = NO_ENTRY;
+	symbol->line_reason = LINE_NO_DEBUG_INFO;
+	symbol->reason = frame->kind == FRAME_NATIVE ? SYMBOL_NO_MODULE : SYMBOL_GAP;
 	/*
 	 * One byte before the return address is the call: it may be the last instruction of its
 	 * function.
 	 */
-	if (!offset || !elf_symbols__address(source->symbols, offset - 1, &address) ||
-	    !elf_symbols__find(source->symbols, address, &function)) {
-		ret_lookup->reason = SYMBOL_GAP;
+	if (frame->kind == FRAME_KERNEL && frame->offset)
+		return find_entry(batch, KERNEL_SOURCE, frame->offset - 1, &batch->entries[index]);
+	if (frame->kind != FRAME_NATIVE || frame->module >= batch->snap->modules.cnt)
 		return 0;
-	}
-	ret_lookup->function_offset = address + 1 - function.start;
-	return find_name(symbolizer, source_id, &function, &ret_lookup->name);
+	module = &batch->modules[frame->module];
+	symbol->reason = module->reason;
+	if (module->source == NO_SOURCE)
+		return 0;
+	source = &batch->symbolizer->sources.list.items[module->source];
+	symbol->reason = source->reason == SYMBOL_FOUND ? SYMBOL_GAP : source->reason;
+	if (!source->symbols || !frame->offset ||
+	    !elf_symbols__address(source->symbols, frame->offset - 1, &address))
+		return 0;
+	return find_entry(batch, module->source, address, &batch->entries[index]);
 }
 
-/* Demangles what is new. A failure leaves the names as the file has them. */
-static int demangle_new(struct symbolizer *symbolizer)
+/* ---- the batch ------------------------------------------------------------------------------ */
+
+static int resolve(struct batch *batch)
 {
-	size_t first = symbolizer->new_names, cnt = symbolizer->names.cnt;
-	char **texts = NULL, *name;
-	ARRAY(const char *) mangled = {0};
-	int err = -ENOMEM;
-
-	for (size_t i = first; i < cnt; i++)
-		if (is_mangled(symbolizer->names.items[i]) &&
-		    array_push(&mangled, symbolizer->names.items[i]))
-			goto cleanup;
-	if (mangled.cnt) {
-		texts = calloc(mangled.cnt, sizeof(*texts));
-		if (!texts)
-			goto cleanup;
-		err = demangle_names(mangled.items, mangled.cnt, texts);
-		if (err == -ENOMEM)
-			goto cleanup;
-	}
-	for (size_t i = first, k = 0; i < cnt; i++) {
-		name = symbolizer->names.items[i];
-		if (k < mangled.cnt && mangled.items[k] == name && texts[k++]) {
-			symbolizer->names.items[i] = texts[k - 1];
-			free(name);
-		}
-		clean_text(symbolizer->names.items[i]);
-	}
-	symbolizer->new_names = cnt;
-	err = 0;
-cleanup:
-	free(texts);
-	array_free(&mangled);
-	return err;
-}
-
-struct module_state {
-	uint32_t source;
-	enum symbol_reason reason;
-	bool opened;
-};
-
-static int look_up_frame(struct symbolizer *symbolizer, const struct snapshot *snap,
-			 const struct snap_frame *frame, struct module_state *modules,
-			 struct lookup *ret_lookup)
-{
-	struct module_state *module;
+	struct frame_cache *cache = &batch->symbolizer->cache;
 	int err;
 
-	*ret_lookup = (struct lookup){.name = NO_INDEX, .reason = SYMBOL_NO_MODULE};
-	if (frame->kind != FRAME_NATIVE) {
-		ret_lookup->reason = SYMBOL_GAP;
-		return 0;
-	}
-	if (frame->module >= snap->modules.cnt)
-		return 0;
-	module = &modules[frame->module];
-	if (!module->opened) {
-		err = open_module(symbolizer, &snap->modules.items[frame->module], &module->source,
-				  &module->reason);
-		if (err)
-			return err;
-		module->opened = true;
-	}
-	ret_lookup->reason = module->reason;
-	if (module->source == NO_INDEX)
-		return 0;
-	return look_up(symbolizer, module->source, frame->offset, ret_lookup);
+	err = open_sources(batch);
+	for (size_t i = 0; i < batch->snap->frames.cnt && !err; i++)
+		err = look_up(batch, i);
+	if (!err)
+		err = frame_cache__read_lines(cache, &batch->symbolizer->sources);
+	if (!err)
+		err = frame_cache__finish(cache);
+	for (size_t i = 0; i < batch->snap->frames.cnt && !err; i++)
+		if (batch->entries[i] != NO_ENTRY)
+			batch->symbols[i] = cache->frames.items[batch->entries[i]].symbol;
+	return err;
 }
 
 int symbolizer__resolve(struct symbolizer *symbolizer, const struct snapshot *snap,
 			struct symbol **ret_symbols)
 {
-	struct module_state *modules = calloc(snap->modules.cnt + 1, sizeof(*modules));
-	struct lookup *lookups = calloc(snap->frames.cnt + 1, sizeof(*lookups));
-	struct symbol *symbols = calloc(snap->frames.cnt + 1, sizeof(*symbols));
+	struct batch batch = {.symbolizer = symbolizer, .snap = snap};
 	int err = -ENOMEM;
 
-	if (!modules || !lookups || !symbols)
+	batch.modules = calloc(snap->modules.cnt + 1, sizeof(*batch.modules));
+	batch.entries = calloc(snap->frames.cnt + 1, sizeof(*batch.entries));
+	batch.symbols = calloc(snap->frames.cnt + 1, sizeof(*batch.symbols));
+	if (!batch.modules || !batch.entries || !batch.symbols)
 		goto cleanup;
-	for (size_t i = 0; i < snap->frames.cnt; i++) {
-		err = look_up_frame(symbolizer, snap, &snap->frames.items[i], modules, &lookups[i]);
-		if (err)
-			goto cleanup;
-	}
-	err = demangle_new(symbolizer);
+	err = resolve(&batch);
 	if (err)
 		goto cleanup;
-	for (size_t i = 0; i < snap->frames.cnt; i++) {
-		symbols[i].reason = lookups[i].reason;
-		symbols[i].function_offset = lookups[i].function_offset;
-		if (lookups[i].name != NO_INDEX)
-			symbols[i].function = symbolizer->names.items[lookups[i].name];
-	}
-	*ret_symbols = symbols;
-	symbols = NULL;
+	*ret_symbols = batch.symbols;
+	batch.symbols = NULL;
 cleanup:
-	free(modules);
-	free(lookups);
-	free(symbols);
+	free(batch.modules);
+	free(batch.entries);
+	free(batch.symbols);
 	return err;
 }

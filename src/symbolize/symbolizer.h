@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Names for the frames of a snapshot, in one batch: each module's symbol tables are read and sorted
- * once. Today: ELF tables (.dynsym, .symtab, of the file or of its separate debug file found by
- * build-id or .gnu_debuglink). Lines and inlined calls have their place in the answer and come with
- * the DWARF reader.
+ * Names for the frames of a snapshot, in one batch: functions from ELF symbol tables (of the file,
+ * of its separate debug file found by build-id or .gnu_debuglink, or of .gnu_debugdata), source
+ * lines and inlined calls from DWARF, kernel functions from /proc/kallsyms. Debug files come over
+ * the network only if DEBUGINFOD_URLS is set in the environment.
  */
 #ifndef LEAKSWEEP_SYMBOLIZE_SYMBOLIZER_H
 #define LEAKSWEEP_SYMBOLIZE_SYMBOLIZER_H
@@ -19,6 +19,10 @@ struct symbolizer;
 /* Returns a symbolizer that caches modules by (dev, inode) over many snapshots, or NULL (no
  * memory). */
 struct symbolizer *symbolizer__new(void);
+
+/* The same with debug files under another folder than /usr/lib/debug and other kernel symbols. */
+struct symbolizer *symbolizer__new_at(const char *debug_root, const char *kallsyms);
+
 void symbolizer__free(struct symbolizer *symbolizer);
 
 /*
@@ -31,5 +35,6 @@ int symbolizer__resolve(struct symbolizer *symbolizer, const struct snapshot *sn
 
 /* Returns one short sentence for people, e.g. "stripped: no symbol table and no debug file". */
 const char *symbol_reason__text(enum symbol_reason reason);
+const char *line_reason__text(enum line_reason reason);
 
 #endif

@@ -382,6 +382,51 @@ static void ten_thousand_frames(void **state)
 	symbolizer__free(symbolizer);
 }
 
+/* A cold start with nothing but one huge symbol table. */
+static void ten_thousand_frames_of_one_library(void **state)
+{
+	struct symbolizer *symbolizer = symbolizer__new();
+	struct snapshot snap = {0}, all = {0};
+	double began = 0, cold, warm;
+	struct symbol *symbols;
+	uint64_t off, len;
+	char *paths[40];
+	size_t cnt, big = 0;
+	off_t size, biggest = 0;
+
+	(void)state;
+	add_system_libraries(&all, paths, 40);
+	cnt = all.modules.cnt;
+	for (size_t i = 0; i < cnt; i++) {
+		size = lseek(all.modules.items[i].fd, 0, SEEK_END);
+		if (size > biggest) {
+			biggest = size;
+			big = i;
+		}
+	}
+	add_module(&snap, paths[big], all.modules.items[big].fd);
+	assert_true(code_range(snap.modules.items[0].fd, &off, &len));
+	for (size_t i = 0; i < 10000; i++)
+		add_frame(&snap, 0, off + 1 + (i * 2654435761U) % len);
+	began = now_seconds();
+	symbols = resolve(symbolizer, &snap);
+	cold = now_seconds() - began;
+	free(symbols);
+	began = now_seconds();
+	symbols = resolve(symbolizer, &snap);
+	warm = now_seconds() - began;
+	free(symbols);
+	print_message("10000 frames of %s: cold %.3f s, again %.4f s\n", paths[big], cold, warm);
+	assert_true(cold < 20 && warm < 2);
+	for (size_t i = 0; i < cnt; i++) {
+		close(all.modules.items[i].fd);
+		free(paths[i]);
+	}
+	free_snapshot(&snap);
+	free_snapshot(&all);
+	symbolizer__free(symbolizer);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -392,6 +437,7 @@ int main(void)
 		cmocka_unit_test(hostile_names_come_out_clean),
 		cmocka_unit_test(the_vdso),
 		cmocka_unit_test(ten_thousand_frames),
+		cmocka_unit_test(ten_thousand_frames_of_one_library),
 	};
 
 	return cmocka_run_group_tests(tests, fixture_setup, fixture_teardown);

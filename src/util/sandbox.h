@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Runs a job on hostile input (ELF, DWARF, mangled names) in a child that can do no harm: no
+ * descriptors but the named ones, nobody's identity, no new privileges, no core file, limits of CPU
+ * time and memory; it dies with its parent. What it writes to its output is all that comes back.
+ */
+#ifndef LEAKSWEEP_UTIL_SANDBOX_H
+#define LEAKSWEEP_UTIL_SANDBOX_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct sandbox_limits {
+	uint64_t cpu_ns;       /* of the whole job */
+	uint64_t memory_bytes; /* that it may add */
+	uint64_t output_bytes;
+};
+
+struct sandbox {
+	pid_t pid;
+	int output_fd; /* an anonymous file */
+};
+
+/*
+ * Starts the job; it ends when the function returns 0 (success) or another value. `keep_fds` stay
+ * open in the child under their numbers, and so does `output_fd`. Returns 0 or a negative errno.
+ */
+int sandbox__start(int (*job)(void *arg, int output_fd), void *arg, const int *keep_fds,
+		   size_t keep_cnt, const struct sandbox_limits *limits, struct sandbox *ret);
+
+/*
+ * Waits for the end. Returns 0, -ETIME (out of CPU time), -EPIPE (crashed, out of memory, or the
+ * job failed) or another negative errno. The output, complete or not, stays readable in
+ * sandbox->output_fd until sandbox__close.
+ */
+int sandbox__wait(struct sandbox *sandbox);
+
+/* Kills it if it still runs, closes the output. */
+void sandbox__close(struct sandbox *sandbox);
+
+#endif
