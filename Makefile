@@ -31,20 +31,24 @@ OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SAN_LIST := address,undefined
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN_LIST) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 CFLAGS_ALL := $(CSTD) $(WARN) $(OPT) $(SANFLAGS) -I. -Isrc -I$(OUTPUT) -DLEAKSWEEP_VERSION='"$(VERSION)"' $(CFLAGS)
-LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz -liberty
+LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz -llzma -liberty
 
 # ---- the stages, in flow order; a stage may call only the archives it lists --------------------------------
 
-STAGES := util discover attach collect model symbolize report engine cli
+STAGES := util discover unwind attach collect model symbolize report engine cli
 USES_util :=
 USES_discover := util
+USES_unwind := util
 USES_attach := discover util
 USES_model := util
 USES_collect := attach discover model util
 USES_symbolize := model util
 USES_report := model symbolize util
-USES_engine := report symbolize collect attach discover model util
-USES_cli := engine report symbolize collect attach discover model util
+USES_engine := report symbolize collect attach unwind discover model util
+USES_cli := engine report symbolize collect attach unwind discover model util
+
+# The tool allocates in itself: while it probes the host's libc, its own calls there would pay like anybody's.
+MALLOC := $(if $(SAN),,-l:libjemalloc.a -lm)
 
 lib = $(OUTPUT)/lib$(1).a
 libs_of = $(call lib,$(1)) $(foreach s,$(USES_$(1)),$(call lib,$(s)))
@@ -61,7 +65,7 @@ all: $(OUTPUT)/leaksweep ## build the tool
 
 $(OUTPUT)/leaksweep: $(OUTPUT)/main.o $(foreach s,$(STAGES),$(call lib,$(s)))
 	$(call msg,LINK,$@)
-	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(OUTPUT)/main.o $(call libs_of,cli) $(LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(LDFLAGS) -o $@ $(OUTPUT)/main.o $(call libs_of,cli) $(LIBS) $(MALLOC)
 
 $(OUTPUT)/%.o: src/%.c $(OUTPUT)/flags
 	$(call msg,CC,$@)

@@ -200,7 +200,7 @@ static __always_inline void finish_alloc(struct pt_regs *ctx, struct thread *thr
 		if (call->flags & PENDING_SKIPPED)
 			return;
 		block.stack_id =
-			stack_capture(thread, PT_REGS_IP(ctx), 0, PT_REGS_SP(ctx), PT_REGS_FP(ctx));
+			stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
 	} else {
 		block.flags = BLOCK_NESTED;
 		count(STAT_NESTED_ALLOCS, 1);

@@ -9,7 +9,11 @@
  *  procs         tgid -> proc              who is traced, and in which space it runs
  *  spaces        space -> space            lineage of address spaces
  *  threads       task -> thread            what one thread is in the middle of
+ *  code_files    code_file -> module       whose unwind table belongs to a file
+ *  code_pages    code_page_key -> code_page  which file a page of code is mapped from
+ *  unwind_modules, unwind_cells            the tables (include/unwind.h)
  *  events        ring buffer               life of processes, memory system calls
+ *  raw_stacks    ring buffer               stacks that user space has to finish
  *  stats         enum stat_id -> u64          effort and losses
  */
 #ifndef LEAKSWEEP_MAPS_BPF_H
@@ -24,6 +28,8 @@
 #include "include/events.h"
 #include "include/maps.h"
 #include "include/stats.h"
+#include "include/unwind.h"
+#include "stack_hash.bpf.h"
 
 #ifdef DEFINE_MAPS
 #define SHARED
@@ -40,11 +46,43 @@ enum pending_kind {
 	PENDING_ALTSTACK = 3, /* the same, on another stack: stack pointers do not compare */
 };
 
-#define KNOWN_STACKS 16 /* a power of two */
-#define STACK_WINDOW 32 /* words, a power of two */
+#define KNOWN_STACKS 16	 /* a power of two */
+#define KNOWN_RULES 256	 /* a power of two */
+#define STACK_WINDOW 64	 /* words, a power of two */
+#define MAX_DEPENDS 512	 /* a power of two */
+#define CODE_EPOCHS 4096 /* a power of two */
 
-struct stack_hash {
-	__u64 id, check;
+/* The rule in force at `pc`; pc 0 = empty. */
+struct known_rule {
+	__u64 pc;
+	struct unwind_row row;
+};
+
+/* Where a walk is. */
+struct walk {
+	__u64 pc, sp, fp;
+	__u64 look; /* where pc's rule is looked up: a return address may lie behind its function */
+	__u64 context; /* where a signal's machine context lies, if it interrupted this frame */
+	__u64 trampoline; /* of return probes in this process, or 0 */
+	struct unwind_row row; /* of pc */
+	struct stack_hash hash;
+	__u32 depend_cnt; /* words read; MAX_DEPENDS + 1: too many, or it depended on more than words */
+	__u32 frame_cnt;
+	bool fp_lost;
+	bool chained; /* the last step was by frame pointer */
+};
+
+/*
+ * The thread's last stack and all that it followed from. The same pc, sp and fp, the same code
+ * around and the same words lead to the same stack.
+ */
+struct memo {
+	__u64 pc, sp, fp;
+	__u64 stack_id; /* STACK_LOST: nothing to reuse */
+	__u32 depend_cnt;
+	__u32 end; /* enum unwind_end */
+	__u32 depend_at[MAX_DEPENDS]; /* bytes from sp */
+	__u64 depend[MAX_DEPENDS];    /* the words there */
 };
 
 /* An allocation call that has been entered and has not returned. */
@@ -81,7 +119,26 @@ struct thread {
 	struct stack_frames stack;
 	struct stack_hash known[KNOWN_STACKS]; /* stacks that surely are in the table: they are
 						  never deleted */
-	__u64 window[STACK_WINDOW];	       /* a piece of the user's stack */
+	__u64 window[STACK_WINDOW];	       /* a piece of the user's stack ... */
+	__u64 window_at;		       /* ... from this address on ... */
+	__u64 window_words;		       /* ... 0 = nothing is in it */
+	struct walk walk;
+	struct memo memo;
+	__u32 code_space, code_epoch; /* `rules` and `memo` were true in this space then */
+	struct known_rule rules[KNOWN_RULES];
+};
+
+/* code_pages: a cache of what the kernel's list of mappings says. */
+struct code_page_key {
+	__u64 page; /* address / 4096 */
+	__u32 space;
+	__u32 epoch;
+};
+
+struct code_page {
+	__u64 to_offset; /* + address = file offset */
+	__u32 module;	 /* UNWIND_MODULE_NONE: memory without a file */
+	__u32 zero;
 };
 
 #define PENDING(thread, i) (&(thread)->pending[(i) & (MAX_PENDING - 1)])
@@ -140,9 +197,52 @@ SHARED struct {
 } threads SEC(".maps");
 
 SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_UNWIND_MODULES * 2);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct code_file);
+	__type(value, __u32);
+} code_files SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 14);
+	__type(key, struct code_page_key);
+	__type(value, struct code_page);
+} code_pages SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MAX_UNWIND_MODULES);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct unwind_module);
+} unwind_modules SEC(".maps");
+
+struct unwind_chunk {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, UNWIND_CHUNK_CELLS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+};
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, MAX_UNWIND_CHUNKS);
+	__type(key, __u32);
+	__array(values, struct unwind_chunk);
+} unwind_cells SEC(".maps");
+
+SHARED struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 23);
 } events SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 23);
+} raw_stacks SEC(".maps");
 
 SHARED struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -180,6 +280,13 @@ SHARED __u32 recording;	   /* 0: entries are ignored, calls in flight are finish
 SHARED __u32 target_epoch; /* changes when user space adds processes */
 SHARED __u32 next_space;   /* the last space number handed out */
 SHARED __u64 heirs_total;  /* forked children that may still free inherited blocks */
+
+/* Changes when code appears in a space: what was known of its addresses may be wrong now. Indexed
+ * by the low bits of the space; neighbours only lose their caches. */
+SHARED __u32 code_epochs[CODE_EPOCHS];
+SHARED __u64 deferred_stacks; /* numbers them */
+SHARED __u32 mappings_watched; /* 0: system calls are not seen, caches must expire by time */
+SHARED __u64 identified[2]; /* struct code_file: the answer of identify_code */
 
 static __always_inline void count(enum stat_id stat, __u64 n)
 {

@@ -34,46 +34,29 @@ int memory_enter(struct trace_event_raw_sys_enter *ctx)
 	return 0;
 }
 
-/* Returns `pc` if the code before it is a call instruction, else 0. */
-static __always_inline __u64 checked_return_address(__u64 pc)
-{
-#if defined(__TARGET_ARCH_x86)
-	__u8 code[8];
-
-	if (!pc || bpf_probe_read_user(code, 7, (void *)(pc - 7)))
-		return 0;
-	if (code[2] == 0xe8 ||				     /* call rel32 */
-	    (code[5] == 0xff && (code[6] & 0x38) == 0x10) || /* call *reg, *(reg) */
-	    (code[4] == 0xff && (code[5] & 0x38) == 0x10) || /* call *disp8(reg) */
-	    (code[1] == 0xff && (code[2] & 0x38) == 0x10))   /* call *disp32(reg), *disp32(%rip) */
-		return pc;
-	return 0;
-#else
-	return pc;
-#endif
-}
-
-/* The wrapper around a system call often has no frame of its own: its caller is still on top of the
- * stack. */
 static __always_inline __u64 syscall_stack(struct thread *thread)
 {
-	__u64 caller = 0, above = 0;
 	struct pt_regs regs;
 
 	if (bpf_probe_read_kernel(&regs, sizeof(regs),
 				  (void *)bpf_task_pt_regs(bpf_get_current_task_btf())))
 		return STACK_LOST;
-#if defined(__TARGET_ARCH_x86)
-	bpf_probe_read_user(&caller, sizeof(caller), (void *)PT_REGS_SP(&regs));
-#else
-	caller = PT_REGS_RET(&regs);
-#endif
-	caller = checked_return_address(caller);
-	bpf_probe_read_user(&above, sizeof(above), (void *)(PT_REGS_FP(&regs) + 8));
-	if (caller == above)
-		caller = 0;
-	return stack_capture(thread, PT_REGS_IP(&regs), caller, PT_REGS_SP(&regs),
-			     PT_REGS_FP(&regs));
+	return stack_capture(thread, PT_REGS_IP(&regs), PT_REGS_SP(&regs), PT_REGS_FP(&regs));
+}
+
+/* Whether the call has made code appear where other code may have been. */
+static __always_inline bool has_mapped_code(struct thread *thread, long nr, long ret)
+{
+	switch (nr) {
+	case NR_MMAP:
+	case NR_MPROTECT:
+	case NR_PKEY_MPROTECT:
+		return thread->syscall_args[2] & PROT_EXEC;
+	case NR_MREMAP:
+		return ret != (long)thread->syscall_args[0] && is_code(ret);
+	default:
+		return false;
+	}
 }
 
 static __always_inline void read_file(struct event *event, __u32 fd)
@@ -138,6 +121,8 @@ int memory_exit(struct trace_event_raw_sys_exit *ctx)
 		return 0;
 	if (nr == NR_BRK && (__u64)ret == thread->syscall_brk)
 		return 0; /* a question, or a refusal */
+	if (has_mapped_code(thread, nr, ret))
+		code_has_changed(thread);
 	if (nr != NR_MUNMAP)
 		stack_id = syscall_stack(thread);
 	event = event_reserve(kind_of_syscall(nr), thread->space);

@@ -6,6 +6,7 @@
  * A child that shares its parent's memory (vfork, clone(CLONE_VM)) lives in the parent's space
  * until it execs.
  */
+#include "code.bpf.h"
 #include "maps.bpf.h"
 #include "thread.bpf.h"
 
@@ -84,6 +85,37 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
+/* Tells what exec has mapped at `addr`: the process may be gone before anybody reads its list. */
+static __noinline int tell_code(__u64 addr, __u32 space)
+{
+	struct found_code found;
+	struct event *event;
+
+	if (code_find_mapping(addr, &found) || !found.file.ino)
+		return 0;
+	event = event_reserve(EV_CODE_MAP, space);
+	if (!event)
+		return 0;
+	event->code.addr = addr;
+	event->code.start = found.start;
+	event->code.end = found.end;
+	event->code.pgoff = found.pgoff << 12;
+	event->code.file = found.file;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+static __always_inline void tell_program(struct task_struct *task, __u32 space)
+{
+	struct pt_regs regs;
+
+	tell_code(BPF_CORE_READ(task, mm, start_code), space);
+	/* Where it will begin to run: in its loader, if it has one. */
+	if (!bpf_probe_read_kernel(&regs, sizeof(regs),
+				   (void *)bpf_task_pt_regs(bpf_get_current_task_btf())))
+		tell_code(PT_REGS_IP(&regs), space);
+}
+
 SEC("?raw_tp/sched_process_exec")
 int process_exec(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -107,6 +139,8 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 		}
 		if (id)
 			event_submit_proc(EV_EXEC, id, tgid, old, task);
+		if (id)
+			tell_program(task, id);
 		return 0;
 	}
 	if (!watch_execs || tgid == own_tgid)

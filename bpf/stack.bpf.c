@@ -1,10 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A walk goes from frame to frame by the rules of include/unwind.h, in the thread's own storage,
+ * which no other task's probe can touch. A frame is kept only when code is mapped at its address:
+ * what is reported is right as far as it goes, and why it goes no further is told with it.
+ *
+ * The thread's last walk is remembered with every word that it read; as long as these are the same,
+ * so is the stack (struct memo). Stacks are kept once by content: the id is a seeded 64-bit hash of
+ * the frames, a second hash tells when two stacks share an id.
+ */
 #include "stack.bpf.h"
+#include "arch.bpf.h"
+#include "code.bpf.h"
+
+#define GO_ON 0
 
 /*
  * A probe on a function's return replaces the return address on the stack by its trampoline; the
- * kernel keeps the real one (struct return_instance, kernel/events/uprobes.c), newest first. A
- * function of its own for the verifier, which looks at it once and not once a frame.
+ * kernel keeps the real one (struct return_instance, kernel/events/uprobes.c), newest first.
  */
 __noinline __u64 stack_real_pc(__u64 slot, __u64 pc)
 {
@@ -13,10 +25,443 @@ __noinline __u64 stack_real_pc(__u64 slot, __u64 pc)
 	__u64 real_pc = pc;
 
 	/* Of several on one slot (tail calls) the oldest holds the address that was there first. */
-	for (int i = 0; i < MAX_PENDING && instance; i++) {
+	for (int i = 0; i < 4 * MAX_PENDING && instance; i++) {
 		if (BPF_CORE_READ(instance, stack) == slot)
 			real_pc = BPF_CORE_READ(instance, orig_ret_vaddr);
 		instance = BPF_CORE_READ(instance, next);
 	}
 	return real_pc;
+}
+
+static __always_inline __u64 trampoline_of_current(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct xol_area *area = BPF_CORE_READ(task, mm, uprobes_state.xol_area);
+
+	return area ? BPF_CORE_READ(area, vaddr) : 0;
+}
+
+/* Reads one word of the stack through the window. Returns whether it could be read. */
+static __always_inline bool read_word(struct thread *thread, __u64 addr, __u64 *ret_value)
+{
+	__u64 word = (addr - thread->window_at) / 8;
+
+	if (addr & 7)
+		return !bpf_probe_read_user(ret_value, sizeof(*ret_value), (void *)addr);
+	if (word >= thread->window_words) {
+		/* One long read costs little more than a short one; it fails where the stack's last
+		 * page ends. */
+		thread->window_words = 0;
+		if (bpf_probe_read_user(thread->window, sizeof(thread->window), (void *)addr))
+			return !bpf_probe_read_user(ret_value, sizeof(*ret_value), (void *)addr);
+		thread->window_at = addr;
+		thread->window_words = STACK_WINDOW;
+		word = 0;
+	}
+	*ret_value = thread->window[word & (STACK_WINDOW - 1)];
+	return true;
+}
+
+/* The same for a walk, which remembers what it depends on. */
+static __always_inline bool walk_word(struct thread *thread, __u64 addr, __u64 *ret_value)
+{
+	__u32 i = thread->walk.depend_cnt;
+	__u64 at = addr - thread->memo.sp;
+
+	if (!read_word(thread, addr, ret_value))
+		return false;
+	if (i >= MAX_DEPENDS || at > (__u32)~0U) {
+		thread->walk.depend_cnt = MAX_DEPENDS + 1;
+		return true;
+	}
+	thread->memo.depend_at[i & (MAX_DEPENDS - 1)] = at;
+	thread->memo.depend[i & (MAX_DEPENDS - 1)] = *ret_value;
+	thread->walk.depend_cnt = i + 1;
+	return true;
+}
+
+/* Adds the frame that the walk has reached. */
+static __always_inline void keep_frame(struct thread *thread, __u64 pc)
+{
+	thread->stack.pc[thread->walk.frame_cnt++ & (MAX_FRAMES - 1)] = pc;
+	stack_hash_add(&thread->walk.hash, pc);
+}
+
+/* Whether the code before a return address is a call: frame pointers alone may lead anywhere. */
+static __always_inline bool is_behind_call(__u64 pc)
+{
+#if defined(__TARGET_ARCH_x86)
+	__u8 code[8];
+
+	if (bpf_probe_read_user(code, 7, (void *)(pc - 7)))
+		return false;
+	return code[2] == 0xe8 ||			       /* call rel32 */
+	       (code[5] == 0xff && (code[6] & 0x38) == 0x10) || /* call *reg, *(reg) */
+	       (code[4] == 0xff && (code[5] & 0x38) == 0x10) || /* call *disp8(reg) */
+	       (code[3] == 0xff && (code[4] & 0x38) == 0x10) || /* call *disp8(reg,reg) */
+	       (code[1] == 0xff && (code[2] & 0x38) == 0x10) || /* call *disp32(reg), (%rip) */
+	       (code[0] == 0xff && (code[1] & 0x38) == 0x10);	/* call *disp32(reg,reg) */
+#else
+	return pc;
+#endif
+}
+
+/* Goes on to pc, which is code or the end. Returns GO_ON or how the walk ended. */
+__noinline int stack_enter_frame(struct thread *thread, __u64 pc, bool interrupted)
+{
+	int rule;
+
+	if (!thread)
+		return UNWIND_BROKEN;
+	if (!pc)
+		return UNWIND_COMPLETE;
+	if (thread->walk.frame_cnt >= MAX_FRAMES)
+		return UNWIND_TRUNCATED;
+	thread->walk.look = interrupted ? pc : pc - 1;
+	rule = code_find_rule(thread, thread->walk.look);
+	if (rule == CODE_NOWHERE)
+		return UNWIND_NO_CODE;
+	keep_frame(thread, interrupted ? pc + 1 : pc);
+	thread->walk.pc = pc;
+	return rule == CODE_NO_TABLE ? UNWIND_NO_TABLE : GO_ON;
+}
+
+/* Behind a signal handler: the interrupted code, anywhere in its function. */
+static __always_inline int step_signal(struct thread *thread)
+{
+	struct walk *walk = &thread->walk;
+	__u64 context = walk->sp + SIGNAL_CONTEXT, fp, sp, pc;
+
+	if (!walk_word(thread, context + 8 * CONTEXT_FP, &fp) ||
+	    !walk_word(thread, context + 8 * CONTEXT_SP, &sp) ||
+	    !walk_word(thread, context + 8 * CONTEXT_PC, &pc))
+		return UNWIND_UNREADABLE;
+	walk->context = context;
+	walk->fp = fp;
+	walk->sp = sp;
+	walk->fp_lost = false;
+	walk->chained = false;
+	return stack_enter_frame(thread, pc, true);
+}
+
+/* Code without a rule: by its frame pointer, if it keeps one. */
+static __always_inline int step_chain(struct thread *thread)
+{
+	struct walk *walk = &thread->walk;
+	__u64 fp, pc;
+
+	if (!walk->fp && walk->chained)
+		return UNWIND_COMPLETE;
+	if (walk->fp_lost || walk->fp < walk->sp || walk->fp & 7)
+		return UNWIND_NO_RULE;
+	if (!walk_word(thread, walk->fp, &fp) || !walk_word(thread, walk->fp + 8, &pc))
+		return UNWIND_NO_RULE;
+	if (pc == walk->trampoline) {
+		pc = stack_real_pc(walk->fp + 8, pc);
+		walk->depend_cnt = MAX_DEPENDS + 1;
+	}
+	if (pc && !is_behind_call(pc))
+		return UNWIND_NO_RULE;
+	walk->sp = walk->fp + 16;
+	walk->fp = fp;
+	walk->context = 0;
+	walk->chained = true;
+	walk->depend_cnt = MAX_DEPENDS + 1; /* it depended on the code's own bytes */
+	thread->stack.chained = true;
+	return stack_enter_frame(thread, pc, false);
+}
+
+/* Finds the CFA of the frame. Returns GO_ON or how the walk ended. */
+static __noinline int find_cfa(struct thread *thread, __u64 *ret_cfa)
+{
+	struct walk *walk;
+	__s32 cfa;
+	__u64 word;
+
+	if (!thread || !ret_cfa)
+		return UNWIND_BROKEN;
+	walk = &thread->walk;
+	cfa = walk->row.cfa;
+	switch (walk->row.rule) {
+	case UNWIND_RULE_SP:
+		*ret_cfa = walk->sp + (__s64)cfa;
+		return GO_ON;
+	case UNWIND_RULE_FP:
+		*ret_cfa = walk->fp + (__s64)cfa;
+		return walk->fp_lost ? UNWIND_BROKEN : GO_ON;
+	case UNWIND_RULE_PLT:
+		*ret_cfa = walk->sp + 8 + ((walk->pc & 15) >= (__u32)cfa ? 8 : 0);
+		return GO_ON;
+	case UNWIND_RULE_SP_DEREF:
+	case UNWIND_RULE_FP_DEREF:
+		word = walk->row.rule == UNWIND_RULE_SP_DEREF ? walk->sp : walk->fp;
+		if (walk->row.rule == UNWIND_RULE_FP_DEREF && walk->fp_lost)
+			return UNWIND_BROKEN;
+		if (!walk_word(thread, word + (__s64)(__s16)cfa, &word))
+			return UNWIND_UNREADABLE;
+		*ret_cfa = word + (__s64)(cfa >> 16);
+		return GO_ON;
+	case UNWIND_RULE_REG:
+		if (!walk->context)
+			return UNWIND_ODD_RULE;
+		if (!walk_word(thread, walk->context + 8 * (__u64)(cfa & 0xff), &word))
+			return UNWIND_UNREADABLE;
+		*ret_cfa = word + (__s64)(cfa >> 8);
+		return GO_ON;
+	default:
+		return UNWIND_ODD_RULE;
+	}
+}
+
+/* To the caller's frame. Returns GO_ON or how the walk ended. */
+static __always_inline int step_rule(struct thread *thread)
+{
+	struct walk *walk = &thread->walk;
+	__u64 cfa = 0, fp_at, fp, pc;
+	int err;
+
+	err = find_cfa(thread, &cfa);
+	if (err)
+		return err;
+	if (cfa <= walk->sp)
+		return UNWIND_BROKEN;
+	fp = walk->fp;
+	if (walk->row.fp == UNWIND_FP_LOST) {
+		walk->fp_lost = true;
+	} else if (walk->row.fp != UNWIND_FP_SAME) {
+		fp_at = walk->row.rule == UNWIND_RULE_FP_DEREF ? fp : cfa;
+		if (!walk_word(thread, fp_at + 8 * (__s64)walk->row.fp, &fp))
+			return UNWIND_UNREADABLE;
+		walk->fp_lost = false;
+	}
+	if (!walk_word(thread, cfa - 8, &pc))
+		return UNWIND_UNREADABLE;
+	if (pc && pc == walk->trampoline) {
+		pc = stack_real_pc(cfa - 8, pc);
+		walk->depend_cnt = MAX_DEPENDS + 1;
+	}
+	walk->sp = cfa;
+	walk->fp = fp;
+	walk->context = 0;
+	walk->chained = false;
+	return stack_enter_frame(thread, pc, false);
+}
+
+__noinline int stack_step(struct thread *thread)
+{
+	if (!thread)
+		return UNWIND_BROKEN;
+	switch (thread->walk.row.rule) {
+	case UNWIND_RULE_END:
+		return UNWIND_COMPLETE;
+	case UNWIND_RULE_SIGNAL:
+		return step_signal(thread);
+	case UNWIND_RULE_NONE:
+		return step_chain(thread);
+	default:
+		return step_rule(thread);
+	}
+}
+
+/* What was known of the code is forgotten when it may have changed. */
+static __noinline int check_code_epoch(struct thread *thread)
+{
+	__u32 epoch;
+
+	if (!thread)
+		return 0;
+	epoch = code_epochs[thread->space & (CODE_EPOCHS - 1)];
+	if (!mappings_watched)
+		epoch += bpf_ktime_get_ns() >> 24;
+	if (thread->code_space == thread->space && thread->code_epoch == epoch)
+		return 0;
+	thread->code_space = thread->space;
+	thread->code_epoch = epoch;
+	thread->memo.stack_id = STACK_LOST;
+	for (int i = 0; i < KNOWN_RULES; i++)
+		thread->rules[i].pc = 0;
+	return 0;
+}
+
+/* Whether every word that the last walk depended on is unchanged. */
+__noinline bool stack_memo_holds(struct thread *thread)
+{
+	__u64 value;
+
+	if (!thread)
+		return false;
+	for (__u32 i = 0; i < MAX_DEPENDS; i++) {
+		if (i >= thread->memo.depend_cnt)
+			break;
+		if (!read_word(thread, thread->memo.sp + thread->memo.depend_at[i], &value) ||
+		    value != thread->memo.depend[i])
+			return false;
+	}
+	return true;
+}
+
+static __always_inline void count_end(__u32 end)
+{
+	switch (end) {
+	case UNWIND_COMPLETE:
+		return;
+	case UNWIND_TRUNCATED:
+		return count(STAT_STACKS_TRUNCATED, 1);
+	case UNWIND_NO_TABLE:
+		return count(STAT_STACKS_NO_TABLE, 1);
+	case UNWIND_NO_RULE:
+		return count(STAT_STACKS_NO_RULE, 1);
+	case UNWIND_ODD_RULE:
+		return count(STAT_STACKS_ODD_RULE, 1);
+	case UNWIND_UNREADABLE:
+		return count(STAT_STACKS_UNREADABLE, 1);
+	case UNWIND_NO_CODE:
+		return count(STAT_STACKS_NO_CODE, 1);
+	default:
+		return count(STAT_STACKS_BROKEN, 1);
+	}
+}
+
+/* Stores the stack in the thread's scratch. Returns its id, or STACK_LOST (counted). */
+static __noinline __u64 store(struct thread *thread)
+{
+	struct stack_frames *stored;
+	struct stack_hash *known, *hash;
+	__u64 id;
+	int err; /* not long, as in block_add() */
+
+	if (!thread)
+		return STACK_LOST;
+	hash = &thread->walk.hash;
+	id = hash->id;
+	known = &thread->known[id & (KNOWN_STACKS - 1)];
+	if (known->id == id && known->check == hash->check)
+		return id;
+	stored = bpf_map_lookup_elem(&stack_frames, &id);
+	if (stored) {
+		if (stored->check == hash->check && stored->frame_cnt == thread->stack.frame_cnt) {
+			known->id = id;
+			known->check = hash->check;
+			return id;
+		}
+		count(STAT_STACK_COLLISIONS, 1);
+		return STACK_LOST;
+	}
+	thread->stack.check = hash->check;
+	err = bpf_map_update_elem(&stack_frames, &id, &thread->stack, BPF_NOEXIST);
+	if (err && err != -17 /* EEXIST: another thread was faster */) {
+		count(STAT_STACKS_LOST, 1);
+		return STACK_LOST;
+	}
+	return id;
+}
+
+/*
+ * Hands the rest of the stack to user space, which gets the table that is missing. Returns the id
+ * under which it will be known, or STACK_LOST when there is no room.
+ */
+static __noinline __u64 defer(struct thread *thread)
+{
+	struct raw_stack *raw;
+	struct walk *walk;
+
+	if (!thread)
+		return STACK_LOST;
+	walk = &thread->walk;
+	raw = bpf_ringbuf_reserve(&raw_stacks, sizeof(*raw), 0);
+	if (!raw)
+		return STACK_LOST;
+	/* An id of its own: equal frames so far need not go on equally. */
+	walk->hash.id ^= __sync_fetch_and_add(&deferred_stacks, 1) * 0xc2b2ae3d27d4eb4fULL;
+	raw->stack_id = store(thread);
+	if (!raw->stack_id) {
+		bpf_ringbuf_discard(raw, 0);
+		return STACK_LOST;
+	}
+	raw->pc = walk->look;
+	raw->sp = walk->sp;
+	raw->fp = walk->fp;
+	raw->context = walk->context;
+	raw->space = thread->space;
+	raw->fp_lost = walk->fp_lost;
+	raw->len = 0;
+	for (int i = 0; i < RAW_STACK_PIECES; i++) {
+		if (bpf_probe_read_user(raw->bytes + i * RAW_STACK_PIECE, RAW_STACK_PIECE,
+					(void *)(walk->sp + i * RAW_STACK_PIECE)))
+			break;
+		raw->len = (i + 1) * RAW_STACK_PIECE;
+	}
+	count(STAT_STACKS_DEFERRED, 1);
+	walk->hash.id = raw->stack_id;
+	bpf_ringbuf_submit(raw, 0);
+	return walk->hash.id;
+}
+
+static __always_inline void begin_walk(struct thread *thread, __u64 sp, __u64 fp)
+{
+	struct walk *walk = &thread->walk;
+
+	walk->sp = sp;
+	walk->fp = fp;
+	walk->context = 0;
+	walk->trampoline = trampoline_of_current();
+	walk->hash = stack_hash_begin(hash_seed);
+	walk->depend_cnt = 0;
+	walk->frame_cnt = 0;
+	walk->fp_lost = false;
+	walk->chained = false;
+	thread->stack.chained = false;
+}
+
+static __always_inline __u32 walk_all(struct thread *thread, __u64 pc)
+{
+	int end;
+
+	if (!thread)
+		return UNWIND_LOST;
+	end = stack_enter_frame(thread, pc, false);
+	for (int i = 0; i <= MAX_FRAMES && !end; i++)
+		end = stack_step(thread);
+	stack_hash_end(&thread->walk.hash, end);
+	return end;
+}
+
+__noinline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 fp)
+{
+	struct memo *memo;
+	__u64 id;
+
+	if (!thread)
+		return STACK_LOST;
+	memo = &thread->memo;
+	check_code_epoch(thread);
+	thread->window_words = 0;
+	if (memo->stack_id && memo->pc == pc && memo->sp == sp && memo->fp == fp &&
+	    stack_memo_holds(thread)) {
+		count(STAT_STACKS_REUSED, 1);
+		count_end(memo->end);
+		return memo->stack_id;
+	}
+	memo->stack_id = STACK_LOST;
+	memo->sp = sp; /* depends are told from here */
+	begin_walk(thread, sp, fp);
+	thread->stack.end = walk_all(thread, pc);
+	thread->stack.frame_cnt = thread->walk.frame_cnt;
+	count(STAT_STACKS_WALKED, 1);
+	count(STAT_FRAMES_WALKED, thread->walk.frame_cnt);
+	if (thread->stack.end == UNWIND_NO_TABLE) {
+		id = defer(thread);
+		if (id)
+			return id;
+	}
+	count_end(thread->stack.end);
+	id = store(thread);
+	if (thread->walk.depend_cnt <= MAX_DEPENDS && thread->stack.end != UNWIND_NO_TABLE) {
+		memo->pc = pc;
+		memo->fp = fp;
+		memo->end = thread->stack.end;
+		memo->depend_cnt = thread->walk.depend_cnt;
+		memo->stack_id = id;
+	}
+	return id;
 }

@@ -5,6 +5,7 @@
 
 #include <linux/types.h>
 #include "include/maps.h"
+#include "include/unwind.h"
 
 enum event_kind {
 	EV_SPACE_NEW = 1,      /* first sight of a process: .proc */
@@ -19,6 +20,9 @@ enum event_kind {
 	EV_MPROTECT = 10,      /* .map */
 	EV_ANCESTOR_FREE = 11, /* .freed: a process freed a block that a forked child still has */
 	EV_UNKNOWN_FREE = 12, /* .freed: a forked child freed an address that it did not allocate */
+	EV_CODE_NEW = 13, /* .code: a stack leads through a file whose unwind table is not known */
+	EV_CODE_WANTED = 14, /* .code: or was evicted */
+	EV_CODE_MAP = 15,    /* .code: what exec has mapped: the program, its dynamic loader */
 };
 
 enum event_flag {
@@ -62,6 +66,13 @@ struct event {
 			__u64 addr;
 			struct block block;
 		} freed;
+		struct {
+			__u64 addr; /* in the code */
+			__u64 start, end, pgoff; /* EV_CODE_MAP; bytes */
+			struct code_file file;
+			__u32 module; /* EV_CODE_WANTED */
+			__u32 tgid;
+		} code;
 	};
 };
 

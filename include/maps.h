@@ -11,7 +11,7 @@
 
 #include <linux/types.h>
 
-#define MAX_FRAMES 127
+#define MAX_FRAMES 256 /* a power of two */
 #define MAX_COMM 16
 #define SPACE_NONE 0
 
@@ -37,18 +37,47 @@ struct block {
 /* stack_frames: key = stack id, the hash of the frames. Id 0 stands for "stack lost". */
 #define STACK_LOST 0
 
+/* How a walk ended. Frames are right as far as they go. */
 enum unwind_end {
 	UNWIND_LOST = 0,      /* no room for the stack */
-	UNWIND_COMPLETE = 1,  /* the frame-pointer chain reached its zero end */
+	UNWIND_COMPLETE = 1,  /* at the first function of the thread */
 	UNWIND_TRUNCATED = 2, /* deeper than MAX_FRAMES, the leaf side was kept */
-	UNWIND_BROKEN = 3, /* the chain left the stack: a caller was built without frame pointers */
+	UNWIND_BROKEN = 3,    /* the next frame is impossible: code that keeps no rules */
+	UNWIND_NO_TABLE = 4,  /* code whose table was not loaded yet, or had to go */
+	UNWIND_NO_RULE = 5,   /* code without unwind information that keeps no frame pointer */
+	UNWIND_ODD_RULE = 6,  /* code whose rule the tables cannot express */
+	UNWIND_UNREADABLE = 7, /* the stack's memory could not be read: swapped out */
+	UNWIND_NO_CODE = 8,   /* a return address outside of code */
+	UNWIND_END_MAX
 };
 
 struct stack_frames {
-	__u32 frame_cnt;
-	__u32 end;	      /* enum unwind_end */
+	__u16 frame_cnt;
+	__u8 end;	      /* enum unwind_end */
+	__u8 chained;	      /* some frame was found by frame pointers, without a table */
+	__u32 zero;
 	__u64 check;	      /* second, independent hash: tells a collision of ids */
-	__u64 pc[MAX_FRAMES]; /* leaf first; all are return addresses */
+	__u64 pc[MAX_FRAMES]; /* leaf first; all are return addresses, or one byte behind code that a
+				 signal interrupted */
+};
+
+/*
+ * raw_stacks, a ring buffer: the rest of a stack that met code whose table was not loaded yet. User
+ * space loads the table and finishes the walk. Until then, and if that fails, the frames stored
+ * under stack_id are what there is.
+ */
+#define RAW_STACK_PIECE 512
+#define RAW_STACK_PIECES 32
+
+struct raw_stack {
+	__u64 stack_id;
+	__u64 pc, sp, fp; /* of the last stored frame; pc as it is looked up */
+	__u64 context;	  /* machine context of a signal that interrupted it, or 0 */
+	__u32 space;
+	__u32 len; /* bytes of the stack, from sp on */
+	__u32 fp_lost;
+	__u32 zero;
+	__u8 bytes[RAW_STACK_PIECE * RAW_STACK_PIECES];
 };
 
 /* stack_costs */

@@ -17,6 +17,11 @@
 	STAT(BLOCKS_REMOVED, "blocks_removed", WORK, "entries taken from the block table", "")                      \
 	STAT(NESTED_ALLOCS, "nested_allocs", WORK, "allocations inside another probed call, counted once there", "") \
 	STAT(FAILED_ALLOCS, "failed_allocs", WORK, "allocation calls that returned no memory", "")                  \
+	STAT(STACKS_REUSED, "stacks_reused", WORK, "stacks equal to the thread's last one, proved word by word", "") \
+	STAT(STACKS_WALKED, "stacks_walked", WORK, "stacks walked", "")                                             \
+	STAT(FRAMES_WALKED, "frames_walked", WORK, "their frames", "")                                              \
+	STAT(RULES_LOOKED_UP, "rules_looked_up", WORK, "frames whose rule the thread did not know yet", "")         \
+	STAT(STACKS_DEFERRED, "stacks_deferred", WORK, "stacks that waited for an unwind table", "")                \
 	STAT(MAP_FULL, "map_full", LOSS, "blocks not followed: the block table is full", "--max-blocks")            \
 	STAT(MAP_FULL_BYTES, "map_full_bytes", LOSS, "bytes of those blocks", "--max-blocks")                       \
 	STAT(STACKS_LOST, "stacks_lost", LOSS, "blocks counted without their stack: the stack table is full",        \
@@ -24,6 +29,13 @@
 	STAT(STACK_COLLISIONS, "stack_collisions", LOSS, "blocks counted without their stack: two stacks share an id", \
 	     "")                                                                                                    \
 	STAT(STACKS_TRUNCATED, "stacks_truncated", LOSS, "stacks deeper than can be kept", "")                      \
+	STAT(STACKS_BROKEN, "stacks_broken", LOSS, "stacks cut at an impossible frame", "")                         \
+	STAT(STACKS_NO_TABLE, "stacks_no_table", LOSS, "stacks cut at code whose unwind table was not loaded yet",  \
+	     "--unwind-memory")                                                                                     \
+	STAT(STACKS_NO_RULE, "stacks_no_rule", LOSS, "stacks cut at code without unwind information", "")           \
+	STAT(STACKS_ODD_RULE, "stacks_odd_rule", LOSS, "stacks cut at code whose unwind rule is not supported", "") \
+	STAT(STACKS_UNREADABLE, "stacks_unreadable", LOSS, "stacks cut where their memory could not be read", "")   \
+	STAT(STACKS_NO_CODE, "stacks_no_code", LOSS, "stacks cut at a return address outside of code", "")          \
 	STAT(UNKNOWN_FREES, "unknown_frees", LOSS, "frees of blocks never seen (older than the trace, or lost)", "") \
 	STAT(REPLACED, "replaced", LOSS, "blocks whose free was not seen before their address came back", "")       \
 	STAT(REPLACED_BYTES, "replaced_bytes", LOSS, "bytes of those blocks", "")                                   \

@@ -19,6 +19,7 @@ struct super_block {
 
 struct inode {
 	unsigned long i_ino;
+	__u32 i_generation;
 	struct super_block *i_sb;
 };
 
@@ -54,8 +55,22 @@ struct uprobe_task {
 	struct return_instance *return_instances;
 };
 
+typedef struct {
+	void *vdso;
+} mm_context_t;
+
+struct vm_area_struct {
+	unsigned long vm_start;
+	unsigned long vm_end;
+	unsigned long vm_flags;
+	unsigned long vm_pgoff;
+	struct file *vm_file;
+};
+
 struct mm_struct {
 	unsigned long brk;
+	unsigned long start_code;
+	mm_context_t context;
 	struct uprobes_state uprobes_state;
 };
 

@@ -30,6 +30,7 @@ struct attacher {
 	ARRAY(struct made_probe) probes; /* of allocator functions */
 	ARRAY(struct bpf_link *) links;	 /* of tracepoints */
 	int mmap_layer_err;
+	struct unwind_memory *unwind;
 	ARRAY(struct parallel *) closing; /* being taken away on threads */
 };
 
@@ -180,8 +181,23 @@ static void fill_map_fds(struct attacher *attacher)
 		.procs = bpf_map__fd(skel->maps.procs),
 		.spaces = bpf_map__fd(skel->maps.spaces),
 		.events = bpf_map__fd(skel->maps.events),
+		.raw_stacks = bpf_map__fd(skel->maps.raw_stacks),
 		.stats = bpf_map__fd(skel->maps.stats),
 	};
+}
+
+static int open_unwind_memory(struct attacher *attacher)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+	struct unwind_maps maps = {
+		.modules = bpf_map__fd(skel->maps.unwind_modules),
+		.cells = bpf_map__fd(skel->maps.unwind_cells),
+		.files = bpf_map__fd(skel->maps.code_files),
+		.identify_prog = bpf_program__fd(skel->progs.identify_code),
+		.identified = (volatile struct code_file *)skel->bss->identified,
+	};
+
+	return unwind_memory__open(&maps, &attacher->unwind);
 }
 
 int attacher__open(const struct attacher_opts *opts, const struct features *features,
@@ -211,6 +227,9 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	if (err)
 		goto cleanup;
 	fill_map_fds(attacher);
+	err = open_unwind_memory(attacher);
+	if (err)
+		goto cleanup;
 	err = attach_process_life(attacher);
 	if (err)
 		goto cleanup;
@@ -219,6 +238,7 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 		attacher->mmap_layer_err =
 			attach_tracepoint(attacher, attacher->skel->progs.signal_return, "syscalls",
 					  "sys_enter_rt_sigreturn");
+	attacher->skel->bss->mappings_watched = !attacher->mmap_layer_err;
 	*ret = attacher;
 	return 0;
 cleanup:
@@ -292,6 +312,7 @@ void attacher__free(struct attacher *attacher)
 	for (size_t i = 0; i < attacher->closing.cnt; i++)
 		parallel__join(attacher->closing.items[i]);
 	array_free(&attacher->closing);
+	unwind_memory__free(attacher->unwind);
 	leaksweep_bpf__destroy(attacher->skel);
 	free(attacher);
 }
@@ -425,6 +446,16 @@ bool attacher__has_mmap_layer(const struct attacher *attacher, int *ret_err)
 {
 	*ret_err = attacher->mmap_layer_err;
 	return !attacher->mmap_layer_err;
+}
+
+struct unwind_memory *attacher__unwind_memory(struct attacher *attacher)
+{
+	return attacher->unwind;
+}
+
+uint64_t attacher__hash_seed(const struct attacher *attacher)
+{
+	return attacher->skel->rodata->hash_seed;
 }
 
 const struct map_fds *attacher__maps(const struct attacher *attacher)

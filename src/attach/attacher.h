@@ -14,6 +14,7 @@
 #include "attach/features.h"
 #include "attach/plan.h"
 #include "attach/probe_link.h"
+#include "attach/unwind_memory.h"
 #include "discover/elf_allocs.h"
 
 struct attacher_opts {
@@ -28,7 +29,7 @@ struct attacher_opts {
 
 /* Descriptors of the maps, owned by the attacher. */
 struct map_fds {
-	int live_blocks, stack_frames, stack_costs, procs, spaces, events, stats;
+	int live_blocks, stack_frames, stack_costs, procs, spaces, events, raw_stacks, stats;
 };
 
 /* What became of one file's probes. */
@@ -82,6 +83,12 @@ void attacher__detach(struct attacher *attacher);
 
 /* Whether system calls that change mappings are followed; if not, *ret_err tells why. */
 bool attacher__has_mmap_layer(const struct attacher *attacher, int *ret_err);
+
+/* The memory of unwind tables, owned by the attacher. */
+struct unwind_memory *attacher__unwind_memory(struct attacher *attacher);
+
+/* What the ids of stacks are seeded with (bpf/stack_hash.bpf.h). */
+uint64_t attacher__hash_seed(const struct attacher *attacher);
 
 const struct map_fds *attacher__maps(const struct attacher *attacher);
 enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_why);

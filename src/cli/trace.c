@@ -2,7 +2,9 @@
 #include "cli/trace.h"
 
 #include <errno.h>
+#include <langinfo.h>
 #include <limits.h>
+#include <locale.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,17 +15,20 @@
 #include "cli/alloc_fn_option.h"
 #include "cli/options.h"
 #include "engine/capture.h"
+#include "unwind/loader.h"
 #include "util/message.h"
 #include "util/units.h"
 
 #define MIN_RING_BYTES 4096
 #define MAX_RING_BYTES (1 << 30)
+#define CACHE_BYTES (512ULL << 20)
 
 struct trace_options {
 	struct capture_opts capture;
 	struct user_alloc_fns user_fns;
-	const char *format, *sort, *group_by, *scope, *probe_mode;
+	const char *cache_dir, *format, *sort, *group_by, *tree, *scope, *probe_mode;
 	uint64_t top, max_blocks, max_stacks, max_procs, ring_bytes, fail_over;
+	char *default_cache_dir; /* owned */
 	bool has_fail_over, quiet, no_color;
 };
 
@@ -118,14 +123,19 @@ static const struct option_spec specs[] = {
 	 NULL},
 	{'i', "interval", OPT_CALL, "TIME", 0, "report at intervals too, with differences",
 	 set_interval},
-	{'f', "format", OPT_STRING, "NAME", AT(format), "table (default), json or folded", NULL},
+	{'f', "format", OPT_STRING, "NAME", AT(format), REPORT_NAMES " (default: the first)", NULL},
 	{'o', "output", OPT_STRING, "FILE", AT(capture.publish.path),
 	 "write the report there, atomically", NULL},
 	{0, "top", OPT_COUNT, "N", AT(top),
-	 "show N rows (default 10 in a table, all elsewhere; 0 = all)", NULL},
+	 "show N rows (default 10 in a table or tree, all elsewhere; 0 = all)", NULL},
 	{0, "sort", OPT_STRING, "KEY", AT(sort), "bytes (default), count or growth", NULL},
 	{0, "group-by", OPT_STRING, "KEY", AT(group_by),
-	 "stack (default), function, process or cgroup", NULL},
+	 "stack (default), function, line, file, process or cgroup", NULL},
+	{0, "all-frames", OPT_FLAG, NULL, AT(capture.publish.profile.all_frames),
+	 "show the calls inside allocators and runtimes too", NULL},
+	{0, "tree", OPT_STRING, "FROM", AT(tree),
+	 "of --format tree: leaf (default), callers below what allocates, or root, from main down",
+	 NULL},
 	{0, "min-age", OPT_DURATION, "TIME", AT(capture.min_age_ns),
 	 "only blocks at least this old", NULL},
 	{0, "min-size", OPT_SIZE, "BYTES", AT(capture.attach.min_size),
@@ -152,6 +162,11 @@ static const struct option_spec specs[] = {
 	 "room for distinct stacks (default 65536)", NULL},
 	{0, "max-procs", OPT_COUNT, "N", AT(max_procs), "room for processes (default 32768)", NULL},
 	{0, "ring-size", OPT_SIZE, "BYTES", AT(ring_bytes), "of the event buffer (default 8M)",
+	 NULL},
+	{0, "unwind-memory", OPT_SIZE, "BYTES", AT(capture.unwind.memory_bytes),
+	 "room for unwind tables in the kernel (default 128M)", NULL},
+	{0, "cache-dir", OPT_STRING, "DIR", AT(cache_dir),
+	 "where unwind tables are kept between runs (default /var/cache/leaksweep; none = nowhere)",
 	 NULL},
 	{0, "probe-mode", OPT_STRING, "MODE", AT(probe_mode),
 	 "session, multi or perf instead of the best there is", NULL},
@@ -215,25 +230,34 @@ static int check_limits(struct trace_options *options, char **ret_message)
 static int check_choices(struct trace_options *options, char **ret_message)
 {
 	static const char *const sorts[] = {"bytes", "count", "growth", NULL};
-	static const char *const groups[] = {"stack", "function", "process", "cgroup", NULL};
+	static const char *const groups[] = {
+		[GROUP_STACK] = "stack",     [GROUP_FUNCTION] = "function",
+		[GROUP_PROCESS] = "process", [GROUP_CGROUP] = "cgroup",
+		[GROUP_LINE] = "line",	     [GROUP_FILE] = "file",
+		[GROUP_FILE + 1] = NULL,
+	};
+	static const char *const trees[] = {"leaf", "root", NULL};
 	static const char *const scopes[] = {"host", "process", NULL};
 	static const char *const modes[] = {"auto", "perf", "multi", "session", NULL};
+	const char *format = options->format ? options->format : options->tree ? "tree" : "table";
 	struct capture_opts *capture = &options->capture;
-	int sort, group, scope, mode;
+	int sort, group, tree, scope, mode;
 
 	if (choose("sort", options->sort, sorts, &sort, ret_message) ||
 	    choose("group-by", options->group_by, groups, &group, ret_message) ||
+	    choose("tree", options->tree, trees, &tree, ret_message) ||
 	    choose("scope", options->scope, scopes, &scope, ret_message) ||
 	    choose("probe-mode", options->probe_mode, modes, &mode, ret_message))
 		return -EINVAL;
 	capture->publish.profile.sort = sort;
 	capture->publish.profile.group = group;
+	capture->publish.render.root_first = tree;
 	capture->per_process = scope;
 	capture->attach.mode = mode;
-	capture->publish.report = report__by_name(options->format ? options->format : "table");
+	capture->publish.report = report__by_name(format);
 	if (!capture->publish.report)
-		return fail(ret_message, -EINVAL, "--format: '%s' is not one of %s",
-			    options->format, report__names());
+		return fail(ret_message, -EINVAL, "--format: '%s' is not one of %s", format,
+			    report__names());
 	return 0;
 }
 
@@ -264,18 +288,43 @@ static int check_targets(struct trace_options *options, int rest, int argc, char
 	return 0;
 }
 
+/* Whether the user's locale has the characters that trees are drawn with. */
+static bool is_utf8_locale(void)
+{
+	locale_t locale = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
+	bool is_utf8;
+
+	if (!locale)
+		return false;
+	is_utf8 = !strcmp(nl_langinfo_l(CODESET, locale), "UTF-8");
+	freelocale(locale);
+	return is_utf8;
+}
+
+/* An empty name or "none" means no cache. */
+static void choose_cache(struct trace_options *options)
+{
+	const char *dir = options->cache_dir;
+
+	if (!dir)
+		dir = options->default_cache_dir = table_loader__default_dir();
+	options->capture.unwind.cache_dir = dir && *dir && strcmp(dir, "none") ? dir : NULL;
+	options->capture.unwind.cache_bytes = CACHE_BYTES;
+}
+
 static void choose_rendering(struct trace_options *options)
 {
 	struct publish_opts *publish = &options->capture.publish;
-	bool is_table = publish->report == report_table;
+	bool is_screen = publish->report == report_table || publish->report == report_tree;
 	struct winsize size = {0};
 
-	publish->profile.top = options->top == UINT64_MAX ? (is_table ? 10 : 0) : options->top;
+	publish->profile.top = options->top == UINT64_MAX ? (is_screen ? 10 : 0) : options->top;
 	if (!publish->path && isatty(STDOUT_FILENO)) {
 		publish->render.color = !options->no_color && !getenv("NO_COLOR");
 		if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
 			publish->render.columns = size.ws_col;
 	}
+	publish->render.ascii = !is_utf8_locale();
 	publish->fd = STDOUT_FILENO;
 	options->capture.status = options->quiet ? NULL : stderr;
 }
@@ -291,8 +340,10 @@ static int parse(struct trace_options *options, int argc, char **argv, char **re
 		err = check_choices(options, ret_message);
 	if (!err)
 		err = check_targets(options, rest, argc, argv, ret_message);
-	if (!err)
+	if (!err) {
+		choose_cache(options);
 		choose_rendering(options);
+	}
 	return err;
 }
 
@@ -304,6 +355,7 @@ int cmd_trace(int argc, char **argv)
 		.max_stacks = 1 << 16,
 		.max_procs = 1 << 15,
 		.ring_bytes = 8 << 20,
+		.capture.unwind.memory_bytes = 128 << 20,
 	};
 	struct capture_result result = {0};
 	char *message = NULL;
@@ -327,6 +379,7 @@ int cmd_trace(int argc, char **argv)
 	}
 	free(message);
 	free(result.message);
+	free(options.default_cache_dir);
 	array_free(&options.capture.pids);
 	array_free(&options.capture.comms);
 	array_free(&options.capture.cgroups);

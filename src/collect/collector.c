@@ -11,44 +11,14 @@
 #include <string.h>
 
 #include "bpf/sample.bpf.h"
-#include "collect/lineage.h"
 #include "collect/map_reader.h"
+#include "collect/pass.h"
 #include "collect/ranges.h"
-#include "collect/stack_cache.h"
 
 #define MANY_ENDED 512 /* processes whose remains are worth a pass over the block table */
 
-struct raw_row {
-	uint64_t stack_id;
-	struct space_info *space;
-	uint8_t layer;
-	struct cost cost;
-	uint64_t oldest_born, newest_born;
-	int64_t old_bytes, old_count;	/* live blocks of at least the minimum age */
-	int64_t seen_bytes, seen_count; /* live blocks found one by one */
-	int64_t inherited_count,
-		inherited_free_count; /* counts of this kind are in 1/65536 until the end */
-};
-
-struct collector {
-	const struct map_fds *maps;
-	struct space_table *table;
-	struct stack_cache *stacks;
-
-	/* of the pass that is running */
-	const struct collect_opts *opts;
-	ARRAY(struct raw_row) rows;
-	struct hashmap row_index; /* {stack id, space << 8 | layer} -> index */
-	struct hashmap purged;	  /* {space, 0} -> 1: released, not kept */
-	struct lineage lineage;
-	ARRAY(struct block_key) dead_blocks;
-	uint64_t unknown_frees;
-
-	uint64_t purged_blocks;	      /* since the start */
-	uint64_t ended_unknown_frees; /* the same */
-};
-
-struct collector *collector__new(const struct map_fds *maps, struct space_table *table)
+struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
+				 struct space_table *table)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
 
@@ -56,7 +26,7 @@ struct collector *collector__new(const struct map_fds *maps, struct space_table 
 		return NULL;
 	collector->maps = maps;
 	collector->table = table;
-	collector->stacks = stack_cache__new(maps->stack_frames);
+	collector->stacks = stack_cache__new(maps->stack_frames, hash_seed);
 	if (!collector->stacks) {
 		free(collector);
 		return NULL;
@@ -76,20 +46,29 @@ void collector__free(struct collector *collector)
 	free(collector);
 }
 
-static bool is_kept(const struct collector *c, const struct space_info *space)
+int collector__begun_stack(struct collector *collector, uint64_t id, struct stack_frames *ret)
 {
-	if (space->state == PROC_RUNNING)
-		return true;
-	return space->state == PROC_EXITED && (c->opts->keep_ended || space->is_root);
+	int err = bpf_map_lookup_elem(collector->maps->stack_frames, &id, ret);
+
+	if (err)
+		return err;
+	return ret->frame_cnt <= MAX_FRAMES ? 0 : -ENOENT;
+}
+
+int collector__finish_stack(struct collector *collector, uint64_t id,
+			    const struct stack_frames *frames)
+{
+	return stack_cache__finish(collector->stacks, id, frames);
 }
 
 static struct raw_row *row_get(struct collector *c, struct space_info *space, uint8_t layer,
 			       uint64_t stack_id)
 {
-	struct raw_row row = {.space = space, .layer = layer, .stack_id = stack_id};
+	uint64_t id = stack_cache__same(c->stacks, stack_id);
+	struct raw_row row = {.space = space, .layer = layer, .stack_id = id};
 	bool is_new;
 	uint64_t *slot =
-		hashmap__insert(&c->row_index, stack_id, (uint64_t)space->id << 8 | layer, &is_new);
+		hashmap__insert(&c->row_index, id, (uint64_t)space->id << 8 | layer, &is_new);
 
 	if (!slot)
 		return NULL;
@@ -109,17 +88,10 @@ static void row_add_age(struct raw_row *row, uint64_t born_ns)
 		row->newest_born = born_ns;
 }
 
-/* A block may be younger than the moment of the report, which is taken before the tables are read.
- */
-static uint64_t age_ns(const struct collector *c, uint64_t born_ns)
-{
-	return c->opts->now_ns > born_ns ? c->opts->now_ns - born_ns : 0;
-}
-
 static void row_add_if_old(const struct collector *c, struct raw_row *row, uint64_t born_ns,
 			   int64_t bytes, int64_t count_q16)
 {
-	if (age_ns(c, born_ns) < c->opts->min_age_ns)
+	if (pass_age_ns(c, born_ns) < c->opts->min_age_ns)
 		return;
 	row->old_bytes += bytes;
 	row->old_count += count_q16;
@@ -142,7 +114,7 @@ static int find_purged(struct collector *c)
 			struct space_info *space = space_table__find(c->table, id);
 
 			if (!(kernel->flags & SPACE_RELEASED) || !space ||
-			    space->state == PROC_RUNNING || is_kept(c, space))
+			    space->state == PROC_RUNNING || pass_keeps(c, space))
 				continue;
 			if (!hashmap__insert(&c->purged, id, 0, NULL))
 				cnt = -ENOMEM;
@@ -172,16 +144,16 @@ static int add_cost(struct collector *c, const struct cost_key *key,
 		c->table->ended_count += unscale(c, kernel->alloc_count - kernel->free_count);
 		return 0;
 	}
-	if (!is_kept(c, space))
+	if (!pass_keeps(c, space))
 		return 0;
 	row = row_get(c, space, key->layer, key->stack_id);
 	if (!row)
 		return -ENOMEM;
-	row->cost.alloc_bytes = kernel->alloc_bytes;
-	row->cost.free_bytes = kernel->free_bytes;
-	row->cost.live_bytes = kernel->alloc_bytes - kernel->free_bytes;
-	row->cost.alloc_count = unscale(c, kernel->alloc_count);
-	row->cost.free_count = unscale(c, kernel->free_count);
+	row->cost.alloc_bytes += kernel->alloc_bytes;
+	row->cost.free_bytes += kernel->free_bytes;
+	row->cost.live_bytes += kernel->alloc_bytes - kernel->free_bytes;
+	row->cost.alloc_count += unscale(c, kernel->alloc_count);
+	row->cost.free_count += unscale(c, kernel->free_count);
 	row->cost.live_count = row->cost.alloc_count - row->cost.free_count;
 	return 0;
 }
@@ -244,7 +216,7 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 		return 0;
 	if (ranges__has_memory(space->ranges))
 		ranges__mark_allocator(space->ranges, key->addr);
-	slot = hashmap__find(&c->row_index, block->stack_id,
+	slot = hashmap__find(&c->row_index, stack_cache__same(c->stacks, block->stack_id),
 			     (uint64_t)key->space << 8 | block->layer);
 	if (!slot)
 		return 0;
@@ -367,147 +339,6 @@ static int add_ranges(struct collector *c, struct space_info *space, struct snap
 	return err;
 }
 
-static int add_modules(const struct collector *c, struct snapshot *snap)
-{
-	for (size_t i = 0; i < c->table->modules.modules.cnt; i++) {
-		const struct module *m = &c->table->modules.modules.items[i];
-
-		if (snapshot__add_module(snap, m->path, m->dev, m->ino, m->build_id,
-					 m->build_id_len, m->fd) == SNAP_NONE)
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static int add_proc(struct snapshot *snap, const struct space_info *space, uint32_t *ret_index)
-{
-	uint32_t index = snapshot__add_proc(snap, space->tgid, space->start_ns, space->comm,
-					    space->exe, space->cgroup, "");
-	struct snap_proc *proc;
-
-	if (index == SNAP_NONE)
-		return -ENOMEM;
-	proc = &snap->procs.items[index];
-	proc->state = space->state;
-	proc->exit_code = space->exit_code;
-	proc->rss_bytes = space->state == PROC_RUNNING ? space->rss_bytes : 0;
-	proc->inherited = space->forked;
-	proc->late = space->late;
-	for (size_t i = 0; i < space->coverage.cnt; i++) {
-		const struct coverage *cov = &space->coverage.items[i];
-
-		if (snapshot__add_coverage(snap, index, cov->name, cov->path, cov->status,
-					   cov->reason))
-			return -ENOMEM;
-	}
-	*ret_index = index;
-	return 0;
-}
-
-/* Addresses become module and offset; the stack ends where a return address cannot be code. */
-static int add_stack(struct collector *c, struct snapshot *snap, const struct space_info *space,
-		     uint64_t stack_id, struct snap_row *row)
-{
-	uint32_t frames[MAX_FRAMES];
-	const struct cached_stack *stack = stack_cache__find(c->stacks, stack_id);
-	size_t cnt = 0;
-
-	row->unwind = stack ? stack->end : UNWIND_LOST;
-	for (size_t i = 0; stack && i < stack->frame_cnt; i++) {
-		const struct code_map *code = space_info__find_code(space, stack->pc[i]);
-
-		if (!code && space->code.cnt && i > 0) {
-			row->unwind = UNWIND_BROKEN;
-			break;
-		}
-		frames[cnt] = snapshot__add_frame(
-			snap, FRAME_NATIVE, code ? code->module : SNAP_NONE,
-			code ? stack->pc[i] - code->start + code->off : stack->pc[i]);
-		if (frames[cnt++] == SNAP_NONE)
-			return -ENOMEM;
-	}
-	row->stack = snapshot__add_stack(snap, frames, cnt);
-	return row->stack == SNAP_NONE ? -ENOMEM : 0;
-}
-
-/* Adds what was inherited to the counts, rounded once. */
-static void settle_inherited(struct raw_row *raw)
-{
-	int64_t inherited = raw->inherited_count >> WEIGHT_SHIFT,
-		freed = raw->inherited_free_count >> WEIGHT_SHIFT;
-
-	raw->cost.inherited_count += inherited;
-	raw->cost.free_count += freed;
-	raw->cost.live_count += inherited - freed;
-}
-
-static void check_row(struct collector *c, struct snapshot *snap, const struct raw_row *raw)
-{
-	if (!c->opts->is_final || c->opts->sample_bytes)
-		return;
-	snap->unaccounted_bytes += raw->cost.live_bytes - raw->seen_bytes;
-	snap->unaccounted_count += raw->cost.live_count - (raw->seen_count >> WEIGHT_SHIFT);
-}
-
-static int add_row(struct collector *c, struct snapshot *snap, struct raw_row *raw, uint32_t proc)
-{
-	struct snap_row row = {.proc = proc, .layer = raw->layer};
-	int err;
-
-	settle_inherited(raw);
-	row.cost = raw->cost;
-	err = add_stack(c, snap, raw->space, raw->stack_id, &row);
-	if (err)
-		return err;
-	check_row(c, snap, raw);
-	if (raw->oldest_born) {
-		row.oldest_ns = age_ns(c, raw->oldest_born);
-		row.newest_ns = age_ns(c, raw->newest_born);
-	}
-	if (c->opts->min_age_ns) {
-		row.cost.live_bytes = raw->old_bytes;
-		row.cost.live_count = raw->old_count >> WEIGHT_SHIFT;
-		snap->young_bytes += raw->cost.live_bytes - row.cost.live_bytes;
-		snap->young_count += raw->cost.live_count - row.cost.live_count;
-	}
-	return snapshot__add_row(snap, &row);
-}
-
-static int compare_rows(const void *a, const void *b)
-{
-	const struct raw_row *x = a, *y = b;
-
-	if (x->space->id != y->space->id)
-		return x->space->id < y->space->id ? -1 : 1;
-	if (x->layer != y->layer)
-		return x->layer < y->layer ? -1 : 1;
-	return x->stack_id < y->stack_id ? -1 : x->stack_id > y->stack_id;
-}
-
-static int build(struct collector *c, struct snapshot *snap)
-{
-	size_t next = 0;
-	uint32_t proc;
-	int err;
-
-	/* Rows of one space become neighbours, in the order in which spaces were born. */
-	if (c->rows.cnt) /* qsort takes no NULL */
-		qsort(c->rows.items, c->rows.cnt, sizeof(struct raw_row), compare_rows);
-	err = add_modules(c, snap);
-	for (size_t i = 0; i < c->table->spaces.cnt && !err; i++) {
-		struct space_info *space = c->table->spaces.items[i];
-
-		if (!is_kept(c, space))
-			continue;
-		err = add_proc(snap, space, &proc);
-		while (next < c->rows.cnt && c->rows.items[next].space->id < space->id)
-			next++;
-		for (; !err && next < c->rows.cnt && c->rows.items[next].space == space; next++)
-			err = add_row(c, snap, &c->rows.items[next], proc);
-	}
-	return err;
-}
-
 static void drop_purged(struct collector *c)
 {
 	for (size_t i = c->table->spaces.cnt; i-- > 0;) {
@@ -554,7 +385,7 @@ static int read_all(struct collector *c, struct snapshot *snap)
 			err = add_inherited(c, space);
 		else if (space->parent && space->unknown_free_cnt)
 			err = count_unknown_frees(c, space);
-		if (!err && is_kept(c, space))
+		if (!err && pass_keeps(c, space))
 			err = add_ranges(c, space, snap);
 	}
 	return err;
@@ -582,7 +413,7 @@ int collector__fill(struct collector *c, const struct collect_opts *opts, struct
 	if (!err)
 		err = stack_cache__refresh(c->stacks);
 	if (!err)
-		err = build(c, snap);
+		err = pass__build(c, snap);
 	if (!err)
 		drop_purged(c);
 	if (!opts->is_filtered)
@@ -602,7 +433,7 @@ int collector__make_room(struct collector *c, const struct collect_opts *opts, u
 
 	c->opts = opts;
 	for (size_t i = 0; i < c->table->spaces.cnt; i++)
-		ended += !is_kept(c, c->table->spaces.items[i]);
+		ended += !pass_keeps(c, c->table->spaces.items[i]);
 	if (!ended)
 		return 0;
 	err = map_read_counters(c->maps->stats, scratch.stats, STAT_MAX);

@@ -22,9 +22,23 @@ struct collect_opts {
 
 struct collector;
 
-/* `maps` and `table` are borrowed and must outlive it. NULL: no memory. */
-struct collector *collector__new(const struct map_fds *maps, struct space_table *table);
+/*
+ * `maps` and `table` are borrowed and must outlive it; `hash_seed` as attacher__hash_seed. NULL: no
+ * memory.
+ */
+struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
+				 struct space_table *table);
 void collector__free(struct collector *collector);
+
+/*
+ * Reads the frames that the kernel side has stored under `id`. Returns 0, -ENOENT or another negative
+ * errno.
+ */
+int collector__begun_stack(struct collector *collector, uint64_t id, struct stack_frames *ret);
+
+/* Replaces the frames of stack `id`, which the kernel side could not finish. Returns 0 or -ENOMEM. */
+int collector__finish_stack(struct collector *collector, uint64_t id,
+			    const struct stack_frames *frames);
 
 /*
  * Fills rows, processes, modules, statistics and checks of `snap`. Ended spaces that nobody

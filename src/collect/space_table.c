@@ -281,6 +281,12 @@ int space_table__apply(struct space_table *table, const struct event *event)
 			*slot = event->time_ns << 1 | !!(event->flags & EVENT_INHERITED);
 		space->unknown_free_cnt += !(event->flags & EVENT_INHERITED);
 		return 0;
+	case EV_CODE_NEW:
+		space->maps_stale = true;
+		return 0;
+	case EV_CODE_WANTED:
+	case EV_CODE_MAP:
+		return 0;
 	default:
 		return apply_mapping(table, space, event);
 	}

@@ -5,21 +5,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bpf/stack_hash.bpf.h"
 #include "collect/map_reader.h"
 #include "include/maps.h"
 #include "util/hashmap.h"
 
 struct stack_cache {
 	int map_fd;
+	uint64_t seed;
 	struct hashmap by_id; /* {id, 0} -> struct cached_stack */
+	struct hashmap same;  /* {id, 0} -> id of the equal stack, for finished ones */
 };
 
-struct stack_cache *stack_cache__new(int map_fd)
+struct stack_cache *stack_cache__new(int map_fd, uint64_t seed)
 {
 	struct stack_cache *cache = calloc(1, sizeof(*cache));
 
-	if (cache)
+	if (cache) {
 		cache->map_fd = map_fd;
+		cache->seed = seed;
+	}
 	return cache;
 }
 
@@ -31,6 +36,7 @@ void stack_cache__free(struct stack_cache *cache)
 		if (cache->by_id.slots[i].used)
 			free((void *)(uintptr_t)cache->by_id.slots[i].value);
 	hashmap__free(&cache->by_id);
+	hashmap__free(&cache->same);
 	free(cache);
 }
 
@@ -53,6 +59,7 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 	}
 	stack->frame_cnt = cnt;
 	stack->end = frames->end;
+	stack->chained = frames->chained;
 	memcpy(stack->pc, frames->pc, cnt * sizeof(stack->pc[0]));
 	*slot = (uintptr_t)stack;
 	return 0;
@@ -73,6 +80,28 @@ int stack_cache__refresh(struct stack_cache *cache)
 					(const struct stack_frames *)values + i);
 	map_reader__free(reader);
 	return err ? err : cnt;
+}
+
+int stack_cache__finish(struct stack_cache *cache, uint64_t id, const struct stack_frames *frames)
+{
+	struct stack_hash hash = stack_hash_begin(cache->seed);
+	uint64_t *slot;
+
+	for (uint32_t i = 0; i < frames->frame_cnt && i < MAX_FRAMES; i++)
+		stack_hash_add(&hash, frames->pc[i]);
+	stack_hash_end(&hash, frames->end);
+	slot = hashmap__insert(&cache->same, id, 0, NULL);
+	if (!slot)
+		return -ENOMEM;
+	*slot = hash.id;
+	return add_stack(cache, hash.id, frames);
+}
+
+uint64_t stack_cache__same(const struct stack_cache *cache, uint64_t id)
+{
+	uint64_t *slot = cache->same.cnt ? hashmap__find(&cache->same, id, 0) : NULL;
+
+	return slot ? *slot : id;
 }
 
 const struct cached_stack *stack_cache__find(const struct stack_cache *cache, uint64_t id)

@@ -1,24 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Stacks never change once they are stored: each is read from the kernel once. */
+/*
+ * Stacks never change once the kernel side has stored them: each is read once. Only those that met
+ * code without a table come back finished, and then may turn out to be equal to others.
+ */
 #ifndef LEAKSWEEP_COLLECT_STACK_CACHE_H
 #define LEAKSWEEP_COLLECT_STACK_CACHE_H
 
+#include <stdbool.h>
 #include <stdint.h>
+
+#include "include/maps.h"
 
 struct cached_stack {
 	uint32_t frame_cnt;
-	uint32_t end;  /* enum unwind_end */
+	uint8_t end;   /* enum unwind_end */
+	bool chained;  /* struct stack_frames */
 	uint64_t pc[]; /* leaf first */
 };
 
 struct stack_cache;
 
-/* `map_fd` is the map stack_frames, borrowed. NULL: no memory. */
-struct stack_cache *stack_cache__new(int map_fd);
+/* `map_fd` is the map stack_frames, borrowed; `seed` as in bpf/stack_hash.bpf.h. NULL: no memory. */
+struct stack_cache *stack_cache__new(int map_fd, uint64_t seed);
 void stack_cache__free(struct stack_cache *cache);
 
 /* Reads what is new in the map. Returns 0 or a negative errno. */
 int stack_cache__refresh(struct stack_cache *cache);
+
+/* Replaces the frames of stack `id` by the finished ones. Returns 0 or -ENOMEM. */
+int stack_cache__finish(struct stack_cache *cache, uint64_t id, const struct stack_frames *frames);
+
+/* Returns the id under which the stack and all equal ones are counted. */
+uint64_t stack_cache__same(const struct stack_cache *cache, uint64_t id);
 
 /* Returns the stack, owned by the cache, or NULL. */
 const struct cached_stack *stack_cache__find(const struct stack_cache *cache, uint64_t id);

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "collect/collector.h"
-#include "collect/event_source.h"
 #include "collect/space_table.h"
 #include "engine/launch.h"
 #include "engine/prober.h"
@@ -111,7 +110,9 @@ static int loop__start(struct loop *loop, const struct session *session)
 	const struct capture_opts *opts = session->opts;
 	int err;
 
-	err = add_wakeup(loop, event_source__poll_fd(session->events), WAKE_EVENTS);
+	err = add_wakeup(loop, ring_source__poll_fd(session->events), WAKE_EVENTS);
+	if (!err)
+		err = add_wakeup(loop, deferred__poll_fd(session->deferred), WAKE_EVENTS);
 	if (!err)
 		err = add_timer(loop, opts->interval_ns, true, WAKE_INTERVAL);
 	if (!err)

@@ -14,6 +14,7 @@
 #include "attach/attacher.h"
 #include "discover/elf_allocs.h"
 #include "engine/publish.h"
+#include "engine/unwinder.h"
 #include "util/array.h"
 
 struct capture_opts {
@@ -28,6 +29,7 @@ struct capture_opts {
 	uint64_t min_age_ns;
 	struct attacher_opts attach;
 	struct elf_allocs_opts elf;
+	struct unwinder_opts unwind;
 	struct publish_opts publish;
 	FILE *status; /* lines about what is going on; NULL = quiet */
 };

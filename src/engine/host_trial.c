@@ -11,10 +11,12 @@
 #include "attach/attacher.h"
 #include "collect/map_reader.h"
 #include "discover/elf_allocs.h"
+#include "engine/unwinder.h"
 #include "include/stats.h"
 #include "util/clock.h"
 #include "util/procfs.h"
 
+#define TABLES_BYTES (64ULL << 20)
 #define PAIR_CNT 2000
 #define ROUND_CNT 5 /* the best of these is the cost */
 #define BLOCK_BYTES 100
@@ -107,6 +109,27 @@ static int open_malloc_file(void)
 	return fd;
 }
 
+/* So that its stacks are walked as anybody's. */
+static int load_tables(struct attacher *attacher, pid_t pid, uint32_t space_id)
+{
+	const struct unwinder_opts opts = {.memory_bytes = TABLES_BYTES};
+	struct unwinder *unwinder = NULL;
+	struct space_table table = {0};
+	struct space_info *space;
+	int err;
+
+	err = unwinder__new(&opts, attacher, &table, &unwinder);
+	if (err)
+		return err;
+	space = space_table__add(&table, space_id, pid, 0);
+	err = space ? space_info__refresh(&table, space) : -ENOMEM;
+	if (!err)
+		err = unwinder__cover(unwinder, space);
+	unwinder__free(unwinder); /* the tables stay with the attacher */
+	space_table__free(&table);
+	return err;
+}
+
 static int probe_child(struct attacher *attacher, pid_t pid)
 {
 	struct elf_allocs allocs = {0};
@@ -122,6 +145,8 @@ static int probe_child(struct attacher *attacher, pid_t pid)
 		err = attacher__attach(attacher, fd, &allocs, pid, &outcome);
 	if (!err)
 		err = attacher__add_proc(attacher, pid, &space);
+	if (!err)
+		err = load_tables(attacher, pid, space);
 	elf_allocs__free(&allocs);
 	close(fd);
 	return err;

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "model/roots.h"
 #include "symbolize/symbolizer.h"
 
 struct publisher {
@@ -214,7 +213,6 @@ int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64
 	err = symbolizer__resolve(publisher->symbolizer, snap, &symbols);
 	if (err)
 		goto fail;
-	roots__mark_complete(snap, symbols);
 	err = -ENOMEM;
 	profile = profile__new(snap, symbols, &publisher->opts->profile, publisher->profile);
 	out = profile ? open_memstream(&text, &len) : NULL;

@@ -123,12 +123,21 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 		err = load(session, ret_message);
 	if (err)
 		return err;
-	session->events = event_source__new(attacher__maps(session->attacher)->events);
+	session->events = ring_source__new(attacher__maps(session->attacher)->events,
+					   sizeof(struct event));
 	session->prober =
 		prober__new(session->attacher, &session->table, &opts->elf, opts->per_process);
-	session->collector = collector__new(attacher__maps(session->attacher), &session->table);
+	session->collector = collector__new(attacher__maps(session->attacher),
+					    attacher__hash_seed(session->attacher),
+					    &session->table);
 	session->publisher = publisher__new(&opts->publish);
-	if (!session->events || !session->prober || !session->collector || !session->publisher)
+	err = unwinder__new(&opts->unwind, session->attacher, &session->table, &session->unwinder);
+	if (err)
+		return err;
+	session->deferred = deferred__new(attacher__maps(session->attacher)->raw_stacks,
+					  session->unwinder, session->collector, &session->table);
+	if (!session->events || !session->prober || !session->collector || !session->publisher ||
+	    !session->deferred)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
 	if (!err)
@@ -147,7 +156,9 @@ void session__free(struct session *session)
 	publisher__free(session->publisher);
 	collector__free(session->collector);
 	prober__free(session->prober);
-	event_source__free(session->events);
+	deferred__free(session->deferred);
+	unwinder__free(session->unwinder);
+	ring_source__free(session->events);
 	attacher__free(session->attacher);
 	space_table__free(&session->table);
 	free(session);
@@ -167,6 +178,9 @@ static int cover(struct session *session, struct space_info *space)
 	space->maps_stale = false; /* gone, or read: do not ask again until something changes */
 	if (!had_new_code && space->coverage.cnt && !session->opts->per_process)
 		return 0;
+	err = unwinder__cover(session->unwinder, space);
+	if (err)
+		return err;
 	err = prober__cover(session->prober, space, &new_files);
 	if (new_files && session->begun && !session->launch.in_loader) {
 		space->late = true;
@@ -178,12 +192,16 @@ static int cover(struct session *session, struct space_info *space)
 int session__process_events(struct session *session)
 {
 	const struct event *events;
+	const void *records;
 	size_t cnt;
 	int err;
 
-	err = event_source__drain(session->events, &events, &cnt);
+	err = deferred__take(session->deferred);
+	if (!err)
+		err = ring_source__drain(session->events, &records, &cnt);
 	if (err)
 		return err;
+	events = records;
 	for (size_t i = 0; i < cnt && !err; i++) {
 		if (events[i].flags & EVENT_UNTRACED)
 			err = targets__consider_exec(session, &events[i]);
@@ -200,7 +218,10 @@ int session__process_events(struct session *session)
 		if (space->state == PROC_RUNNING && (space->maps_stale || !space->start_ns))
 			err = cover(session, space);
 	}
-	return err;
+	/* What stacks have asked for can be answered now that the mappings are known. */
+	for (size_t i = 0; i < cnt && !err; i++)
+		err = unwinder__apply(session->unwinder, &events[i]);
+	return err ? err : deferred__finish(session->deferred, false);
 }
 
 /* Execs the command and follows its loader, library by library. */

@@ -10,20 +10,24 @@
 #include "attach/attacher.h"
 #include "attach/calibrate.h"
 #include "collect/collector.h"
-#include "collect/event_source.h"
+#include "collect/ring_source.h"
 #include "collect/space_table.h"
 #include "engine/capture.h"
+#include "engine/deferred.h"
 #include "engine/launch.h"
 #include "engine/prober.h"
 #include "engine/publish.h"
+#include "engine/unwinder.h"
 
 struct session {
 	const struct capture_opts *opts;
 	struct features features;
 	struct attacher *attacher;
-	struct event_source *events;
+	struct ring_source *events;
 	struct space_table table;
 	struct prober *prober;
+	struct unwinder *unwinder;
+	struct deferred *deferred;
 	struct collector *collector;
 	struct publisher *publisher;
 	struct launch launch; /* pid 0 = no command */

@@ -57,6 +57,11 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 					 "in place there; the "
 					 "first milliseconds are missing",
 					 session->late_files, session->late_files == 1 ? "" : "s");
+	if (!err && snap->unwind.cache_err)
+		err = snapshot__add_note(snap,
+					 "unwind tables are not kept between runs: the cache "
+					 "cannot be used (%s); see --cache-dir",
+					 strerror(-snap->unwind.cache_err));
 	if (!err && missed)
 		err = snapshot__add_note(snap,
 					 "the kernel skipped %llu probe runs that nested in others",
@@ -118,6 +123,9 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	for (size_t i = 0; i < session->table.spaces.cnt; i++)
 		if (session->table.spaces.items[i]->state == PROC_RUNNING)
 			space_info__refresh(&session->table, session->table.spaces.items[i]);
+	err = deferred__finish(session->deferred, is_final);
+	if (err)
+		return err;
 	snap = snapshot__new("trace");
 	if (!snap)
 		return -ENOMEM;
@@ -125,8 +133,10 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	snap->probe_mode = link_mode__name(attacher__mode(session->attacher, &snap->probe_why));
 	snap->started_at_ns = session->started_real_ns;
 	snap->duration_ns = collect.now_ns - session->started_ns;
+	unwinder__tell(session->unwinder, snap);
 	snap->interval = is_final ? 0 : ++session->interval;
 	err = collector__fill(session->collector, &collect, snap);
+	deferred__tell(session->deferred, snap);
 	if (!err)
 		err = add_notes(session, snap);
 	if (err) {

@@ -134,8 +134,8 @@ struct report report__parse(const char *text);
 struct report report__read_file(const char *path);
 
 /*
- * Sums the rows of a process (0 = all) in a layer (NULL = all) whose frame 0 is `leaf`, or, with
- * `anywhere`, that have it in any frame. NULL leaf = all rows.
+ * Sums the rows of a process (0 = all) in a layer (NULL = all) whose frame 0 is `leaf`, whatever
+ * is inlined there, or, with `anywhere`, that have it in any frame. NULL leaf = all rows.
  */
 struct tally report__sum(const struct report *report, int pid, const char *layer, const char *leaf);
 struct tally report__sum_anywhere(const struct report *report, int pid, const char *layer,

@@ -189,14 +189,26 @@ size_t report__stack_cnt(const struct report *report)
 
 enum match { MATCH_ALL, MATCH_LEAF, MATCH_ANYWHERE, MATCH_LIKE };
 
+/* The function of frame 0, behind what is inlined into it. */
+static size_t leaf_of(struct json_object *frames, size_t cnt)
+{
+	size_t i = 0;
+
+	while (i < cnt && json_object_get_boolean(
+				  field(json_object_array_get_idx(frames, i), "inlined")))
+		i++;
+	return i;
+}
+
 static bool stack_matches(struct json_object *stack, enum match match, const char *name)
 {
 	struct json_object *frames = field(stack, "frames");
 	size_t cnt = frames ? json_object_array_length(frames) : 0;
+	size_t begin = match == MATCH_ANYWHERE ? 0 : leaf_of(frames, cnt);
 
 	if (match == MATCH_ALL)
 		return true;
-	for (size_t i = 0; i < cnt && (i == 0 || match == MATCH_ANYWHERE); i++) {
+	for (size_t i = begin; i < cnt && (i == begin || match == MATCH_ANYWHERE); i++) {
 		const char *function = text(json_object_array_get_idx(frames, i), "function");
 
 		if (function && (match == MATCH_LIKE ? strstr(function, name) != NULL

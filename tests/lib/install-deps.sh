@@ -5,10 +5,10 @@
 #   install-deps.sh test    that, and what the tests need
 set -euo pipefail
 
-build=(gcc make binutils clang llvm libbpf-dev bpftool libelf-dev libdw-dev libcapstone-dev libjson-c-dev
-       zlib1g-dev libiberty-dev libc6-dev linux-libc-dev)
+build=(gcc make binutils clang llvm libbpf-dev bpftool libelf-dev libdw-dev libcapstone-dev libjemalloc-dev libjson-c-dev
+       zlib1g-dev liblzma-dev libiberty-dev libc6-dev linux-libc-dev)
 test=(g++ libcmocka-dev libclang-rt-14-dev musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0
-      redis-server redis-tools nginx-light git valgrind heaptrack python3-minimal)
+      redis-server redis-tools nginx-light git valgrind heaptrack python3-minimal dwz libdebuginfod1)
 
 wanted=("${build[@]}")
 [ "${1-}" = test ] && wanted+=("${test[@]}")

@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/unwinder.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "unwind/loader.h"
+#include "unwind/store.h"
+#include "util/array.h"
+#include "util/clock.h"
+#include "util/hashmap.h"
+
+#define CHUNK_BYTES (UNWIND_CHUNK_CELLS * sizeof(uint64_t))
+
+/* What became of a file of the module table. */
+struct unwound_file {
+	bool is_loaded; /* `module` is valid; its table may have been evicted since */
+	bool was_open;	/* when it was tried */
+	uint32_t module;
+};
+
+struct unwinder {
+	struct unwind_memory *memory;
+	struct space_table *table;
+	struct table_loader *loader;
+	struct table_store *store;
+	uint32_t max_chunks, chunk_cnt;
+	ARRAY(struct unwound_file) files;    /* beside the module table */
+	struct hashmap by_identity; /* {inode, device << 32 | generation} -> index in the module table */
+	ARRAY(uint32_t) file_of_module;	     /* kernel module number -> index, or MODULE_NONE */
+	ARRAY(struct table_request) requests; /* of the batch that is being loaded ... */
+	ARRAY(uint32_t) requested;	     /* ... and whose they are */
+	struct snap_unwind sums;
+};
+
+static int load_vdso(struct unwinder *unwinder);
+
+int unwinder__new(const struct unwinder_opts *opts, struct attacher *attacher,
+		  struct space_table *table, struct unwinder **ret)
+{
+	struct unwinder *unwinder = calloc(1, sizeof(*unwinder));
+	uint64_t chunks = opts->memory_bytes / CHUNK_BYTES;
+	int err = -ENOMEM;
+
+	if (!unwinder)
+		return -ENOMEM;
+	unwinder->memory = attacher__unwind_memory(attacher);
+	unwinder->table = table;
+	unwinder->max_chunks = chunks < 1		  ? 1
+			       : chunks < MAX_UNWIND_CHUNKS ? chunks
+							    : MAX_UNWIND_CHUNKS;
+	unwinder->loader = table_loader__new(opts->cache_dir, opts->cache_bytes,
+					     &unwinder->sums.cache_err);
+	unwinder->store = table_store__new(unwind_memory__modules(unwinder->memory),
+					   unwinder->max_chunks);
+	if (!unwinder->loader || !unwinder->store)
+		goto cleanup;
+	err = load_vdso(unwinder);
+	if (err)
+		goto cleanup;
+	*ret = unwinder;
+	return 0;
+cleanup:
+	unwinder__free(unwinder);
+	return err;
+}
+
+void unwinder__free(struct unwinder *unwinder)
+{
+	if (!unwinder)
+		return;
+	for (size_t i = 0; i < unwinder->requests.cnt; i++)
+		unwind_table__free(&unwinder->requests.items[i].table);
+	array_free(&unwinder->requests);
+	array_free(&unwinder->requested);
+	array_free(&unwinder->files);
+	array_free(&unwinder->file_of_module);
+	hashmap__free(&unwinder->by_identity);
+	table_store__free(unwinder->store);
+	table_loader__free(unwinder->loader);
+	free(unwinder);
+}
+
+/* Puts a table into the kernel's memory, which grows up to its bound; then others have to go. */
+static int put_table(struct unwinder *unwinder, const struct unwind_table *table, uint32_t *module)
+{
+	uint64_t *cells;
+	int err;
+
+	while ((err = table_store__put(unwinder->store, table, *module, module)) == -ENOSPC) {
+		if (unwinder->chunk_cnt < unwinder->max_chunks &&
+		    !unwind_memory__add_chunk(unwinder->memory, &cells)) {
+			unwinder->chunk_cnt++;
+			err = table_store__add_chunk(unwinder->store, cells);
+			if (err)
+				return err;
+			continue;
+		}
+		if (!table_store__evict(unwinder->store, *module))
+			return -ENOSPC;
+		unwinder->sums.evicted++;
+	}
+	return err;
+}
+
+/* Code of the kernel's that every process has; where it has no table, frame pointers are tried. */
+static int load_vdso(struct unwinder *unwinder)
+{
+	const Elf64_Ehdr *image = (const Elf64_Ehdr *)getauxval(AT_SYSINFO_EHDR);
+	struct unwind_table table = {0};
+	uint32_t module = UNWIND_MODULE_VDSO;
+	uint64_t size;
+	int err;
+
+	if (image) {
+		size = image->e_shoff + (uint64_t)image->e_shnum * image->e_shentsize;
+		unwind_table__compile_image(image, size, &table);
+	}
+	err = put_table(unwinder, &table, &module);
+	unwind_table__free(&table);
+	return err;
+}
+
+static struct unwound_file *file_at(struct unwinder *unwinder, uint32_t index)
+{
+	while (unwinder->files.cnt <= index)
+		if (array_push(&unwinder->files, (struct unwound_file){0}))
+			return NULL;
+	return &unwinder->files.items[index];
+}
+
+/* Queues a file whose table is missing. */
+static int request(struct unwinder *unwinder, uint32_t index)
+{
+	const struct module *module = &unwinder->table->modules.modules.items[index];
+	struct unwound_file *file = file_at(unwinder, index);
+	struct table_request item = {
+		.fd = module->fd,
+		.build_id = module->build_id,
+		.build_id_len = module->build_id_len,
+	};
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	if (!module->ino || file->is_loaded || (module->fd < 0 && !file->was_open))
+		return 0; /* no file; done; or not to be had (it may be opened later) */
+	for (size_t i = 0; i < unwinder->requested.cnt; i++)
+		if (unwinder->requested.items[i] == index)
+			return 0;
+	file->was_open = true;
+	err = array_push(&unwinder->requests, item);
+	return err ? err : array_push(&unwinder->requested, index);
+}
+
+static int note_module(struct unwinder *unwinder, uint32_t module, uint32_t index)
+{
+	while (unwinder->file_of_module.cnt <= module)
+		if (array_push(&unwinder->file_of_module, MODULE_NONE))
+			return -ENOMEM;
+	unwinder->file_of_module.items[module] = index;
+	return 0;
+}
+
+static int note_identity(struct unwinder *unwinder, const struct code_file *identity,
+			 uint32_t index)
+{
+	uint64_t *slot = hashmap__insert(&unwinder->by_identity, identity->ino,
+					 (uint64_t)identity->dev << 32 | identity->generation,
+					 NULL);
+
+	if (!slot)
+		return -ENOMEM;
+	*slot = index;
+	return 0;
+}
+
+/* Gives a loaded table to the kernel side. */
+static int install(struct unwinder *unwinder, struct table_request *item, uint32_t index)
+{
+	const struct module *module = &unwinder->table->modules.modules.items[index];
+	struct unwound_file *file = &unwinder->files.items[index];
+	struct code_file identity;
+	int err;
+
+	if (item->err) {
+		unwinder->sums.failed++;
+		memset(&item->table, 0, sizeof(item->table));
+	}
+	err = put_table(unwinder, &item->table, &file->module);
+	if (err)
+		return err == -ENOMEM ? err : 0;
+	err = note_module(unwinder, file->module, index);
+	if (err)
+		return err;
+	if (!file->is_loaded) {
+		unwinder->sums.tables++;
+		unwinder->sums.rows += item->table.row_cnt;
+		unwinder->sums.from_cache += item->from_cache;
+	}
+	file->is_loaded = true;
+	if (unwind_memory__identify(unwinder->memory, module->fd, &identity))
+		return 0; /* an event will tell */
+	unwind_memory__assign(unwinder->memory, &identity, file->module);
+	return note_identity(unwinder, &identity, index);
+}
+
+/* Installs what the cache has, each at once: stacks wait for it. The others move to the front. */
+static int load_cached(struct unwinder *unwinder)
+{
+	size_t missing = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < unwinder->requests.cnt; i++) {
+		struct table_request *item = &unwinder->requests.items[i];
+		uint32_t index = unwinder->requested.items[i];
+
+		if (!err)
+			err = table_loader__find(unwinder->loader, item);
+		if (!err && item->err == -ENOENT) {
+			unwinder->requests.items[missing] = *item;
+			unwinder->requested.items[missing++] = index;
+			continue;
+		}
+		if (!err)
+			err = install(unwinder, item, index);
+		unwind_table__free(&item->table);
+	}
+	unwinder->requests.cnt = missing;
+	unwinder->requested.cnt = missing;
+	return err;
+}
+
+static int load_missing(struct unwinder *unwinder)
+{
+	int err;
+
+	if (!unwinder->requests.cnt)
+		return 0;
+	err = table_loader__load(unwinder->loader, unwinder->requests.items,
+				 unwinder->requests.cnt);
+	for (size_t i = 0; i < unwinder->requests.cnt; i++) {
+		if (!err)
+			err = install(unwinder, &unwinder->requests.items[i],
+				      unwinder->requested.items[i]);
+		unwind_table__free(&unwinder->requests.items[i].table);
+	}
+	unwinder->requests.cnt = 0;
+	unwinder->requested.cnt = 0;
+	return err;
+}
+
+static int load_requests(struct unwinder *unwinder)
+{
+	uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+	int err;
+
+	if (!unwinder->requests.cnt)
+		return 0;
+	err = load_cached(unwinder);
+	if (!err)
+		err = load_missing(unwinder);
+	unwinder->sums.load_ns += clock_ns(CLOCK_MONOTONIC) - begin;
+	return err;
+}
+
+int unwinder__cover(struct unwinder *unwinder, const struct space_info *space)
+{
+	int err;
+
+	for (size_t i = 0; i < space->code.cnt; i++) {
+		err = request(unwinder, space->code.items[i].module);
+		if (err)
+			return err;
+	}
+	return load_requests(unwinder);
+}
+
+/*
+ * A stack has met a file under a name of the kernel's that nobody has given a table: code that was
+ * mapped this moment, or a mapping whose file could not be opened.
+ */
+static int apply_new(struct unwinder *unwinder, const struct event *event)
+{
+	struct space_info *space = space_table__find(unwinder->table, event->space);
+	const struct code_map *code = space ? space_info__find_code(space, event->code.addr) : NULL;
+	uint32_t module = UNWIND_MODULE_NONE;
+	struct unwind_table none = {0};
+	struct unwound_file *file;
+	int err;
+
+	if (!code)
+		return unwind_memory__forget(unwinder->memory, &event->code.file);
+	err = request(unwinder, code->module);
+	if (!err)
+		err = load_requests(unwinder);
+	if (err)
+		return err;
+	file = file_at(unwinder, code->module);
+	if (!file)
+		return -ENOMEM;
+	if (file->is_loaded) {
+		unwind_memory__assign(unwinder->memory, &event->code.file, file->module);
+		return note_identity(unwinder, &event->code.file, code->module);
+	}
+	/* It will never have one: frame pointers may do. */
+	err = put_table(unwinder, &none, &module);
+	if (!err)
+		unwind_memory__assign(unwinder->memory, &event->code.file, module);
+	return err == -ENOMEM ? err : 0;
+}
+
+static int apply_wanted(struct unwinder *unwinder, const struct event *event)
+{
+	uint32_t module = event->code.module, index;
+
+	if (module >= unwinder->file_of_module.cnt)
+		return 0;
+	index = unwinder->file_of_module.items[module];
+	if (index == MODULE_NONE)
+		return 0;
+	unwinder->files.items[index].is_loaded = false;
+	return request(unwinder, index) ? -ENOMEM : load_requests(unwinder);
+}
+
+/* A program that was seen before has been started: it may end before its mappings are read. */
+static int apply_map(struct unwinder *unwinder, const struct event *event)
+{
+	struct space_info *space = space_table__find(unwinder->table, event->space);
+	uint64_t *slot =
+		hashmap__find(&unwinder->by_identity, event->code.file.ino,
+			      (uint64_t)event->code.file.dev << 32 | event->code.file.generation);
+	struct code_map code = {
+		.start = event->code.start,
+		.end = event->code.end,
+		.off = event->code.pgoff,
+	};
+
+	if (!space || !slot || space_info__find_code(space, event->code.addr))
+		return 0;
+	code.module = *slot;
+	return array_push(&space->code, code);
+}
+
+int unwinder__apply(struct unwinder *unwinder, const struct event *event)
+{
+	if (event->kind == EV_CODE_MAP)
+		return apply_map(unwinder, event);
+	if (event->kind == EV_CODE_NEW)
+		return apply_new(unwinder, event);
+	if (event->kind == EV_CODE_WANTED)
+		return apply_wanted(unwinder, event);
+	return 0;
+}
+
+int unwinder__list_code(const struct unwinder *unwinder, const struct space_info *space,
+			struct walk_code **ret_code)
+{
+	const struct module *modules = unwinder->table->modules.modules.items;
+	struct walk_code *list = calloc(space->code.cnt + 1, sizeof(*list));
+
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < space->code.cnt; i++) {
+		const struct code_map *code = &space->code.items[i];
+		const struct module *module = &modules[code->module];
+
+		list[i].start = code->start;
+		list[i].end = code->end;
+		list[i].to_offset = code->off - code->start;
+		list[i].module = UNWIND_MODULE_NONE;
+		if (code->module < unwinder->files.cnt &&
+		    unwinder->files.items[code->module].is_loaded)
+			list[i].module = unwinder->files.items[code->module].module;
+		else if (module->ino)
+			list[i].module = WALK_NOT_LOADED;
+		else if (!strcmp(module->path, "[vdso]"))
+			list[i].module = UNWIND_MODULE_VDSO;
+	}
+	*ret_code = list;
+	return 0;
+}
+
+const struct table_store *unwinder__store(const struct unwinder *unwinder)
+{
+	return unwinder->store;
+}
+
+void unwinder__tell(const struct unwinder *unwinder, struct snapshot *snap)
+{
+	snap->unwind = unwinder->sums;
+	snap->unwind.bytes = unwinder->chunk_cnt * CHUNK_BYTES;
+}

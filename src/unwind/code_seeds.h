@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Where functions begin. */
+#ifndef LEAKSWEEP_UNWIND_CODE_SEEDS_H
+#define LEAKSWEEP_UNWIND_CODE_SEEDS_H
+
+#include "unwind/code_text.h"
+#include "util/array.h"
+#include "util/elf_image.h"
+
+/* Why somebody thinks that a function begins there; later ones are better reasons. */
+enum seed_trust {
+	SEED_REVOKED, /* code goes on there from before: it is a label */
+	SEED_TAKEN,   /* its address is used */
+	SEED_CALLED,
+	SEED_NAMED, /* by the file */
+};
+
+struct code_seed {
+	uint32_t at;
+	uint8_t trust;	/* enum seed_trust */
+	bool is_entry;	/* the kernel or the loader begins here */
+	bool no_return; /* nothing is known to come back from there; set by others */
+};
+
+struct code_seeds {
+	ARRAY(struct code_seed) list;	  /* sorted by `at`, each once */
+	ARRAY(uint64_t) no_return_slots; /* sorted addresses that hold a function like abort() */
+};
+
+/* Collects what the file says of the text. Returns 0, -ENOMEM, or as elf_image__read. */
+int code_seeds__from_file(struct code_seeds *seeds, const struct elf_image *image,
+			  const struct code_text *text);
+
+/*
+ * Adds what the instructions say, and marks the instructions where seeds are CODE_START and those that
+ * are jumped to CODE_TARGET; seeds that have no instruction are dropped. Returns 0 or -ENOMEM.
+ */
+int code_seeds__from_text(struct code_seeds *seeds, struct code_text *text);
+
+void code_seeds__free(struct code_seeds *seeds);
+
+/* Whether an indirect call through the address does not come back. */
+bool code_seeds__is_no_return_slot(const struct code_seeds *seeds, uint64_t slot);
+
+/* Returns the index of the first seed at `at` or behind it. */
+size_t code_seeds__lower(const struct code_seeds *seeds, uint32_t at);
+
+#endif
