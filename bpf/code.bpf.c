@@ -219,8 +219,10 @@ __noinline int code_find_rule(struct thread *thread, __u64 pc)
 	slot = &thread->rules[(pc * 0x9e3779b97f4a7c15ULL >> 56) & (KNOWN_RULES - 1)];
 	if (slot->pc == pc) {
 		thread->walk.row = slot->row;
+		thread->walk.frame = slot->frame;
 		return slot->row.rule;
 	}
+	thread->walk.frame = pc + 1;
 	count(STAT_RULES_LOOKED_UP, 1);
 	key.space = thread->code_space;
 	key.epoch = thread->code_epoch;
@@ -234,11 +236,15 @@ __noinline int code_find_rule(struct thread *thread, __u64 pc)
 			return rule;
 		bpf_map_update_elem(&code_pages, &key, &page, BPF_ANY);
 	}
+	if (page.module != UNWIND_MODULE_NONE)
+		thread->walk.frame = (__u64)page.module << FRAME_MODULE_SHIFT |
+				     ((pc + 1 + page.to_offset) & FRAME_OFFSET_MASK);
 	rule = find_row(&page, pc, thread->space, &row);
 	if (rule >= UNWIND_RULE_MAX)
 		return CODE_NO_TABLE;
 	*(__u64 *)&thread->walk.row = row;
 	slot->pc = pc;
+	slot->frame = thread->walk.frame;
 	*(__u64 *)&slot->row = row;
 	return rule;
 }

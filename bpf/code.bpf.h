@@ -23,8 +23,9 @@ struct found_code {
 int code_find_mapping(__u64 addr, struct found_code *ret_found);
 
 /*
- * Finds the rule at `pc` in thread->space and leaves it in thread->walk.row. Returns the rule, or
- * one of the above.
+ * Finds the rule at `pc` in thread->space and leaves it in thread->walk.row, and how a frame is told
+ * whose return address is one byte behind `pc` in thread->walk.frame. Returns the rule, or one of
+ * the above.
  */
 int code_find_rule(struct thread *thread, __u64 pc);
 

@@ -49,12 +49,13 @@ enum pending_kind {
 #define KNOWN_STACKS 16	 /* a power of two */
 #define KNOWN_RULES 256	 /* a power of two */
 #define STACK_WINDOW 64	 /* words, a power of two */
-#define MAX_DEPENDS 512	 /* a power of two */
+#define MAX_DEPENDS 256	 /* a power of two */
 #define CODE_EPOCHS 4096 /* a power of two */
 
-/* The rule in force at `pc`; pc 0 = empty. */
+/* The rule in force at `pc`, and how a frame there is told; pc 0 = empty. */
 struct known_rule {
 	__u64 pc;
+	__u64 frame;
 	struct unwind_row row;
 };
 
@@ -64,7 +65,8 @@ struct walk {
 	__u64 look; /* where pc's rule is looked up: a return address may lie behind its function */
 	__u64 context; /* where a signal's machine context lies, if it interrupted this frame */
 	__u64 trampoline; /* of return probes in this process, or 0 */
-	struct unwind_row row; /* of pc */
+	struct unwind_row row; /* of pc ... */
+	__u64 frame;	       /* ... and how it is told */
 	struct stack_hash hash;
 	__u32 depend_cnt; /* words read; MAX_DEPENDS + 1: too many, or it depended on more than words */
 	__u32 frame_cnt;

@@ -71,6 +71,7 @@ static __always_inline void read_file(struct event *event, __u32 fd)
 	bpf_probe_read_kernel(&file, sizeof(file), slot + fd);
 	event->map.dev = BPF_CORE_READ(file, f_inode, i_sb, s_dev);
 	event->map.ino = BPF_CORE_READ(file, f_inode, i_ino);
+	event->map.generation = BPF_CORE_READ(file, f_inode, i_generation);
 }
 
 static __always_inline void fill_map(struct event *event, struct thread *thread, long nr, long ret)

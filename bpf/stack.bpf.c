@@ -13,6 +13,7 @@
 #include "code.bpf.h"
 
 #define GO_ON 0
+#define TRAMPOLINE_BYTES 0x11
 
 /*
  * A probe on a function's return replaces the return address on the stack by its trampoline; the
@@ -81,10 +82,10 @@ static __always_inline bool walk_word(struct thread *thread, __u64 addr, __u64 *
 }
 
 /* Adds the frame that the walk has reached. */
-static __always_inline void keep_frame(struct thread *thread, __u64 pc)
+static __always_inline void keep_frame(struct thread *thread, __u64 frame)
 {
-	thread->stack.pc[thread->walk.frame_cnt++ & (MAX_FRAMES - 1)] = pc;
-	stack_hash_add(&thread->walk.hash, pc);
+	thread->stack.frame[thread->walk.frame_cnt++ & (MAX_FRAMES - 1)] = frame;
+	stack_hash_add(&thread->walk.hash, frame);
 }
 
 /* Whether the code before a return address is a call: frame pointers alone may lead anywhere. */
@@ -121,9 +122,38 @@ __noinline int stack_enter_frame(struct thread *thread, __u64 pc, bool interrupt
 	rule = code_find_rule(thread, thread->walk.look);
 	if (rule == CODE_NOWHERE)
 		return UNWIND_NO_CODE;
-	keep_frame(thread, interrupted ? pc + 1 : pc);
+	/* Nobody has called the end of a signal handler: its first byte is meant. */
+	keep_frame(thread, thread->walk.frame + (rule == UNWIND_RULE_SIGNAL && !interrupted));
 	thread->walk.pc = pc;
 	return rule == CODE_NO_TABLE ? UNWIND_NO_TABLE : GO_ON;
+}
+
+/*
+ * The signal came between a probed function and its caller, in the trampoline of return probes. On
+ * x86-64 that is (arch/x86/kernel/uprobes.c, since 6.11)
+ *
+ *	0 push %rax; 1 push %rcx; 2 push %r11; 4 mov $nr, %rax; 0xb syscall; 0xd pop %r11;
+ *	0xf pop %rcx; 0x10 ret
+ *
+ * and the system call puts the real return address in the place of rax. Older ones are one trap.
+ */
+static __always_inline int step_trampoline(struct thread *thread, __u64 at)
+{
+	struct walk *walk = &thread->walk;
+	__u64 slot, pc;
+
+	if (at >= 0xd)
+		slot = walk->sp + (at == 0xd ? 16 : at == 0xf ? 8 : 0);
+	else
+		slot = walk->sp + (at == 0 ? -8 : at == 1 ? 0 : at == 2 ? 8 : 16);
+	if (!walk_word(thread, slot, &pc))
+		return UNWIND_UNREADABLE;
+	if (at < 0xd)
+		pc = stack_real_pc(slot, pc);
+	walk->depend_cnt = MAX_DEPENDS + 1;
+	walk->sp = slot + 8;
+	walk->context = 0;
+	return stack_enter_frame(thread, pc, false);
 }
 
 /* Behind a signal handler: the interrupted code, anywhere in its function. */
@@ -141,6 +171,8 @@ static __always_inline int step_signal(struct thread *thread)
 	walk->sp = sp;
 	walk->fp_lost = false;
 	walk->chained = false;
+	if (walk->trampoline && pc - walk->trampoline < TRAMPOLINE_BYTES)
+		return step_trampoline(thread, pc - walk->trampoline);
 	return stack_enter_frame(thread, pc, true);
 }
 
@@ -378,6 +410,7 @@ static __noinline __u64 defer(struct thread *thread)
 		bpf_ringbuf_discard(raw, 0);
 		return STACK_LOST;
 	}
+	raw->time_ns = bpf_ktime_get_ns();
 	raw->pc = walk->look;
 	raw->sp = walk->sp;
 	raw->fp = walk->fp;

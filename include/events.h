@@ -54,6 +54,7 @@ struct event {
 			__u32 tgid;
 			__u64 ino;
 			__u64 pgoff; /* bytes */
+			__u32 generation; /* of the inode */
 		} map;
 		struct {
 			__u64 old_addr;

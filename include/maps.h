@@ -57,8 +57,7 @@ struct stack_frames {
 	__u8 chained;	      /* some frame was found by frame pointers, without a table */
 	__u32 zero;
 	__u64 check;	      /* second, independent hash: tells a collision of ids */
-	__u64 pc[MAX_FRAMES]; /* leaf first; all are return addresses, or one byte behind code that a
-				 signal interrupted */
+	__u64 frame[MAX_FRAMES]; /* leaf first, see FRAME_MODULE_SHIFT */
 };
 
 /*
@@ -71,6 +70,7 @@ struct stack_frames {
 
 struct raw_stack {
 	__u64 stack_id;
+	__u64 time_ns;	  /* CLOCK_MONOTONIC */
 	__u64 pc, sp, fp; /* of the last stored frame; pc as it is looked up */
 	__u64 context;	  /* machine context of a signal that interrupted it, or 0 */
 	__u32 space;

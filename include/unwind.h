@@ -78,6 +78,14 @@ struct unwind_module {
 	__u32 used; /* the kernel side's clock at the last look, for who goes first */
 };
 
+/*
+ * A frame of a stack: the module whose code it is in and the file offset of its return address (of
+ * code that a signal interrupted: one byte behind), so that it means the same in every process and
+ * after the code has gone. Of module 0 it is the address itself.
+ */
+#define FRAME_MODULE_SHIFT 48
+#define FRAME_OFFSET_MASK ((1ULL << FRAME_MODULE_SHIFT) - 1)
+
 /* code_files: which module a file's code belongs to, as the kernel knows files. */
 struct code_file {
 	__u64 ino;

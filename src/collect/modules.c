@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "collect/modules.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,6 +48,7 @@ void module_table__free(struct module_table *table)
 	array_free(&table->modules);
 	hashmap__free(&table->by_inode);
 	hashmap__free(&table->by_name);
+	array_free(&table->by_number);
 }
 
 uint32_t module_table__add(struct module_table *table, pid_t pid, const struct proc_map *map)
@@ -83,6 +85,20 @@ uint32_t module_table__add(struct module_table *table, pid_t pid, const struct p
 		return MODULE_NONE;
 	}
 	return table->modules.cnt - 1;
+}
+
+int module_table__set_number(struct module_table *table, uint32_t index, uint32_t number)
+{
+	while (table->by_number.cnt <= number)
+		if (array_push(&table->by_number, MODULE_NONE))
+			return -ENOMEM;
+	table->by_number.items[number] = index;
+	return 0;
+}
+
+uint32_t module_table__of_number(const struct module_table *table, uint32_t number)
+{
+	return number < table->by_number.cnt ? table->by_number.items[number] : MODULE_NONE;
 }
 
 uint32_t module_table__find(const struct module_table *table, uint64_t dev, uint64_t ino)

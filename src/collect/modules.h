@@ -28,6 +28,7 @@ struct module_table {
 	ARRAY(struct module) modules;
 	struct hashmap by_inode; /* {dev, ino} -> index */
 	struct hashmap by_name;	 /* {hash of the name, 0} -> index, for what has no inode */
+	ARRAY(uint32_t) by_number; /* the kernel side's number -> index, or MODULE_NONE */
 };
 
 void module_table__free(struct module_table *table);
@@ -35,6 +36,12 @@ void module_table__free(struct module_table *table);
 /* Returns the index of the module behind a mapping of process `pid`, opened at first sight;
  * MODULE_NONE: no memory. */
 uint32_t module_table__add(struct module_table *table, pid_t pid, const struct proc_map *map);
+
+/* Notes under which number the kernel side tells of the module. Returns 0 or -ENOMEM. */
+int module_table__set_number(struct module_table *table, uint32_t index, uint32_t number);
+
+/* Returns the index of the module of that number, or MODULE_NONE. */
+uint32_t module_table__of_number(const struct module_table *table, uint32_t number);
 
 /* Returns the index of a module seen before, or MODULE_NONE. */
 uint32_t module_table__find(const struct module_table *table, uint64_t dev, uint64_t ino);

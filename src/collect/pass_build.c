@@ -44,7 +44,27 @@ static int add_proc(struct snapshot *snap, const struct space_info *space, uint3
 	return 0;
 }
 
-/* Addresses become module and offset. Code that has gone since keeps its address. */
+/* Interns a frame. Code without a file has an address only, which the list of mappings may explain. */
+static uint32_t add_frame(struct collector *c, struct snapshot *snap,
+			  const struct space_info *space, uint64_t frame)
+{
+	uint32_t number = frame >> FRAME_MODULE_SHIFT, module;
+	const struct code_map *code;
+
+	if (number) {
+		module = module_table__of_number(&c->table->modules, number);
+		return snapshot__add_frame(snap, FRAME_NATIVE,
+					   module == MODULE_NONE ? SNAP_NONE : module,
+					   frame & FRAME_OFFSET_MASK);
+	}
+	/* A call may be the last instruction of its mapping. */
+	code = space_info__find_code(space, frame - 1);
+	if (code && code->replaced) /* whose it was then is not known */
+		code = NULL;
+	return snapshot__add_frame(snap, FRAME_NATIVE, code ? code->module : SNAP_NONE,
+				   code ? frame - code->start + code->off : frame);
+}
+
 static int add_stack(struct collector *c, struct snapshot *snap, const struct space_info *space,
 		     uint64_t stack_id, struct snap_row *row)
 {
@@ -55,12 +75,7 @@ static int add_stack(struct collector *c, struct snapshot *snap, const struct sp
 	row->unwind = stack ? stack->end : UNWIND_LOST;
 	row->chained = stack && stack->chained;
 	for (size_t i = 0; i < cnt; i++) {
-		/* A call may be the last instruction of its mapping. */
-		const struct code_map *code = space_info__find_code(space, stack->pc[i] - 1);
-
-		frames[i] = snapshot__add_frame(
-			snap, FRAME_NATIVE, code ? code->module : SNAP_NONE,
-			code ? stack->pc[i] - code->start + code->off : stack->pc[i]);
+		frames[i] = add_frame(c, snap, space, stack->frame[i]);
 		if (frames[i] == SNAP_NONE)
 			return -ENOMEM;
 	}

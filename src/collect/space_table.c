@@ -6,6 +6,9 @@
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
 
+#include "util/clock.h"
+
+#define MAX_BIRTHS 1024 /* mappings of code of one process that are remembered; even */
 #define MAX_CLOSED_CODE 256 /* places of closed libraries that are remembered for one process */
 
 static void set_string(char **slot, char *owned)
@@ -24,6 +27,7 @@ static void space_info__free(struct space_info *space)
 	free(space->exe);
 	free(space->cgroup);
 	array_free(&space->code);
+	array_free(&space->births);
 	for (size_t i = 0; i < space->coverage.cnt; i++) {
 		free(space->coverage.items[i].name);
 		free(space->coverage.items[i].path);
@@ -185,6 +189,27 @@ static int apply_birth(struct space_table *table, const struct event *event)
 	return 0;
 }
 
+/* Stacks that wait for a table ask what was mapped when. */
+static int note_birth(struct space_info *space, const struct event *event)
+{
+	struct code_birth birth = {
+		.start = event->map.addr,
+		.end = event->map.addr + event->map.len,
+		.off = event->map.pgoff,
+		.time_ns = event->time_ns,
+		.file = {.ino = event->map.ino,
+			 .dev = event->map.dev,
+			 .generation = event->map.generation},
+	};
+
+	if (space->births.cnt >= MAX_BIRTHS) {
+		space->births.cnt = MAX_BIRTHS / 2;
+		memmove(space->births.items, space->births.items + MAX_BIRTHS / 2,
+			MAX_BIRTHS / 2 * sizeof(birth));
+	}
+	return array_push(&space->births, birth);
+}
+
 static int apply_code_map(struct space_table *table, struct space_info *space,
 			  const struct event *event)
 {
@@ -192,16 +217,19 @@ static int apply_code_map(struct space_table *table, struct space_info *space,
 		.start = event->map.addr,
 		.end = event->map.addr + event->map.len,
 		.off = event->map.pgoff,
+		.since_ns = event->time_ns,
 	};
 
 	space->maps_stale = true;
+	if (code.end < code.start)
+		return 0;
+	if (note_birth(space, event))
+		return -ENOMEM;
 	/* Should the process be gone before /proc is read, this much is known. */
 	code.module = module_table__find(&table->modules,
 					 makedev(event->map.dev >> 20, event->map.dev & 0xfffff),
 					 event->map.ino);
-	if (code.module == MODULE_NONE || code.end < code.start)
-		return 0;
-	return array_push(&space->code, code);
+	return code.module == MODULE_NONE ? 0 : array_push(&space->code, code);
 }
 
 static int apply_mapping(struct space_table *table, struct space_info *space,
@@ -292,6 +320,28 @@ int space_table__apply(struct space_table *table, const struct event *event)
 	}
 }
 
+/* Tells of a mapping what was known before: since when it is there, and whether it was the first. */
+static void look_back(const struct space_info *space, struct code_map *code)
+{
+	code->since_ns = space->was_read ? clock_ns(CLOCK_MONOTONIC) : 0;
+	for (size_t i = 0; i < space->births.cnt; i++)
+		if (space->births.items[i].start == code->start)
+			code->since_ns = space->births.items[i].time_ns;
+	for (size_t i = 0; i < space->code.cnt; i++) {
+		const struct code_map *old = &space->code.items[i];
+
+		if (old->start >= code->end || code->start >= old->end)
+			continue;
+		if (old->start == code->start && old->off == code->off &&
+		    old->module == code->module) {
+			code->since_ns = old->since_ns;
+			code->replaced |= old->replaced;
+		} else {
+			code->replaced = true;
+		}
+	}
+}
+
 /*
  * Stacks may lead through libraries that were closed meanwhile: their places are kept, behind what
  * is mapped now, until something else is mapped there.
@@ -317,6 +367,7 @@ static void keep_closed_code(struct space_info *space, const struct proc_maps *m
 static int read_code(struct space_table *table, struct space_info *space)
 {
 	struct proc_maps maps = {0};
+	ARRAY(struct code_map) found = {0};
 	int err;
 
 	err = proc_maps__read(space->tgid, &maps);
@@ -324,7 +375,6 @@ static int read_code(struct space_table *table, struct space_info *space)
 		return err;
 	if (!maps.maps.cnt) /* a zombie */
 		return -ESRCH;
-	keep_closed_code(space, &maps);
 	for (size_t i = 0; i < maps.maps.cnt && !err; i++) {
 		const struct proc_map *map = &maps.maps.items[i];
 		struct code_map code = {.start = map->start, .end = map->end, .off = map->off};
@@ -332,8 +382,14 @@ static int read_code(struct space_table *table, struct space_info *space)
 		if (!map->executable)
 			continue;
 		code.module = module_table__add(&table->modules, space->tgid, map);
-		err = code.module == MODULE_NONE ? -ENOMEM : array_push(&space->code, code);
+		look_back(space, &code);
+		err = code.module == MODULE_NONE ? -ENOMEM : array_push(&found, code);
 	}
+	keep_closed_code(space, &maps);
+	for (size_t i = 0; i < found.cnt && !err; i++)
+		err = array_push(&space->code, found.items[i]);
+	space->was_read = true;
+	array_free(&found);
 	proc_maps__free(&maps);
 	return err;
 }

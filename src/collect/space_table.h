@@ -13,6 +13,7 @@
 #include "collect/modules.h"
 #include "collect/ranges.h"
 #include "include/events.h"
+#include "include/unwind.h"
 #include "model/snapshot.h"
 #include "util/array.h"
 #include "util/hashmap.h"
@@ -20,7 +21,15 @@
 /* An executable mapping. */
 struct code_map {
 	uint64_t start, end, off;
+	uint64_t since_ns; /* CLOCK_MONOTONIC; 0 = from the beginning, as far as is known */
 	uint32_t module;
+	bool replaced; /* other code was mapped there before */
+};
+
+/* Code that appeared somewhere, when, and of which file as the kernel knows it. */
+struct code_birth {
+	uint64_t start, end, off, time_ns;
+	struct code_file file;
 };
 
 struct freed_block {
@@ -49,6 +58,8 @@ struct space_info {
 	uint64_t rss_bytes;	     /* at the last look */
 	char *comm, *exe, *cgroup;   /* owned, "" when unknown */
 	ARRAY(struct code_map) code; /* by address */
+	ARRAY(struct code_birth) births; /* in their order; the oldest are forgotten */
+	bool was_read;			 /* it has been, at all */
 	ARRAY(struct coverage) coverage;
 	struct ranges *ranges;
 	ARRAY(struct freed_block)

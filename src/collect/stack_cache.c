@@ -52,7 +52,7 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 		return -ENOMEM;
 	if (!is_new)
 		return 0;
-	stack = malloc(sizeof(*stack) + cnt * sizeof(stack->pc[0]));
+	stack = malloc(sizeof(*stack) + cnt * sizeof(stack->frame[0]));
 	if (!stack) {
 		hashmap__remove(&cache->by_id, id, 0);
 		return -ENOMEM;
@@ -60,7 +60,7 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 	stack->frame_cnt = cnt;
 	stack->end = frames->end;
 	stack->chained = frames->chained;
-	memcpy(stack->pc, frames->pc, cnt * sizeof(stack->pc[0]));
+	memcpy(stack->frame, frames->frame, cnt * sizeof(stack->frame[0]));
 	*slot = (uintptr_t)stack;
 	return 0;
 }
@@ -88,7 +88,7 @@ int stack_cache__finish(struct stack_cache *cache, uint64_t id, const struct sta
 	uint64_t *slot;
 
 	for (uint32_t i = 0; i < frames->frame_cnt && i < MAX_FRAMES; i++)
-		stack_hash_add(&hash, frames->pc[i]);
+		stack_hash_add(&hash, frames->frame[i]);
 	stack_hash_end(&hash, frames->end);
 	slot = hashmap__insert(&cache->same, id, 0, NULL);
 	if (!slot)

@@ -15,7 +15,7 @@ struct cached_stack {
 	uint32_t frame_cnt;
 	uint8_t end;   /* enum unwind_end */
 	bool chained;  /* struct stack_frames */
-	uint64_t pc[]; /* leaf first */
+	uint64_t frame[]; /* leaf first, as in struct stack_frames */
 };
 
 struct stack_cache;

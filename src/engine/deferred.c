@@ -98,21 +98,22 @@ static int finish_one(struct deferred *deferred, const struct raw_stack *raw)
 	err = collector__begun_stack(deferred->collector, raw->stack_id, &frames);
 	if (err)
 		return err == -ENOENT ? 0 : err;
-	err = unwinder__list_code(deferred->unwinder, space, &code);
+	err = unwinder__list_code(deferred->unwinder, space, raw->time_ns, &code, &walk.code_cnt);
 	if (err)
 		return err;
 	walk.code = code;
-	walk.code_cnt = space->code.cnt;
 	walk.frame_cnt = frames.frame_cnt;
-	memcpy(walk.pcs, frames.pc, sizeof(walk.pcs));
+	memcpy(walk.frames, frames.frame, sizeof(walk.frames));
 	end = stack_walk__finish(&walk);
 	free(code);
 	if (end == UNWIND_NO_TABLE)
 		return -EAGAIN;
+	if (end == UNWIND_NO_CODE) /* the kernel side would have found some: it has gone since */
+		end = UNWIND_NO_TABLE;
 	deferred->ends[end]++;
 	frames.frame_cnt = walk.frame_cnt;
 	frames.end = end;
-	memcpy(frames.pc, walk.pcs, sizeof(walk.pcs));
+	memcpy(frames.frame, walk.frames, sizeof(walk.frames));
 	return collector__finish_stack(deferred->collector, raw->stack_id, &frames);
 }
 

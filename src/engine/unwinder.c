@@ -30,7 +30,6 @@ struct unwinder {
 	uint32_t max_chunks, chunk_cnt;
 	ARRAY(struct unwound_file) files;    /* beside the module table */
 	struct hashmap by_identity; /* {inode, device << 32 | generation} -> index in the module table */
-	ARRAY(uint32_t) file_of_module;	     /* kernel module number -> index, or MODULE_NONE */
 	ARRAY(struct table_request) requests; /* of the batch that is being loaded ... */
 	ARRAY(uint32_t) requested;	     /* ... and whose they are */
 	struct snap_unwind sums;
@@ -77,7 +76,6 @@ void unwinder__free(struct unwinder *unwinder)
 	array_free(&unwinder->requests);
 	array_free(&unwinder->requested);
 	array_free(&unwinder->files);
-	array_free(&unwinder->file_of_module);
 	hashmap__free(&unwinder->by_identity);
 	table_store__free(unwinder->store);
 	table_loader__free(unwinder->loader);
@@ -156,15 +154,6 @@ static int request(struct unwinder *unwinder, uint32_t index)
 	return err ? err : array_push(&unwinder->requested, index);
 }
 
-static int note_module(struct unwinder *unwinder, uint32_t module, uint32_t index)
-{
-	while (unwinder->file_of_module.cnt <= module)
-		if (array_push(&unwinder->file_of_module, MODULE_NONE))
-			return -ENOMEM;
-	unwinder->file_of_module.items[module] = index;
-	return 0;
-}
-
 static int note_identity(struct unwinder *unwinder, const struct code_file *identity,
 			 uint32_t index)
 {
@@ -193,7 +182,7 @@ static int install(struct unwinder *unwinder, struct table_request *item, uint32
 	err = put_table(unwinder, &item->table, &file->module);
 	if (err)
 		return err == -ENOMEM ? err : 0;
-	err = note_module(unwinder, file->module, index);
+	err = module_table__set_number(&unwinder->table->modules, index, file->module);
 	if (err)
 		return err;
 	if (!file->is_loaded) {
@@ -269,14 +258,31 @@ static int load_requests(struct unwinder *unwinder)
 
 int unwinder__cover(struct unwinder *unwinder, const struct space_info *space)
 {
+	struct module_table *modules = &unwinder->table->modules;
 	int err;
 
 	for (size_t i = 0; i < space->code.cnt; i++) {
-		err = request(unwinder, space->code.items[i].module);
+		uint32_t index = space->code.items[i].module;
+
+		if (!strcmp(modules->modules.items[index].path, "[vdso]"))
+			err = module_table__set_number(modules, index, UNWIND_MODULE_VDSO);
+		else
+			err = request(unwinder, index);
 		if (err)
 			return err;
 	}
 	return load_requests(unwinder);
+}
+
+/* Whether the module's file is the one that the kernel means. */
+static bool is_file(struct unwinder *unwinder, uint32_t index, const struct code_file *wanted)
+{
+	const struct module *module = &unwinder->table->modules.modules.items[index];
+	struct code_file file;
+
+	return module->fd < 0 || unwind_memory__identify(unwinder->memory, module->fd, &file) ||
+	       (file.ino == wanted->ino && file.dev == wanted->dev &&
+		file.generation == wanted->generation);
 }
 
 /*
@@ -287,12 +293,12 @@ static int apply_new(struct unwinder *unwinder, const struct event *event)
 {
 	struct space_info *space = space_table__find(unwinder->table, event->space);
 	const struct code_map *code = space ? space_info__find_code(space, event->code.addr) : NULL;
-	uint32_t module = UNWIND_MODULE_NONE;
 	struct unwind_table none = {0};
 	struct unwound_file *file;
 	int err;
 
-	if (!code)
+	/* By now something else may be mapped there. */
+	if (!code || !is_file(unwinder, code->module, &event->code.file))
 		return unwind_memory__forget(unwinder->memory, &event->code.file);
 	err = request(unwinder, code->module);
 	if (!err)
@@ -302,25 +308,26 @@ static int apply_new(struct unwinder *unwinder, const struct event *event)
 	file = file_at(unwinder, code->module);
 	if (!file)
 		return -ENOMEM;
-	if (file->is_loaded) {
-		unwind_memory__assign(unwinder->memory, &event->code.file, file->module);
-		return note_identity(unwinder, &event->code.file, code->module);
+	if (!file->is_loaded) {
+		/* It will never have one: frame pointers may do. */
+		err = put_table(unwinder, &none, &file->module);
+		if (err)
+			return err == -ENOMEM ? err : 0;
+		file->is_loaded = true;
+		err = module_table__set_number(&unwinder->table->modules, code->module,
+					       file->module);
+		if (err)
+			return err;
 	}
-	/* It will never have one: frame pointers may do. */
-	err = put_table(unwinder, &none, &module);
-	if (!err)
-		unwind_memory__assign(unwinder->memory, &event->code.file, module);
-	return err == -ENOMEM ? err : 0;
+	unwind_memory__assign(unwinder->memory, &event->code.file, file->module);
+	return note_identity(unwinder, &event->code.file, code->module);
 }
 
 static int apply_wanted(struct unwinder *unwinder, const struct event *event)
 {
-	uint32_t module = event->code.module, index;
+	uint32_t index = module_table__of_number(&unwinder->table->modules, event->code.module);
 
-	if (module >= unwinder->file_of_module.cnt)
-		return 0;
-	index = unwinder->file_of_module.items[module];
-	if (index == MODULE_NONE)
+	if (index == MODULE_NONE || index >= unwinder->files.cnt)
 		return 0;
 	unwinder->files.items[index].is_loaded = false;
 	return request(unwinder, index) ? -ENOMEM : load_requests(unwinder);
@@ -356,31 +363,54 @@ int unwinder__apply(struct unwinder *unwinder, const struct event *event)
 	return 0;
 }
 
-int unwinder__list_code(const struct unwinder *unwinder, const struct space_info *space,
-			struct walk_code **ret_code)
+/* Which table is for a file of the module table. */
+static uint32_t table_of(const struct unwinder *unwinder, uint32_t index)
 {
-	const struct module *modules = unwinder->table->modules.modules.items;
-	struct walk_code *list = calloc(space->code.cnt + 1, sizeof(*list));
+	const struct module *module = &unwinder->table->modules.modules.items[index];
+
+	if (index < unwinder->files.cnt && unwinder->files.items[index].is_loaded)
+		return unwinder->files.items[index].module;
+	if (module->ino)
+		return WALK_NOT_LOADED;
+	return strcmp(module->path, "[vdso]") ? UNWIND_MODULE_NONE : UNWIND_MODULE_VDSO;
+}
+
+int unwinder__list_code(const struct unwinder *unwinder, const struct space_info *space,
+			uint64_t time_ns, struct walk_code **ret_code, size_t *ret_cnt)
+{
+	struct walk_code *list = calloc(space->code.cnt + space->births.cnt + 1, sizeof(*list));
+	size_t cnt = 0;
 
 	if (!list)
 		return -ENOMEM;
 	for (size_t i = 0; i < space->code.cnt; i++) {
 		const struct code_map *code = &space->code.items[i];
-		const struct module *module = &modules[code->module];
 
-		list[i].start = code->start;
-		list[i].end = code->end;
-		list[i].to_offset = code->off - code->start;
-		list[i].module = UNWIND_MODULE_NONE;
-		if (code->module < unwinder->files.cnt &&
-		    unwinder->files.items[code->module].is_loaded)
-			list[i].module = unwinder->files.items[code->module].module;
-		else if (module->ino)
-			list[i].module = WALK_NOT_LOADED;
-		else if (!strcmp(module->path, "[vdso]"))
-			list[i].module = UNWIND_MODULE_VDSO;
+		if (code->since_ns <= time_ns)
+			list[cnt++] = (struct walk_code){
+				.start = code->start,
+				.end = code->end,
+				.to_offset = code->off - code->start,
+				.module = table_of(unwinder, code->module),
+			};
+	}
+	/* What came later lies on top. */
+	for (size_t i = 0; i < space->births.cnt; i++) {
+		const struct code_birth *birth = &space->births.items[i];
+		uint64_t *index =
+			hashmap__find(&unwinder->by_identity, birth->file.ino,
+				      (uint64_t)birth->file.dev << 32 | birth->file.generation);
+
+		if (birth->time_ns <= time_ns)
+			list[cnt++] = (struct walk_code){
+				.start = birth->start,
+				.end = birth->end,
+				.to_offset = birth->off - birth->start,
+				.module = index ? table_of(unwinder, *index) : WALK_NOT_LOADED,
+			};
 	}
 	*ret_code = list;
+	*ret_cnt = cnt;
 	return 0;
 }
 

@@ -38,11 +38,11 @@ int unwinder__cover(struct unwinder *unwinder, const struct space_info *space);
 int unwinder__apply(struct unwinder *unwinder, const struct event *event);
 
 /*
- * Lists where the space's code is mapped and which tables are for it, for stack_walk__finish. Returns
- * 0 or -ENOMEM; `ret_code` is an array of space->code.cnt entries for the caller to free.
+ * Lists where the space's code was mapped at `time_ns` (CLOCK_MONOTONIC) and which tables are for it,
+ * for stack_walk__finish. Returns 0 or -ENOMEM; `ret_code` is an array for the caller to free.
  */
 int unwinder__list_code(const struct unwinder *unwinder, const struct space_info *space,
-			struct walk_code **ret_code);
+			uint64_t time_ns, struct walk_code **ret_code, size_t *ret_cnt);
 
 const struct table_store *unwinder__store(const struct unwinder *unwinder);
 

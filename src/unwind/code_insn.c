@@ -42,7 +42,7 @@ void insn_decoder__free(struct insn_decoder *decoder)
 	free(decoder);
 }
 
-/* ---- operands --------------------------------------------------------------------------------- */
+/* ---- operands -------------------------------------------------------------------------------- */
 
 /* The general register that a name is all or a part of. */
 static uint8_t reg_of(x86_reg reg)
@@ -88,9 +88,10 @@ static bool is_reg64(const cs_x86_op *op)
 /* Memory at a register plus a constant. */
 static bool is_simple_memory(const cs_x86 *x86, const cs_x86_op *op)
 {
-	return op->type == X86_OP_MEM && x86->addr_size == 8 && op->mem.segment == X86_REG_INVALID &&
-	       op->mem.index == X86_REG_INVALID && reg_of(op->mem.base) != CODE_NO_REG &&
-	       op->mem.disp >= INT32_MIN && op->mem.disp <= INT32_MAX;
+	return op->type == X86_OP_MEM && x86->addr_size == 8 &&
+	       op->mem.segment == X86_REG_INVALID && op->mem.index == X86_REG_INVALID &&
+	       reg_of(op->mem.base) != CODE_NO_REG && op->mem.disp >= INT32_MIN &&
+	       op->mem.disp <= INT32_MAX;
 }
 
 static bool is_near(int64_t value)
@@ -98,7 +99,7 @@ static bool is_near(int64_t value)
 	return value >= INT32_MIN && value <= INT32_MAX;
 }
 
-/* ---- what any instruction may do ---------------------------------------------------------------- */
+/* ---- what any instruction may do ------------------------------------------------------------- */
 
 /* Instructions that change none of their operands. */
 static bool changes_nothing(unsigned int id)
@@ -135,8 +136,8 @@ static uint32_t written_regs(const cs_insn *insn)
 }
 
 /*
- * Copying a register, or saving it, tells nothing about its value; anything else would be odd before
- * the register was set.
+ * Copying a register, or saving it, tells nothing about its value; anything else would be odd
+ * before the register was set.
  */
 static uint8_t read_saved_regs(const cs_insn *insn)
 {
@@ -175,7 +176,7 @@ static void set_any(const cs_insn *insn, struct code_insn *ret)
 	ret->size = x86->operands[0].size ? x86->operands[0].size : 64;
 }
 
-/* ---- instructions that are understood ----------------------------------------------------------- */
+/* ---- instructions that are understood -------------------------------------------------------- */
 
 static void set_mov_to_reg(const struct insn_decoder *decoder, const cs_x86 *x86,
 			   struct code_insn *ret)
@@ -186,8 +187,7 @@ static void set_mov_to_reg(const struct insn_decoder *decoder, const cs_x86 *x86
 	if (from->type == X86_OP_IMM) {
 		/* Also mov $imm32, %edi: addresses of programs at fixed addresses are small. */
 		if (!decoder->fixed || to->size < 4 ||
-		    __builtin_sub_overflow(from->imm,
-					   (int64_t)(decoder->base + ret->at + ret->len),
+		    __builtin_sub_overflow(from->imm, (int64_t)(decoder->base + ret->at + ret->len),
 					   &distance) ||
 		    !is_near(distance))
 			return;
@@ -308,7 +308,7 @@ static void set_push_pop(unsigned int id, const cs_insn *insn, struct code_insn 
 		ret->reg = reg_of(op->reg);
 }
 
-/* ---- control ------------------------------------------------------------------------------------ */
+/* ---- control --------------------------------------------------------------------------------- */
 
 static bool is_branch(unsigned int id)
 {
@@ -414,7 +414,8 @@ static bool set_control(const cs_insn *insn, struct code_insn *ret)
 	return true;
 }
 
-/* ---- all of it ------------------------------------------------------------------------------------ */
+/* ---- all of it
+ * ------------------------------------------------------------------------------------ */
 
 static void set_effect(const struct insn_decoder *decoder, struct code_insn *ret)
 {

@@ -44,7 +44,7 @@ enum code_op {
 	CODE_LEAVE,
 	CODE_COMPARE, /* reg with src */
 	CODE_SYSCALL,
-	CODE_CALL,	    /* `imm` bytes behind the instruction's end */
+	CODE_CALL, /* `imm` bytes behind the instruction's end */
 	CODE_CALL_INDIRECT,
 	CODE_JUMP,	    /* as CODE_CALL */
 	CODE_JUMP_INDIRECT, /* reg: a register, or CODE_NO_REG: through memory */
@@ -66,12 +66,12 @@ struct code_insn {
 	uint8_t len; /* bytes */
 	uint8_t op;  /* enum code_op */
 	uint8_t reg, src;
-	uint8_t reads; /* callee-saved registers, bits of CODE_SAVED_*, that it calculates with */
+	uint8_t reads; /* callee-saved registers that it calculates with: code_reg__saved_bit */
 	uint8_t flags; /* enum code_insn_flag; set by others */
 	uint8_t size;  /* of a CODE_STORE, bytes */
 };
 
-/* The bit of a register in `reads`; 0 if its value does not outlive a call. */
+/* The bit of a register in sets of callee-saved ones; 0 if its value does not outlive a call. */
 static inline uint8_t code_reg__saved_bit(unsigned int reg)
 {
 	if (reg == CODE_RBX)
@@ -88,8 +88,8 @@ static inline bool code_insn__goes_on(const struct code_insn *insn)
 }
 
 /*
- * What a CODE_CALL, CODE_JUMP, CODE_BRANCH, CODE_ADDRESS or CODE_BY_SLOT refers to, as an offset like
- * `at`.
+ * What a CODE_CALL, CODE_JUMP, CODE_BRANCH, CODE_ADDRESS or CODE_BY_SLOT refers to, as an offset
+ * like `at`.
  */
 static inline int64_t code_insn__target(const struct code_insn *insn)
 {
@@ -99,8 +99,8 @@ static inline int64_t code_insn__target(const struct code_insn *insn)
 struct insn_decoder;
 
 /*
- * `base` is the address of the code's beginning; `fixed` says that the program runs at that address,
- * so constants may be addresses. Returns NULL when out of memory.
+ * `base` is the address of the code's beginning; `fixed` says that the program runs at that
+ * address, so constants may be addresses. Returns NULL when out of memory.
  */
 struct insn_decoder *insn_decoder__new(uint64_t base, bool fixed);
 void insn_decoder__free(struct insn_decoder *decoder);

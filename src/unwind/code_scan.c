@@ -11,7 +11,7 @@
 
 #define MAX_PASSES 8 /* over all functions; compilers' code takes 3 to 5 */
 
-/* ---- sigreturn ---------------------------------------------------------------------------------- */
+/* ---- sigreturn ------------------------------------------------------------------------------- */
 
 /* mov $15, %rax or %eax; syscall: rt_sigreturn, as the C libraries write it. */
 static size_t match_sigreturn(const uint8_t *bytes, size_t len)
@@ -48,19 +48,21 @@ static int add_sigreturns(const struct code_text *text, const struct code_region
 	return err;
 }
 
-/* ---- functions ---------------------------------------------------------------------------------- */
+/* ---- functions ------------------------------------------------------------------------------- */
 
 /* What calls what does not return may lie before or behind it: passes go up and down in turn. */
 static int learn(struct code_flow *flow, const struct code_seeds *seeds, bool certain)
 {
-	size_t cnt = seeds->list.cnt;
+	bool learned = true;
 	int err = 0;
 
-	for (unsigned int pass = 0; pass < MAX_PASSES && !err; pass++) {
+	for (unsigned int pass = 0; pass < MAX_PASSES && learned && !err; pass++) {
+		size_t cnt = seeds->list.cnt;
+
 		for (size_t i = 0; i < cnt && !err; i++)
 			err = code_flow__learn(flow, pass % 2 ? i : cnt - 1 - i, certain);
-		if (!code_flow__has_learned(flow))
-			break;
+		if (!err)
+			err = code_flow__end_pass(flow, &learned);
 	}
 	return err;
 }

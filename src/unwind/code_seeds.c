@@ -61,7 +61,7 @@ static int add(struct code_seeds *seeds, const struct code_text *text, uint64_t 
 	return array_push(&seeds->list, seed);
 }
 
-/* ---- tables of the file ------------------------------------------------------------------------- */
+/* ---- tables of the file ---------------------------------------------------------------------- */
 
 struct table_reader {
 	struct code_seeds *seeds;
@@ -71,8 +71,8 @@ struct table_reader {
 };
 
 /*
- * Loads `cnt` items of `size` bytes. What the file is to blame for, or is too much, is a table without
- * items. The caller frees *ret_table.
+ * Loads `cnt` items of `size` bytes. What the file is to blame for, or is too much, is a table
+ * without items. The caller frees *ret_table.
  */
 static int load_table(struct table_reader *reader, uint64_t off, uint64_t cnt, size_t size,
 		      char **ret_table, size_t *ret_cnt)
@@ -101,7 +101,7 @@ static int add_address(struct table_reader *reader, uint64_t vaddr, enum seed_tr
 	return add(reader->seeds, reader->text, vaddr, trust);
 }
 
-/* ---- symbols ------------------------------------------------------------------------------------ */
+/* ---- symbols --------------------------------------------------------------------------------- */
 
 struct symbols {
 	char *table, *names; /* owned; zero bytes follow the last name */
@@ -166,7 +166,7 @@ static int add_symbols(struct table_reader *reader, const Elf64_Shdr *shdr)
 	return err;
 }
 
-/* ---- relocations -------------------------------------------------------------------------------- */
+/* ---- relocations ----------------------------------------------------------------------------- */
 
 static bool is_no_return(const char *name)
 {
@@ -256,11 +256,11 @@ static int compare_slots(const void *a, const void *b)
 bool code_seeds__is_no_return_slot(const struct code_seeds *seeds, uint64_t slot)
 {
 	return seeds->no_return_slots.cnt &&
-	       bsearch(&slot, seeds->no_return_slots.items, seeds->no_return_slots.cnt, sizeof(slot),
-		       compare_slots);
+	       bsearch(&slot, seeds->no_return_slots.items, seeds->no_return_slots.cnt,
+		       sizeof(slot), compare_slots);
 }
 
-/* ---- other addresses ---------------------------------------------------------------------------- */
+/* ---- other addresses ------------------------------------------------------------------------- */
 
 /* In data of a program that runs where it was linked. */
 static int add_words(struct table_reader *reader, const Elf64_Shdr *shdr)
@@ -321,8 +321,8 @@ static int add_dynamic(struct table_reader *reader, const Elf64_Phdr *phdr)
 
 /*
  * Nothing has called where the kernel or the loader begins, and code there says so by clearing the
- * frame pointer (psABI 3.4.1) or by what it does with the stack pointer. Libraries may have anything there: old linkers put the beginning of
- * their code.
+ * frame pointer (psABI 3.4.1) or by what it does with the stack pointer. Libraries may have
+ * anything there: old linkers put the beginning of their code.
  */
 static int add_entry(struct table_reader *reader)
 {
@@ -358,7 +358,7 @@ int code_seeds__from_file(struct code_seeds *seeds, const struct elf_image *imag
 	return 0;
 }
 
-/* ---- instructions ------------------------------------------------------------------------------- */
+/* ---- instructions ---------------------------------------------------------------------------- */
 
 static int add_target(struct code_seeds *seeds, const struct code_text *text,
 		      const struct code_insn *insn, enum seed_trust trust)
@@ -425,4 +425,25 @@ int code_seeds__from_text(struct code_seeds *seeds, struct code_text *text)
 	}
 	seeds->list.cnt = kept;
 	return 0;
+}
+
+int code_seeds__add(struct code_seeds *seeds, struct code_text *text, const uint32_t *offsets,
+		    size_t cnt, bool *ret_added)
+{
+	size_t sorted_cnt = seeds->list.cnt;
+	int err = 0;
+
+	for (size_t i = 0; i < cnt && !err; i++) {
+		struct code_seed seed = {.at = offsets[i], .trust = SEED_TAKEN};
+		uint32_t idx = code_text__find(text, seed.at);
+
+		if (idx == CODE_NO_INSN || text->insns.items[idx].flags & CODE_START)
+			continue;
+		err = array_push(&seeds->list, seed);
+		if (!err)
+			text->insns.items[idx].flags |= CODE_START;
+	}
+	*ret_added = seeds->list.cnt > sorted_cnt;
+	sort(seeds);
+	return err;
 }

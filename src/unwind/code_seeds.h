@@ -10,7 +10,7 @@
 /* Why somebody thinks that a function begins there; later ones are better reasons. */
 enum seed_trust {
 	SEED_REVOKED, /* code goes on there from before: it is a label */
-	SEED_TAKEN,   /* its address is used */
+	SEED_TAKEN,   /* its address is used, or a tail call goes there */
 	SEED_CALLED,
 	SEED_NAMED, /* by the file */
 };
@@ -23,7 +23,7 @@ struct code_seed {
 };
 
 struct code_seeds {
-	ARRAY(struct code_seed) list;	  /* sorted by `at`, each once */
+	ARRAY(struct code_seed) list;	 /* sorted by `at`, each once */
 	ARRAY(uint64_t) no_return_slots; /* sorted addresses that hold a function like abort() */
 };
 
@@ -32,10 +32,17 @@ int code_seeds__from_file(struct code_seeds *seeds, const struct elf_image *imag
 			  const struct code_text *text);
 
 /*
- * Adds what the instructions say, and marks the instructions where seeds are CODE_START and those that
- * are jumped to CODE_TARGET; seeds that have no instruction are dropped. Returns 0 or -ENOMEM.
+ * Adds what the instructions say, and marks the instructions where seeds are CODE_START and those
+ * that are jumped to CODE_TARGET; seeds that have no instruction are dropped. Returns 0 or -ENOMEM.
  */
 int code_seeds__from_text(struct code_seeds *seeds, struct code_text *text);
+
+/*
+ * Adds the SEED_TAKEN at the offsets that have an instruction and are not seeds yet, revoked ones
+ * included. Returns 0 or -ENOMEM; *ret_added tells whether there was one.
+ */
+int code_seeds__add(struct code_seeds *seeds, struct code_text *text, const uint32_t *offsets,
+		    size_t cnt, bool *ret_added);
 
 void code_seeds__free(struct code_seeds *seeds);
 

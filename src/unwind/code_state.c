@@ -52,14 +52,14 @@ bool code_state__is_entry(const struct code_state *state)
 	       state->regs[CODE_RSP].off == -8 && is_caller_fp(state->regs[CODE_RBP]);
 }
 
-/* ---- where paths meet --------------------------------------------------------------------------- */
+/* ---- where paths meet ------------------------------------------------------------------------ */
 
 bool code_state__contradicts(const struct code_state *a, const struct code_state *b)
 {
 	struct code_value x = a->regs[CODE_RSP], y = b->regs[CODE_RSP];
 
-	return a->caller != b->caller || (x.kind == VALUE_FRAME && y.kind == VALUE_FRAME &&
-					  x.off != y.off);
+	return a->caller != b->caller ||
+	       (x.kind == VALUE_FRAME && y.kind == VALUE_FRAME && x.off != y.off);
 }
 
 static bool join_value(struct code_value *value, struct code_value with)
@@ -89,6 +89,10 @@ bool code_state__join(struct code_state *state, const struct code_state *with)
 		state->after_syscall = false;
 		changed = true;
 	}
+	if (state->saved & ~with->saved) {
+		state->saved &= with->saved;
+		changed = true;
+	}
 	if (state->compared != with->compared && state->compared != CODE_NO_REG) {
 		state->compared = CODE_NO_REG;
 		changed = true;
@@ -96,7 +100,7 @@ bool code_state__join(struct code_state *state, const struct code_state *with)
 	return changed;
 }
 
-/* ---- one instruction ---------------------------------------------------------------------------- */
+/* ---- one instruction ------------------------------------------------------------------------- */
 
 /* Places that count from where the stack pointer was aligned before mean nothing any more. */
 static void forget_aligned(struct code_state *state)
@@ -139,6 +143,8 @@ static bool overlaps(struct code_value place, struct code_value to, int32_t size
 static void store(struct code_state *state, struct code_value to, int32_t size,
 		  struct code_value value)
 {
+	if (value.kind == VALUE_CALLER)
+		state->saved |= code_reg__saved_bit((unsigned int)value.off);
 	if (!is_place(to))
 		return;
 	if (is_caller_fp(value) && state->saved_fp.kind == VALUE_OTHER)
@@ -251,8 +257,7 @@ static void change(struct code_state *state, const struct code_insn *insn)
 		      reg_value(state, insn->src));
 		break;
 	case CODE_LOAD:
-		set_reg(state, insn->reg,
-			load(state, add(reg_value(state, insn->src), insn->imm)));
+		set_reg(state, insn->reg, load(state, add(reg_value(state, insn->src), insn->imm)));
 		break;
 	case CODE_LEAVE:
 		set_reg(state, CODE_RSP, state->regs[CODE_RBP]);
@@ -289,14 +294,22 @@ bool code_state__step(struct code_state *state, const struct code_insn *insn)
  * Big frames are taken page by page, in a loop that ends when the stack pointer is where another
  * register says (gcc's -fstack-clash-protection).
  */
-void code_state__not_taken(struct code_state *state, const struct code_insn *branch)
+bool code_state__not_taken(struct code_state *state, const struct code_insn *branch)
 {
-	if (branch->reg == 1 && state->compared < CODE_REG_CNT &&
-	    !is_place(state->regs[CODE_RSP]) && is_place(state->regs[state->compared]))
-		state->regs[CODE_RSP] = state->regs[state->compared];
+	struct code_value *sp = &state->regs[CODE_RSP], with;
+
+	if (branch->reg != 1 || state->compared >= CODE_REG_CNT)
+		return true;
+	with = state->regs[state->compared];
+	if (!is_place(with))
+		return true;
+	if (sp->kind == with.kind)
+		return sp->off == with.off;
+	*sp = with;
+	return true;
 }
 
-/* ---- rows --------------------------------------------------------------------------------------- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 static int8_t fp_at(const struct code_state *state, struct code_value from)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What is known before an instruction: where the stack pointer and the caller's frame pointer are. */
+/* What is known before an instruction: where the stack pointer and the caller's frame pointer are.
+ */
 #ifndef LEAKSWEEP_UNWIND_CODE_STATE_H
 #define LEAKSWEEP_UNWIND_CODE_STATE_H
 
@@ -29,13 +30,13 @@ enum code_caller {
 
 struct code_state {
 	struct code_value regs[CODE_REG_CNT];
-	struct code_value saved_fp;   /* address at which the caller's frame pointer is */
-	struct code_value saved_cfa;  /* address of a copy of the canonical frame address ... */
-	int32_t saved_cfa_off;	      /* ... + this */
-	uint8_t caller;		      /* enum code_caller */
-	uint8_t after_syscall;	      /* there was one on the way here */
-	uint8_t compared;	      /* register that the stack pointer was just compared with */
-	uint8_t zero;
+	struct code_value saved_fp;  /* address at which the caller's frame pointer is */
+	struct code_value saved_cfa; /* address of a copy of the canonical frame address ... */
+	int32_t saved_cfa_off;	     /* ... + this */
+	uint8_t caller;		     /* enum code_caller */
+	uint8_t after_syscall;	     /* there was one on the way here */
+	uint8_t compared;	     /* register that the stack pointer was just compared with */
+	uint8_t saved;		     /* bits of registers whose caller's value was stored */
 };
 
 /* At a function's first instruction. */
@@ -56,8 +57,8 @@ bool code_state__join(struct code_state *state, const struct code_state *other);
  */
 bool code_state__step(struct code_state *state, const struct code_insn *insn);
 
-/* What else is known if a CODE_BRANCH is not taken. */
-void code_state__not_taken(struct code_state *state, const struct code_insn *branch);
+/* Adds what else is known if a CODE_BRANCH is not taken. Returns false if it surely is. */
+bool code_state__not_taken(struct code_state *state, const struct code_insn *branch);
 
 /* Says it as a row, UNWIND_RULE_NONE if it cannot be said. */
 struct unwind_row code_state__row(const struct code_state *state);

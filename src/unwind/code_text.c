@@ -3,12 +3,12 @@
 
 #include <string.h>
 
-/* What is shorter lies between functions: padding. sigreturn stubs have 9 bytes or more. */
-#define MIN_REGION 9
+/* What is shorter lies between functions that are aligned to 16 bytes: padding. */
+#define MIN_REGION 16
 /* A text that the sweep did not understand is not guessed at for long. */
 #define MAX_STRAYS (1U << 20)
 
-/* ---- which code --------------------------------------------------------------------------------- */
+/* ---- which code ------------------------------------------------------------------------------ */
 
 static int add_range(struct code_ranges *ranges, uint64_t start, uint64_t end)
 {
@@ -38,7 +38,8 @@ static int add_section(struct code_ranges *ranges, const struct elf_segments *se
 	return err;
 }
 
-/* Executable segments hold headers and data, too; sections, where there are any, tell them apart. */
+/* Executable segments hold headers and data, too; sections, where there are any, tell them apart.
+ */
 static int find_executable(const struct elf_image *image, struct code_ranges *ret)
 {
 	const uint64_t wanted = SHF_ALLOC | SHF_EXECINSTR;
@@ -169,7 +170,7 @@ void code_text__free(struct code_text *text)
 	insn_decoder__free(text->decoder);
 }
 
-/* ---- places ------------------------------------------------------------------------------------- */
+/* ---- places ---------------------------------------------------------------------------------- */
 
 static const struct code_region *find_region(const struct code_text *text, int64_t at)
 {
@@ -219,7 +220,7 @@ bool code_text__is_foreign(const struct code_text *text, int64_t at)
 	return false;
 }
 
-/* ---- instructions ------------------------------------------------------------------------------- */
+/* ---- instructions ---------------------------------------------------------------------------- */
 
 static bool decode_in(const struct code_text *text, const struct code_region *region, uint32_t at,
 		      struct code_insn *ret)

@@ -20,18 +20,18 @@ struct code_region {
 };
 
 struct code_text {
-	uint64_t base; /* address that offsets count from */
-	struct code_ranges executable; /* addresses, also of code that is not scanned */
+	uint64_t base;			   /* address that offsets count from */
+	struct code_ranges executable;	   /* addresses, also of code that is not scanned */
 	ARRAY(struct code_region) regions; /* sorted */
-	ARRAY(struct code_insn) insns; /* the first sweep_cnt are sorted by `at` */
+	ARRAY(struct code_insn) insns;	   /* the first sweep_cnt are sorted by `at` */
 	uint32_t sweep_cnt;
 	struct insn_decoder *decoder;
 	struct hashmap strays; /* at -> insn, of those that the sweep did not meet */
 };
 
 /*
- * Reads the executable parts of the file that are not in `covered`. Returns 0 (*ret without regions:
- * there is nothing, or more than max_bytes), -ENOMEM, or as elf_image__read. Free with
+ * Reads the executable parts of the file that are not in `covered`. Returns 0 (*ret without
+ * regions: there is nothing, or more than max_bytes), -ENOMEM, or as elf_image__read. Free with
  * code_text__free in any case.
  */
 int code_text__load(const struct elf_image *image, const struct code_ranges *covered,
@@ -51,8 +51,8 @@ bool code_text__offset(const struct code_text *text, uint64_t vaddr, uint32_t *r
 bool code_text__is_foreign(const struct code_text *text, int64_t at);
 
 /*
- * Whether the code at an offset begins as a program's first does: by clearing the frame pointer (xor
- * %ebp, %ebp), or as glibc's loader by handing on the bare stack pointer.
+ * Whether the code at an offset begins as a program's first does: by clearing the frame pointer
+ * (xor %ebp, %ebp), or as glibc's loader by handing on the bare stack pointer.
  */
 bool code_text__is_first_code(const struct code_text *text, uint32_t at);
 

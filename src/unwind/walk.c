@@ -34,9 +34,13 @@ static enum unwind_end find_rule(struct stack_walk *walk)
 		if (code->module == WALK_NOT_LOADED)
 			return UNWIND_NO_TABLE;
 		walk->row = (struct unwind_row){.rule = UNWIND_RULE_NONE};
-		if (code->module != UNWIND_MODULE_NONE)
-			walk->row = table_store__find(walk->store, code->module,
-						      walk->look + code->to_offset);
+		walk->frame = walk->look + 1;
+		if (code->module == UNWIND_MODULE_NONE)
+			return GO_ON;
+		walk->row = table_store__find(walk->store, code->module,
+					      walk->look + code->to_offset);
+		walk->frame = (uint64_t)code->module << FRAME_MODULE_SHIFT |
+			      ((walk->look + 1 + code->to_offset) & FRAME_OFFSET_MASK);
 		return GO_ON;
 	}
 	return UNWIND_NO_CODE;
@@ -52,8 +56,9 @@ static enum unwind_end enter_frame(struct stack_walk *walk, uint64_t pc, bool in
 		return UNWIND_TRUNCATED;
 	walk->look = interrupted ? pc : pc - 1;
 	end = find_rule(walk);
-	if (end != UNWIND_NO_CODE)
-		walk->pcs[walk->frame_cnt++] = interrupted ? pc + 1 : pc;
+	if (end == GO_ON)
+		walk->frames[walk->frame_cnt++] =
+			walk->frame + (walk->row.rule == UNWIND_RULE_SIGNAL && !interrupted);
 	return end;
 }
 
@@ -160,6 +165,9 @@ enum unwind_end stack_walk__finish(struct stack_walk *walk)
 	walk->context = raw->context;
 	walk->fp_lost = raw->fp_lost;
 	end = find_rule(walk);
+	if (end == GO_ON && walk->frame_cnt) /* now it is known whose code the last frame is in */
+		walk->frames[walk->frame_cnt - 1] =
+			walk->frame + (walk->row.rule == UNWIND_RULE_SIGNAL);
 	for (int i = 0; i <= MAX_FRAMES && end == GO_ON; i++)
 		end = step(walk);
 	return end == GO_ON ? UNWIND_TRUNCATED : end;

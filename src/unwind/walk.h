@@ -29,11 +29,11 @@ struct stack_walk {
 	const struct raw_stack *raw;
 
 	/* In: the frames so far; out: all of them. */
-	uint64_t pcs[MAX_FRAMES];
+	uint64_t frames[MAX_FRAMES]; /* FRAME_MODULE_SHIFT */
 	uint32_t frame_cnt;
 
 	/* private to walk.c */
-	uint64_t look, sp, fp, context;
+	uint64_t look, sp, fp, context, frame;
 	bool fp_lost;
 	struct unwind_row row;
 };

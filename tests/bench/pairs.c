@@ -7,6 +7,9 @@
  * threads). Ends at end of file.
  *
  *   pair      malloc(64) and free of it
+ *   whole     the same below frames of different functions, always the same stack
+ *   shift     the same, each pair below another of 16 stacks that differ in one function near main;
+ *             what is below that stands at the same addresses, and the way down is part of the cost
  *   null      free(NULL)
  *   map       mmap and munmap of one page
  *   syscall   getppid
@@ -17,6 +20,8 @@
  *
  * FRAMES is the number of frames of this program from the calling function up to main (or the
  * thread's function). Each thread stays on the CPU of its number in the list.
+ *
+ * The program is built twice, with frame pointers and, as pairs_nofp, without.
  */
 #include <inttypes.h>
 #include <pthread.h>
@@ -38,15 +43,22 @@
 #define KEEP(p) __asm__ volatile("" : : "g"(p) : "memory")
 
 #define MAX_THREADS 8
+#define LEVEL_CNT 40
+#define ROOT_CNT 16
 #define BLOCK_BYTES 64
 #define CALLS_PER_LOOK 256
 #define BATCH_CNT 2048
 
+enum way { WAY_EQUAL, WAY_WHOLE, WAY_SHIFT };
+
 struct job {
 	void (*batch)(
 		struct job *job); /* CALLS_PER_LOOK calls, or one batch that takes its own times */
+	enum way way;
+	void (*bottom)(struct job *job); /* whole, shift: what the lowest level calls ... */
+	void (*top)(struct job *job);	 /* ... and the highest level */
 	int frames;
-	uint64_t run_ns;
+	uint64_t run_ns, until_ns;
 	uint64_t calls, elapsed_ns; /* out; of the first half of a split */
 	uint64_t second_ns;	    /* out; of its second half */
 	bool split;
@@ -160,41 +172,149 @@ FRAME_FN static void batch_split(struct job *job)
 	blocks[0] = NULL;
 }
 
-static const struct {
-	const char *name;
-	void (*batch)(struct job *job);
-} ops[] = {
-	{"pair", batch_pair},	    {"null", batch_null},   {"map", batch_map},
-	{"syscall", batch_syscall}, {"idle", batch_idle},   {"resize", batch_resize},
-	{"refuse", batch_refuse},   {"split", batch_split},
-};
+FRAME_FN static void one_pair(struct job *job)
+{
+	void *p = malloc(BLOCK_BYTES);
 
-FRAME_FN static void repeat(struct job *job, uint64_t until_ns)
+	KEEP(p);
+	free(p);
+	job->calls++;
+}
+
+FRAME_FN static void repeat(struct job *job)
 {
 	do
 		job->batch(job);
-	while (now_ns() < until_ns);
+	while (now_ns() < job->until_ns);
 }
 
-FRAME_FN static void descend(struct job *job, int left, uint64_t until_ns)
+FRAME_FN static void descend(struct job *job, int left)
 {
 	if (left > 0)
-		descend(job, left - 1, until_ns);
+		descend(job, left - 1);
 	else
-		repeat(job, until_ns);
+		repeat(job);
 	KEEP(job);
 }
 
 /* Frames: the batch, repeat, run_job, main, and as many of descend as are still missing. */
+static inline __attribute__((always_inline)) void go_equal(struct job *job)
+{
+	if (job->frames > 4)
+		descend(job, job->frames - 5);
+	else
+		repeat(job);
+}
+
+/* Frames like those of real programs: each function is another one, their sizes differ. */
+#define LEVEL(number, below)                                                                       \
+	FRAME_FN static void level_##number(struct job *job)                                       \
+	{                                                                                          \
+		char room[16 + 16 * (number % 5)];                                                 \
+                                                                                                   \
+		KEEP(room);                                                                        \
+		below(job);                                                                        \
+		KEEP(room);                                                                        \
+	}
+
+#define TEN_LEVELS(ten, below)                                                                     \
+	LEVEL(ten##0, below)                                                                       \
+	LEVEL(ten##1, level_##ten##0)                                                              \
+	LEVEL(ten##2, level_##ten##1)                                                              \
+	LEVEL(ten##3, level_##ten##2)                                                              \
+	LEVEL(ten##4, level_##ten##3)                                                              \
+	LEVEL(ten##5, level_##ten##4)                                                              \
+	LEVEL(ten##6, level_##ten##5)                                                              \
+	LEVEL(ten##7, level_##ten##6)                                                              \
+	LEVEL(ten##8, level_##ten##7)                                                              \
+	LEVEL(ten##9, level_##ten##8)
+
+TEN_LEVELS(1, job->bottom)
+TEN_LEVELS(2, level_19)
+TEN_LEVELS(3, level_29)
+TEN_LEVELS(4, level_39)
+
+#define TEN_NAMES(ten)                                                                             \
+	level_##ten##0, level_##ten##1, level_##ten##2, level_##ten##3, level_##ten##4,            \
+		level_##ten##5, level_##ten##6, level_##ten##7, level_##ten##8, level_##ten##9
+
+static void (*const levels[LEVEL_CNT])(struct job *job) = {TEN_NAMES(1), TEN_NAMES(2), TEN_NAMES(3),
+							   TEN_NAMES(4)};
+
+/* All alike but for their addresses. */
+#define ROOT(number)                                                                               \
+	FRAME_FN static void root_##number(struct job *job)                                        \
+	{                                                                                          \
+		__asm__ volatile("" : : "i"(number));                                              \
+		job->top(job);                                                                     \
+		KEEP(job);                                                                         \
+	}
+
+#define FOUR_ROOTS(a, b, c, d) ROOT(a) ROOT(b) ROOT(c) ROOT(d)
+
+FOUR_ROOTS(0, 1, 2, 3)
+FOUR_ROOTS(4, 5, 6, 7)
+FOUR_ROOTS(8, 9, 10, 11)
+FOUR_ROOTS(12, 13, 14, 15)
+
+static void (*const roots[ROOT_CNT])(struct job *job) = {
+	root_0, root_1, root_2,	 root_3,  root_4,  root_5,  root_6,  root_7,
+	root_8, root_9, root_10, root_11, root_12, root_13, root_14, root_15,
+};
+
+static void (*top_of(int level_cnt))(struct job *job)
+{
+	if (level_cnt < 1 || level_cnt > LEVEL_CNT)
+		_exit(2);
+	return levels[level_cnt - 1];
+}
+
+/* Frames: the batch, repeat, the levels, run_job, main. */
+static inline __attribute__((always_inline)) void go_whole(struct job *job)
+{
+	job->bottom = repeat;
+	top_of(job->frames - 4)(job);
+}
+
+/* Frames: one_pair, the levels, the root, run_job, main. */
+static inline __attribute__((always_inline)) void go_shift(struct job *job)
+{
+	job->bottom = one_pair;
+	job->top = top_of(job->frames - 4);
+	do {
+		for (int i = 0; i < CALLS_PER_LOOK; i++)
+			roots[i % ROOT_CNT](job);
+	} while (now_ns() < job->until_ns);
+}
+
+static const struct {
+	const char *name;
+	void (*batch)(struct job *job);
+	enum way way;
+} ops[] = {
+	{"pair", batch_pair},
+	{"whole", batch_pair, WAY_WHOLE},
+	{"shift", one_pair, WAY_SHIFT},
+	{"null", batch_null},
+	{"map", batch_map},
+	{"syscall", batch_syscall},
+	{"idle", batch_idle},
+	{"resize", batch_resize},
+	{"refuse", batch_refuse},
+	{"split", batch_split},
+};
+
 FRAME_FN static void run_job(struct job *job)
 {
 	uint64_t start = now_ns();
-	int missing = job->frames - 4;
 
-	if (missing > 0)
-		descend(job, missing - 1, start + job->run_ns);
+	job->until_ns = start + job->run_ns;
+	if (job->way == WAY_EQUAL)
+		go_equal(job);
+	else if (job->way == WAY_WHOLE)
+		go_whole(job);
 	else
-		repeat(job, start + job->run_ns);
+		go_shift(job);
 	if (!job->split)
 		job->elapsed_ns = now_ns() - start;
 }
@@ -272,6 +392,7 @@ int main(int argc, char **argv)
 			return 2;
 		for (int i = 0; i < thread_cnt; i++) {
 			jobs[i].batch = ops[op].batch;
+			jobs[i].way = ops[op].way;
 			jobs[i].split = ops[op].batch == batch_split;
 			jobs[i].frames = frames;
 			jobs[i].run_ns = (uint64_t)run_ms * 1000000;

@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What tracing costs: bare, under leaksweep, under bcc's packaged C memleak, in one run. Root.
 #
-#   run.sh            the table
+#   run.sh            both of these:
+#   run.sh table      the cost of calls and of reports
+#   run.sh walks      whole stacks of real programs (walks.sh)
 #   run.sh anatomy    the cost of each kind of probe instead
-#   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark
+#   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark;
+#                     STACKS=1000000 of each real program; PROGRAMS="perl postgres" of them
 #
 # The three variants take turns, round after round, so that a slow minute of the machine hits all of them. What is
 # measured runs alone on one CPU, the tracer (and redis-benchmark) on another, both ahead of everything else. Shown
@@ -16,10 +19,11 @@ OUTPUT=$(cd "${OUTPUT:-build}" && pwd)
 ROUNDS=${ROUNDS:-5}
 RUN_MS=${RUN_MS:-120}
 REQUESTS=${REQUESTS:-60000}
-BLOCKS=1000000
-STACKS=10000
+STACKS=${STACKS:-1000000}
+HELD_BLOCKS=1000000
+HELD_STACKS=10000
 SLOW_ROUNDS=2 # of what takes many seconds each time
-what=${1:-table}
+what=${1:-all}
 
 tool=$OUTPUT/leaksweep
 programs=$OUTPUT/bench
@@ -37,9 +41,10 @@ die()
 }
 
 [[ $EUID -eq 0 ]] || die "run as root: probes cannot be placed otherwise"
-[[ $what == table || $what == anatomy ]] || die "usage: run.sh [table|anatomy]"
+[[ " all table walks anatomy " == *" $what "* ]] || die "usage: run.sh [table|walks|anatomy]"
+[[ $STACKS =~ ^[1-9][0-9]*$ ]] || die "STACKS must be a number above 0"
 [[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS must be a number above 0"
-for program in "$tool" "$programs"/{pairs,stacks,tool_run}; do
+for program in "$tool" "$programs"/{pairs,pairs_nofp,stacks,names,tool_run}; do
 	[[ -x $program ]] || die "$program is missing: run make bench"
 done
 
@@ -74,8 +79,10 @@ trap 'exit 130' INT TERM
 # ---- the peer ---------------------------------------------------------------------------------------------
 
 variants=(bare leaksweep)
-peer_note="memleak of bcc"
-if reason=$("$here/peer.sh" "$cache" 2>&1 > /dev/null); then
+peer_note=""
+if [[ $what == walks ]]; then
+	:
+elif reason=$("$here/peer.sh" "$cache" 2>&1 > /dev/null); then
 	variants+=(memleak)
 	peer_note="memleak of bcc's libbpf-tools, package version $(cat "$cache/version" 2> /dev/null || echo unknown)"
 else
@@ -145,7 +152,7 @@ start_tracer()
 	if [[ $variant == leaksweep ]]; then
 		ready="leaksweep: tracing"
 		report=$work/report
-		cmd=("$tool" trace -p "$pid" -o "$work/report" "$@")
+		cmd=("$tool" trace -p "$pid" -o "$work/report" --cache-dir "$work/tables" "$@")
 	else
 		ready="Hit Ctrl-C to end"
 		report="Top "
@@ -210,6 +217,13 @@ scoped_loops="
 pair4_scoped traced pair 4 1
 other_pair_scoped bystander pair 4 1
 "
+# in the program without frame pointers
+whole_loops="
+whole10 traced whole 10 1
+whole40 traced whole 40 1
+shift10 traced shift 10 1
+shift40 traced shift 40 1
+"
 anatomy_loops="
 split traced split 4 1
 refuse traced refuse 4 1
@@ -235,37 +249,54 @@ run_loops()
 	done <<< "$2"
 }
 
+# trace_loops VARIANT LOOPS [OPTION...]
+trace_loops()
+{
+	local variant=$1 list=$2
+
+	shift 2
+	start_tracer "$variant" "${pids[traced]}" "$@" && ask traced pair 4 1 20 && run_loops "$variant" "$list" &&
+		stop_tracer
+}
+
+# measure_loops PROGRAM LOOPS SCOPED_LOOPS
 measure_loops()
 {
-	local round variant
+	local program=$1 loops=$2 scoped=$3 round variant
 
-	start_target traced "$programs/pairs" "$target_cpu" "$tool_cpu"
-	start_target bystander "$programs/pairs" "$target_cpu" "$tool_cpu"
+	start_target traced "$programs/$program" "$target_cpu" "$tool_cpu"
+	start_target bystander "$programs/$program" "$target_cpu" "$tool_cpu"
 	ask traced pair 4 1 300
 	for ((round = 1; round <= ROUNDS; round++)); do
-		note "loops, round $round of $ROUNDS"
-		for variant in "${variants[@]}"; do
-			if [[ $variant == bare ]]; then
-				run_loops bare "$loops$scoped"
-				continue
-			fi
-			start_tracer "$variant" "${pids[traced]}" || { tracer_failed "$variant"; continue; }
-			ask traced pair 4 1 20
-			run_loops "$variant" "$loops"
-			[[ $variant == leaksweep ]] || run_loops "$variant" "$scoped"
-			stop_tracer || { tracer_failed "$variant"; continue; }
+		note "loops of $program, round $round of $ROUNDS"
+		run_loops bare "$loops$scoped"
+		for variant in "${variants[@]:1}"; do
+			trace_loops "$variant" "$loops" || { tracer_failed "$variant"; continue; }
+			[[ $program == pairs ]] || continue
 			sample attach "$variant" "$attach_ms"
 			sample detach "$variant" "$exit_ms"
 			sample maps "$variant" "$(awk "BEGIN { print $maps_kb / 1024 }")"
 		done
-		[[ -n $scoped ]] || continue
-		start_tracer leaksweep "${pids[traced]}" --scope process || tracer_failed leaksweep
-		ask traced pair 4 1 20
-		run_loops leaksweep "$scoped"
-		stop_tracer || tracer_failed leaksweep
+		[[ -z $scoped ]] || trace_loops leaksweep "$scoped" --scope process || tracer_failed leaksweep
 	done
 	stop_target traced
 	stop_target bystander
+}
+
+# What one frame more costs a walk: the rest of the way from 10 to 40 frames, without what the calls themselves cost.
+measure_frame()
+{
+	local slope
+
+	slope=$(awk '
+		{ key = $1 " " $2 }
+		!(key in best) || $3 < best[key] { best[key] = $3 }
+		END {
+			traced = best["shift40 leaksweep"] - best["shift10 leaksweep"]
+			bare = best["shift40 bare"] - best["shift10 bare"]
+			printf "%.1f", (traced - bare) / 30
+		}' "$samples")
+	sample frame leaksweep "$slope"
 }
 
 # ---- redis ------------------------------------------------------------------------------------------------
@@ -312,7 +343,7 @@ hold_blocks()
 	local variant=$1 row=$2
 
 	shift 2
-	start_target holder "$programs/stacks" "$BLOCKS" "$STACKS"
+	start_target holder "$programs/stacks" "$HELD_BLOCKS" "$HELD_STACKS"
 	read -r -t 10 answer <&"${from[holder]}" || die "the program that holds blocks does not start"
 	if start_tracer "$variant" "${pids[holder]}" "$@" && ask holder && stop_tracer; then
 		sample "$row" "$variant" "$report_ms"
@@ -337,17 +368,50 @@ measure_report()
 	done
 }
 
+# name_functions ROW [OPTION...]: a report of 10 000 functions; with an interval, the second one
+name_functions()
+{
+	local row=$1 tries=0
+
+	shift
+	start_target holder "$programs/names"
+	read -r -t 10 answer <&"${from[holder]}" || die "the program with the functions does not start"
+	start_tracer leaksweep "${pids[holder]}" -f json "$@" || tracer_failed leaksweep
+	ask holder
+	if (($# > 0)); then
+		until [[ -e $work/report ]]; do
+			((++tries < 600)) || die "leaksweep writes no report at intervals"
+			sleep 0.05
+		done
+		rm -f "$work/report"
+	fi
+	stop_tracer || tracer_failed leaksweep
+	sample "$row" leaksweep "$report_ms"
+	stop_target holder
+}
+
+measure_names()
+{
+	local round
+
+	for ((round = 1; round <= ROUNDS && round <= SLOW_ROUNDS; round++)); do
+		note "names, round $round"
+		name_functions names_cold
+		name_functions names_warm --interval 2s
+	done
+}
+
 # ---- all of it --------------------------------------------------------------------------------------------
 
 began=$SECONDS
 load=$(cut -d' ' -f1 /proc/loadavg)
 redis_note=""
 if [[ $what == anatomy ]]; then
-	loops=$anatomy_loops scoped=""
-	measure_loops
-else
-	loops=$table_loops scoped=$scoped_loops
-	measure_loops
+	measure_loops pairs "$anatomy_loops" ""
+elif [[ $what != walks ]]; then
+	measure_loops pairs "$table_loops" "$scoped_loops"
+	measure_loops pairs_nofp "$whole_loops" ""
+	measure_frame
 	if command -v redis-server > /dev/null && command -v redis-benchmark > /dev/null; then
 		# memleak finds no mmap in jemalloc and gives up, so the common row runs the same server on libc's malloc.
 		measure_redis redis libc.so.6 "${variants[@]}"
@@ -357,13 +421,27 @@ else
 		note "$redis_note"
 	fi
 	measure_report
+	measure_names
+fi
+if [[ $what == all || $what == walks ]]; then
+	# shellcheck source=tests/bench/walks.sh
+	. "$here/walks.sh"
+	measure_walks
 fi
 
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 {
 	echo "kernel $(uname -r), ${#cpus[@]} CPUs (${model:-$(uname -m)}), load $load before, $((SECONDS - began)) s"
-	echo "$peer_note"
-	[[ $what != table ]] || echo "memleak's report and the JSON report: $SLOW_ROUNDS rounds at most"
+	[[ -z $peer_note ]] || echo "$peer_note"
+	[[ $what != all && $what != table ]] || echo "memleak's report, the JSON reports: $SLOW_ROUNDS rounds at most"
 	[[ -z $redis_note ]] || echo "$redis_note"
 } > "$work/notes"
-awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/table.awk" "$here/rows.tsv" "$samples"
+if [[ $what == walks ]]; then
+	cat "$work/notes"
+else
+	awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/table.awk" "$here/rows.tsv" "$samples"
+fi
+if [[ $what == all || $what == walks ]]; then
+	echo
+	cat "$work/walks"
+fi

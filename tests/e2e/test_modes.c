@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/harness.h"
+#include "lib/stack_truth.h"
 
 /* Skips the test when this kernel does not have the mode. */
 static void need_mode(const char *mode)
@@ -37,6 +38,8 @@ static void check_mode(const char *mode)
 	check_exact(ARGS("tree", "inherit"), tool_args, NULL);
 	check_exact(ARGS("signals-malloc", "plain"), tool_args, NULL);
 	check_exact(ARGS("signals-malloc", "jump"), tool_args, NULL);
+	check_stacks(ARGS("chain", "main"), tool_args);
+	check_stacks(ARGS("chain-static", "threads"), tool_args);
 }
 
 static void test_session_probes(void **state)

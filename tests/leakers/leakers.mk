@@ -8,9 +8,16 @@ LEAKER_CXX ?= g++
 MUSL_GCC := $(shell command -v musl-gcc 2>/dev/null)
 LEAKER_HEADERS := $(wildcard tests/leakers/*.h) tests/leakers/leakers.mk
 
+# Their stacks are told, too: see the end of this file.
+STACK_LEAKERS := unwind_mix chain chain-static chain-static-pie chain-no-pie chain-cet chain-lazy chain-static-cet \
+	odd_frames odd_frames-static interrupted interrupted-lazy interrupted-static memo plug_loop stacks_tree \
+	cxx_stacks libalpha.so libgamma.so libshifted.so early libearly.so \
+	$(if $(MUSL_GCC),$(addsuffix -musl,chain odd_frames interrupted) $(addsuffix -musl-static,chain interrupted)) \
+	$(if $(filter x86_64,$(ARCH)),jit)
+
 LEAKER_NAMES := alloc threads many tree maps signals signals-malloc jemalloc_x plugin demo_service \
 	new_delete libsecond.so libownmalloc.so libcount.so alloc-static alloc-static-pie \
-	$(if $(MUSL_GCC),alloc-musl alloc-musl-static) $(if $(filter x86_64,$(ARCH)),tiny32)
+	$(if $(MUSL_GCC),alloc-musl alloc-musl-static) $(if $(filter x86_64,$(ARCH)),tiny32) $(STACK_LEAKERS)
 LEAKERS := $(addprefix $(LEAKER_DIR)/,$(LEAKER_NAMES))
 
 .PHONY: leakers
@@ -50,3 +57,45 @@ $(LEAKER_DIR)/alloc-musl-static: tests/leakers/alloc.c $(LEAKER_HEADERS)
 
 $(LEAKER_DIR)/tiny32: tests/leakers/tiny32.S tests/leakers/leakers.mk
 	$(Q)$(call leaker_rule,$(CC) -m32 -nostdlib -static -no-pie)
+
+# Whole stacks: optimised as programs are, nothing that helps to find a caller.
+STACK_FLAGS := $(filter-out -O1 -fno-omit-frame-pointer,$(LEAKER_FLAGS)) -O2 -fomit-frame-pointer
+STACK_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(STACK_FLAGS)
+define stack_leaker_rule
+$(LEAKER_DIR)/$(1): tests/leakers/$(2) $(LEAKER_HEADERS)
+	$$(Q)$$(call leaker_rule,$(or $(4),$(CC)) $(STACK_CFLAGS) $(3))
+endef
+stack_leaker = $(eval $(call stack_leaker_rule,$(1),$(2),$(3),$(4)))
+
+$(call stack_leaker,chain,chain.c)
+$(call stack_leaker,chain-static,chain.c,-static -DSTATIC_LIBC)
+$(call stack_leaker,chain-static-pie,chain.c,-fPIE -static-pie -DSTATIC_LIBC)
+$(call stack_leaker,chain-no-pie,chain.c,-fno-pie -no-pie)
+$(call stack_leaker,chain-cet,chain.c,-fcf-protection=full -z lazy -z ibtplt)
+$(call stack_leaker,chain-static-cet,chain.c,-fcf-protection=full -static -DSTATIC_LIBC)
+$(call stack_leaker,chain-lazy,chain.c,-z lazy)
+$(call stack_leaker,odd_frames,odd_frames.c)
+$(call stack_leaker,odd_frames-static,odd_frames.c,-static -DSTATIC_LIBC)
+$(call stack_leaker,interrupted,interrupted.c)
+$(call stack_leaker,interrupted-lazy,interrupted.c,-fcf-protection=full -z lazy -z ibtplt)
+$(call stack_leaker,interrupted-static,interrupted.c,-static -DSTATIC_LIBC)
+$(call stack_leaker,memo,memo.c)
+$(call stack_leaker,unwind_mix,unwind_mix.c,-z now)
+$(call stack_leaker,plug_loop,plug_loop.c)
+$(call stack_leaker,stacks_tree,stacks_tree.c)
+$(call stack_leaker,jit,jit.c)
+$(call stack_leaker,libalpha.so,lib_plug.c,-fPIC -shared -DPLUG=alpha -DROOM=32)
+$(call stack_leaker,libgamma.so,lib_plug.c,-fPIC -shared -DPLUG=gamma -DROOM=48)
+$(call stack_leaker,libshifted.so,lib_plug.c,-fPIC -shared -DPLUG=shifted -DROOM=24 -DSHIFT)
+$(call stack_leaker,libearly.so,lib_early.c,-fPIC -shared -z lazy)
+$(call stack_leaker,chain-musl,chain.c,,$(MUSL_GCC))
+$(call stack_leaker,chain-musl-static,chain.c,-static -DSTATIC_LIBC,$(MUSL_GCC))
+$(call stack_leaker,odd_frames-musl,odd_frames.c,,$(MUSL_GCC))
+$(call stack_leaker,interrupted-musl,interrupted.c,,$(MUSL_GCC))
+$(call stack_leaker,interrupted-musl-static,interrupted.c,-static -DSTATIC_LIBC,$(MUSL_GCC))
+
+$(LEAKER_DIR)/early: tests/leakers/early.c $(LEAKER_DIR)/libearly.so $(LEAKER_HEADERS)
+	$(call msg,LEAKER,$@)$(CC) $(STACK_CFLAGS) -z lazy -o $@ $< -L$(LEAKER_DIR) -learly -Wl,-rpath,'$$ORIGIN'
+
+$(LEAKER_DIR)/cxx_stacks: tests/leakers/cxx_stacks.cc $(LEAKER_HEADERS)
+	$(Q)$(call leaker_rule,$(LEAKER_CXX) -std=gnu++20 $(STACK_FLAGS) -rdynamic -s)

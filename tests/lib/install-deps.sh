@@ -8,7 +8,7 @@ set -euo pipefail
 build=(gcc make binutils clang llvm libbpf-dev bpftool libelf-dev libdw-dev libcapstone-dev libjemalloc-dev libjson-c-dev
        zlib1g-dev liblzma-dev libiberty-dev libc6-dev linux-libc-dev)
 test=(g++ libcmocka-dev libclang-rt-14-dev musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0
-      redis-server redis-tools nginx-light git valgrind heaptrack python3-minimal dwz libdebuginfod1)
+      redis-server redis-tools nginx-light git valgrind heaptrack python3-minimal dwz libdebuginfod1 gdb)
 
 wanted=("${build[@]}")
 [ "${1-}" = test ] && wanted+=("${test[@]}")

@@ -14,6 +14,7 @@
 #define CODE 0x400000UL /* one page of code; function i is at CODE + 16 * i */
 #define STACK 0x7f0000001000UL
 #define PC(i) (CODE + 16 * (uint64_t)(i) + 8)
+#define MODULE 2 /* the first number that a store gives */
 
 struct scene {
 	struct unwind_module *modules;
@@ -23,6 +24,11 @@ struct scene {
 	struct walk_code code;
 	struct stack_walk walk;
 };
+
+static uint64_t frame_of(uint64_t pc)
+{
+	return (uint64_t)MODULE << FRAME_MODULE_SHIFT | (pc - CODE);
+}
 
 static int setup(void **state)
 {
@@ -66,7 +72,10 @@ static void load(struct scene *scene, const struct unwind_row *rules, uint32_t c
 		rows[i] = rules[i];
 		rows[i].pc = (uint16_t)(16 * i);
 	}
-	assert_int_equal(table_store__put(scene->store, &table, 0, &module), 0);
+	assert_int_equal(
+		table_store__put(scene->store, &table, scene->code.module ? MODULE : 0, &module),
+		0);
+	assert_int_equal(module, MODULE);
 	scene->code = (struct walk_code){
 		.start = CODE,
 		.end = CODE + UNWIND_PAGE_SIZE,
@@ -78,7 +87,7 @@ static void load(struct scene *scene, const struct unwind_row *rules, uint32_t c
 		.code = &scene->code,
 		.code_cnt = 1,
 		.raw = &scene->raw,
-		.pcs = {PC(0)},
+		.frames = {frame_of(PC(0))},
 		.frame_cnt = 1,
 	};
 	scene->raw.pc = PC(0) - 1;
@@ -94,7 +103,8 @@ static void expect(struct scene *scene, enum unwind_end end, const uint64_t *pcs
 {
 	assert_int_equal(stack_walk__finish(&scene->walk), end);
 	assert_int_equal(scene->walk.frame_cnt, cnt);
-	assert_memory_equal(scene->walk.pcs, pcs, cnt * sizeof(*pcs));
+	for (uint32_t i = 0; i < cnt; i++)
+		assert_int_equal(scene->walk.frames[i], frame_of(pcs[i]));
 }
 
 #define EXPECT(scene, end, ...)                                                                    \
@@ -160,13 +170,13 @@ static void test_plt(void **state)
 	scene->raw.pc = CODE + 10;
 	put(scene, 0, PC(1));
 	put(scene, 8, 0x1234);
-	EXPECT(scene, UNWIND_COMPLETE, PC(0), PC(1));
+	EXPECT(scene, UNWIND_COMPLETE, CODE + 11, PC(1));
 	load(scene, rules, 2);
 	scene->raw.context = STACK;
 	scene->raw.pc = CODE + 11; /* it has pushed a word by now */
 	put(scene, 0, 0x1234);
 	put(scene, 8, PC(1));
-	EXPECT(scene, UNWIND_COMPLETE, PC(0), PC(1));
+	EXPECT(scene, UNWIND_COMPLETE, CODE + 12, PC(1));
 }
 
 static void test_indirect(void **state)
@@ -211,7 +221,7 @@ static void test_signal(void **state)
 	put(scene, context + 8 * 16, CODE + 16 * 2); /* the function's very first byte */
 	put(scene, 0x800, PC(3));
 	/* Above it the registers are not known. */
-	EXPECT(scene, UNWIND_ODD_RULE, PC(0), PC(1), CODE + 16 * 2 + 1, PC(3));
+	EXPECT(scene, UNWIND_ODD_RULE, PC(0), PC(1) + 1, CODE + 16 * 2 + 1, PC(3));
 }
 
 static void test_ends(void **state)
@@ -249,7 +259,7 @@ static void test_truncated(void **state)
 	const struct unwind_row up = {.rule = UNWIND_RULE_SP, .cfa = 8, .fp = UNWIND_FP_SAME};
 
 	load(scene, &up, 1);
-	for (uint64_t at = 0; at < 8 * 200; at += 8)
+	for (uint64_t at = 0; at < 8 * 2 * MAX_FRAMES; at += 8)
 		put(scene, at, PC(0));
 	assert_int_equal(stack_walk__finish(&scene->walk), UNWIND_TRUNCATED);
 	assert_int_equal(scene->walk.frame_cnt, MAX_FRAMES);
