@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * From an address to its unwind rule. Which file is mapped there is asked of the kernel itself
- * (bpf_find_vma), so that no list of mappings can be late or stale; code_pages remembers the answer.
- * Files are known by device and inode as the kernel holds them, which is the same file through
- * every mount namespace and overlay. A file that is not known yet is asked for by an event.
+ * (bpf_find_vma), so that no list of mappings can be late or stale; code_pages remembers the
+ * answer. Files are known by device and inode as the kernel holds them, which is the same file
+ * through every mount namespace and overlay. A file that is not known yet is asked for by an event.
  */
 #include "arch.bpf.h"
 #include "code.bpf.h"
@@ -31,7 +31,8 @@ static long read_mapping(struct task_struct *task, struct vm_area_struct *vma,
 	return 0;
 }
 
-/* Like others here this is no static function, because the verifier looks at such a one only once. */
+/* Like others here this is no static function, because the verifier looks at such a one only once.
+ */
 __noinline int code_find_mapping(__u64 addr, struct found_code *ret_found)
 {
 	struct found_code found = {}; /* the helper's callback takes nothing but stack memory */
@@ -59,53 +60,56 @@ __noinline bool is_code(__u64 addr)
 }
 
 /* Asks user space for the table of a file. */
-static __noinline int request_table(__u64 addr, struct found_code *found, __u32 space)
+static __noinline int request_table(__u64 addr, struct code_file *file, __u32 space)
 {
 	__u32 none = UNWIND_MODULE_NONE;
 	struct event *event;
 
-	if (bpf_map_update_elem(&code_files, &found->file, &none, BPF_NOEXIST))
+	if (bpf_map_update_elem(&code_files, file, &none, BPF_NOEXIST))
 		return 0; /* asked already */
 	event = event_reserve(EV_CODE_NEW, space);
 	if (!event) {
-		bpf_map_delete_elem(&code_files, &found->file);
+		bpf_map_delete_elem(&code_files, file);
 		return 0;
 	}
 	event->code.addr = addr;
-	event->code.file = found->file;
+	event->code.file = *file;
 	event->code.tgid = bpf_get_current_pid_tgid() >> 32;
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
 
 /* Returns 0 with *page filled in, or CODE_*. */
-static __always_inline int find_page(__u64 pc, __u32 space, struct code_page *page)
+static __always_inline int find_page(struct walker *walker, __u64 pc, __u32 space,
+				     struct code_page *page)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
-	struct found_code found;
+	struct found_code *found = &walker->found;
+	struct code_file file;
 	__u32 *module;
 	int err;
 
 	page->module = UNWIND_MODULE_NONE;
 	page->to_offset = 0;
-	err = code_find_mapping(pc, &found);
+	err = code_find_mapping(pc, found);
 	if (err)
 		return err;
-	if (!found.file.ino) {
-		if (found.start == (__u64)BPF_CORE_READ(task, mm, context.vdso)) {
+	if (!found->file.ino) {
+		if (found->start == (__u64)BPF_CORE_READ(task, mm, context.vdso)) {
 			page->module = UNWIND_MODULE_VDSO;
-			page->to_offset = -found.start;
+			page->to_offset = -found->start;
 		}
 		return 0;
 	}
-	module = bpf_map_lookup_elem(&code_files, &found.file);
+	file = found->file; /* a key lies on the stack (Linux 6.1) */
+	module = bpf_map_lookup_elem(&code_files, &file);
 	if (!module || !*module) {
 		if (!module)
-			request_table(pc, &found, space);
+			request_table(pc, &file, space);
 		return CODE_NO_TABLE;
 	}
 	page->module = *module;
-	page->to_offset = (found.pgoff << 12) - found.start;
+	page->to_offset = (found->pgoff << 12) - found->start;
 	return 0;
 }
 
@@ -206,7 +210,7 @@ static __always_inline int find_row(struct code_page *page, __u64 pc, __u32 spac
 	return *ret_row >> 16 & 0xff;
 }
 
-__noinline int code_find_rule(struct thread *thread, __u64 pc)
+__noinline int code_find_rule(struct thread *thread, struct walker *walker, __u64 pc)
 {
 	struct code_page_key key = {.page = pc >> 12};
 	struct code_page *known, page;
@@ -214,15 +218,15 @@ __noinline int code_find_rule(struct thread *thread, __u64 pc)
 	__u64 row;
 	int rule;
 
-	if (!thread)
+	if (!thread || !walker)
 		return CODE_NOWHERE;
 	slot = &thread->rules[(pc * 0x9e3779b97f4a7c15ULL >> 56) & (KNOWN_RULES - 1)];
 	if (slot->pc == pc) {
-		thread->walk.row = slot->row;
-		thread->walk.frame = slot->frame;
+		walker->walk.row = slot->row;
+		walker->walk.frame = slot->frame;
 		return slot->row.rule;
 	}
-	thread->walk.frame = pc + 1;
+	walker->walk.frame = pc + 1;
 	count(STAT_RULES_LOOKED_UP, 1);
 	key.space = thread->code_space;
 	key.epoch = thread->code_epoch;
@@ -231,20 +235,20 @@ __noinline int code_find_rule(struct thread *thread, __u64 pc)
 		page = *known;
 	} else {
 		__builtin_memset(&page, 0, sizeof(page));
-		rule = find_page(pc, thread->space, &page);
+		rule = find_page(walker, pc, thread->space, &page);
 		if (rule)
 			return rule;
 		bpf_map_update_elem(&code_pages, &key, &page, BPF_ANY);
 	}
 	if (page.module != UNWIND_MODULE_NONE)
-		thread->walk.frame = (__u64)page.module << FRAME_MODULE_SHIFT |
+		walker->walk.frame = (__u64)page.module << FRAME_MODULE_SHIFT |
 				     ((pc + 1 + page.to_offset) & FRAME_OFFSET_MASK);
 	rule = find_row(&page, pc, thread->space, &row);
 	if (rule >= UNWIND_RULE_MAX)
 		return CODE_NO_TABLE;
-	*(__u64 *)&thread->walk.row = row;
+	*(__u64 *)&walker->walk.row = row;
 	slot->pc = pc;
-	slot->frame = thread->walk.frame;
+	slot->frame = walker->walk.frame;
 	*(__u64 *)&slot->row = row;
 	return rule;
 }

@@ -11,22 +11,15 @@ enum {
 	CODE_NO_TABLE,			/* code of a file whose table is not loaded */
 };
 
-/* What the kernel has mapped somewhere. */
-struct found_code {
-	__u64 start, end, pgoff; /* pgoff in pages */
-	struct code_file file;	 /* ino 0: none */
-	__u32 executable;
-};
-
 /* Returns 0, CODE_NOWHERE (nothing executable there; *ret_found tells what else), or CODE_NO_TABLE
  * when the kernel's list of mappings is busy. */
 int code_find_mapping(__u64 addr, struct found_code *ret_found);
 
 /*
- * Finds the rule at `pc` in thread->space and leaves it in thread->walk.row, and how a frame is told
- * whose return address is one byte behind `pc` in thread->walk.frame. Returns the rule, or one of
+ * Finds the rule at `pc` in thread->space and leaves it in walker->walk.row, and how a frame is told
+ * whose return address is one byte behind `pc` in walker->walk.frame. Returns the rule, or one of
  * the above.
  */
-int code_find_rule(struct thread *thread, __u64 pc);
+int code_find_rule(struct thread *thread, struct walker *walker, __u64 pc);
 
 #endif

@@ -9,6 +9,7 @@
  *  procs         tgid -> proc              who is traced, and in which space it runs
  *  spaces        space -> space            lineage of address spaces
  *  threads       task -> thread            what one thread is in the middle of
+ *  walkers       task -> walker            what its walks need
  *  code_files    code_file -> module       whose unwind table belongs to a file
  *  code_pages    code_page_key -> code_page  which file a page of code is mapped from
  *  unwind_modules, unwind_cells            the tables (include/unwind.h)
@@ -57,6 +58,13 @@ struct known_rule {
 	__u64 pc;
 	__u64 frame;
 	struct unwind_row row;
+};
+
+/* What the kernel has mapped somewhere. */
+struct found_code {
+	__u64 start, end, pgoff; /* pgoff in pages */
+	struct code_file file;	 /* ino 0: none */
+	__u32 executable;
 };
 
 /* Where a walk is. */
@@ -118,6 +126,12 @@ struct thread {
 	__u64 syscall_brk;
 	__u64 syscall_args[6];
 	struct pending pending[MAX_PENDING];
+	__u32 code_space, code_epoch; /* `rules` and the walker's memo were true in this space then */
+	struct known_rule rules[KNOWN_RULES];
+};
+
+/* What a thread's walks need. Not in struct thread: a task's storage holds 8 KiB. */
+struct walker {
 	struct stack_frames stack;
 	struct stack_hash known[KNOWN_STACKS]; /* stacks that surely are in the table: they are
 						  never deleted */
@@ -125,9 +139,8 @@ struct thread {
 	__u64 window_at;		       /* ... from this address on ... */
 	__u64 window_words;		       /* ... 0 = nothing is in it */
 	struct walk walk;
+	struct found_code found;
 	struct memo memo;
-	__u32 code_space, code_epoch; /* `rules` and `memo` were true in this space then */
-	struct known_rule rules[KNOWN_RULES];
 };
 
 /* code_pages: a cache of what the kernel's list of mappings says. */
@@ -142,6 +155,13 @@ struct code_page {
 	__u32 module;	 /* UNWIND_MODULE_NONE: memory without a file */
 	__u32 zero;
 };
+
+/*
+ * Linux 7 takes a task's storage from kmalloc_nolock(), which has nothing above 8 KiB: a bigger one
+ * loads, and no task ever gets it.
+ */
+_Static_assert(sizeof(struct thread) <= 8192 - 128 && sizeof(struct walker) <= 8192 - 128,
+	       "too big for a task's storage");
 
 #define PENDING(thread, i) (&(thread)->pending[(i) & (MAX_PENDING - 1)])
 
@@ -197,6 +217,13 @@ SHARED struct {
 	__type(key, int);
 	__type(value, struct thread);
 } threads SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct walker);
+} walkers SEC(".maps");
 
 SHARED struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

@@ -34,14 +34,17 @@ int memory_enter(struct trace_event_raw_sys_enter *ctx)
 	return 0;
 }
 
+/* Word by word: a struct pt_regs below stack_capture() is more stack than Linux 6.1 allows. */
 static __always_inline __u64 syscall_stack(struct thread *thread)
 {
-	struct pt_regs regs;
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	__u64 pc, sp, fp;
 
-	if (bpf_probe_read_kernel(&regs, sizeof(regs),
-				  (void *)bpf_task_pt_regs(bpf_get_current_task_btf())))
+	if (bpf_probe_read_kernel(&pc, sizeof(pc), &PT_REGS_IP(regs)) ||
+	    bpf_probe_read_kernel(&sp, sizeof(sp), &PT_REGS_SP(regs)) ||
+	    bpf_probe_read_kernel(&fp, sizeof(fp), &PT_REGS_FP(regs)))
 		return STACK_LOST;
-	return stack_capture(thread, PT_REGS_IP(&regs), PT_REGS_SP(&regs), PT_REGS_FP(&regs));
+	return stack_capture(thread, pc, sp, fp);
 }
 
 /* Whether the call has made code appear where other code may have been. */

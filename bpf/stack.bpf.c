@@ -43,49 +43,49 @@ static __always_inline __u64 trampoline_of_current(void)
 }
 
 /* Reads one word of the stack through the window. Returns whether it could be read. */
-static __always_inline bool read_word(struct thread *thread, __u64 addr, __u64 *ret_value)
+static __always_inline bool read_word(struct walker *walker, __u64 addr, __u64 *ret_value)
 {
-	__u64 word = (addr - thread->window_at) / 8;
+	__u64 word = (addr - walker->window_at) / 8;
 
 	if (addr & 7)
 		return !bpf_probe_read_user(ret_value, sizeof(*ret_value), (void *)addr);
-	if (word >= thread->window_words) {
+	if (word >= walker->window_words) {
 		/* One long read costs little more than a short one; it fails where the stack's last
 		 * page ends. */
-		thread->window_words = 0;
-		if (bpf_probe_read_user(thread->window, sizeof(thread->window), (void *)addr))
+		walker->window_words = 0;
+		if (bpf_probe_read_user(walker->window, sizeof(walker->window), (void *)addr))
 			return !bpf_probe_read_user(ret_value, sizeof(*ret_value), (void *)addr);
-		thread->window_at = addr;
-		thread->window_words = STACK_WINDOW;
+		walker->window_at = addr;
+		walker->window_words = STACK_WINDOW;
 		word = 0;
 	}
-	*ret_value = thread->window[word & (STACK_WINDOW - 1)];
+	*ret_value = walker->window[word & (STACK_WINDOW - 1)];
 	return true;
 }
 
 /* The same for a walk, which remembers what it depends on. */
-static __always_inline bool walk_word(struct thread *thread, __u64 addr, __u64 *ret_value)
+static __always_inline bool walk_word(struct walker *walker, __u64 addr, __u64 *ret_value)
 {
-	__u32 i = thread->walk.depend_cnt;
-	__u64 at = addr - thread->memo.sp;
+	__u32 i = walker->walk.depend_cnt;
+	__u64 at = addr - walker->memo.sp;
 
-	if (!read_word(thread, addr, ret_value))
+	if (!read_word(walker, addr, ret_value))
 		return false;
 	if (i >= MAX_DEPENDS || at > (__u32)~0U) {
-		thread->walk.depend_cnt = MAX_DEPENDS + 1;
+		walker->walk.depend_cnt = MAX_DEPENDS + 1;
 		return true;
 	}
-	thread->memo.depend_at[i & (MAX_DEPENDS - 1)] = at;
-	thread->memo.depend[i & (MAX_DEPENDS - 1)] = *ret_value;
-	thread->walk.depend_cnt = i + 1;
+	walker->memo.depend_at[i & (MAX_DEPENDS - 1)] = at;
+	walker->memo.depend[i & (MAX_DEPENDS - 1)] = *ret_value;
+	walker->walk.depend_cnt = i + 1;
 	return true;
 }
 
 /* Adds the frame that the walk has reached. */
-static __always_inline void keep_frame(struct thread *thread, __u64 frame)
+static __always_inline void keep_frame(struct walker *walker, __u64 frame)
 {
-	thread->stack.frame[thread->walk.frame_cnt++ & (MAX_FRAMES - 1)] = frame;
-	stack_hash_add(&thread->walk.hash, frame);
+	walker->stack.frame[walker->walk.frame_cnt++ & (MAX_FRAMES - 1)] = frame;
+	stack_hash_add(&walker->walk.hash, frame);
 }
 
 /* Whether the code before a return address is a call: frame pointers alone may lead anywhere. */
@@ -96,7 +96,7 @@ static __always_inline bool is_behind_call(__u64 pc)
 
 	if (bpf_probe_read_user(code, 7, (void *)(pc - 7)))
 		return false;
-	return code[2] == 0xe8 ||			       /* call rel32 */
+	return code[2] == 0xe8 ||				/* call rel32 */
 	       (code[5] == 0xff && (code[6] & 0x38) == 0x10) || /* call *reg, *(reg) */
 	       (code[4] == 0xff && (code[5] & 0x38) == 0x10) || /* call *disp8(reg) */
 	       (code[3] == 0xff && (code[4] & 0x38) == 0x10) || /* call *disp8(reg,reg) */
@@ -108,23 +108,24 @@ static __always_inline bool is_behind_call(__u64 pc)
 }
 
 /* Goes on to pc, which is code or the end. Returns GO_ON or how the walk ended. */
-__noinline int stack_enter_frame(struct thread *thread, __u64 pc, bool interrupted)
+__noinline int stack_enter_frame(struct thread *thread, struct walker *walker, __u64 pc,
+				 bool interrupted)
 {
 	int rule;
 
-	if (!thread)
+	if (!thread || !walker)
 		return UNWIND_BROKEN;
 	if (!pc)
 		return UNWIND_COMPLETE;
-	if (thread->walk.frame_cnt >= MAX_FRAMES)
+	if (walker->walk.frame_cnt >= MAX_FRAMES)
 		return UNWIND_TRUNCATED;
-	thread->walk.look = interrupted ? pc : pc - 1;
-	rule = code_find_rule(thread, thread->walk.look);
+	walker->walk.look = interrupted ? pc : pc - 1;
+	rule = code_find_rule(thread, walker, walker->walk.look);
 	if (rule == CODE_NOWHERE)
 		return UNWIND_NO_CODE;
 	/* Nobody has called the end of a signal handler: its first byte is meant. */
-	keep_frame(thread, thread->walk.frame + (rule == UNWIND_RULE_SIGNAL && !interrupted));
-	thread->walk.pc = pc;
+	keep_frame(walker, walker->walk.frame + (rule == UNWIND_RULE_SIGNAL && !interrupted));
+	walker->walk.pc = pc;
 	return rule == CODE_NO_TABLE ? UNWIND_NO_TABLE : GO_ON;
 }
 
@@ -137,34 +138,34 @@ __noinline int stack_enter_frame(struct thread *thread, __u64 pc, bool interrupt
  *
  * and the system call puts the real return address in the place of rax. Older ones are one trap.
  */
-static __always_inline int step_trampoline(struct thread *thread, __u64 at)
+static __always_inline int step_trampoline(struct thread *thread, struct walker *walker, __u64 at)
 {
-	struct walk *walk = &thread->walk;
+	struct walk *walk = &walker->walk;
 	__u64 slot, pc;
 
 	if (at >= 0xd)
 		slot = walk->sp + (at == 0xd ? 16 : at == 0xf ? 8 : 0);
 	else
 		slot = walk->sp + (at == 0 ? -8 : at == 1 ? 0 : at == 2 ? 8 : 16);
-	if (!walk_word(thread, slot, &pc))
+	if (!walk_word(walker, slot, &pc))
 		return UNWIND_UNREADABLE;
 	if (at < 0xd)
 		pc = stack_real_pc(slot, pc);
 	walk->depend_cnt = MAX_DEPENDS + 1;
 	walk->sp = slot + 8;
 	walk->context = 0;
-	return stack_enter_frame(thread, pc, false);
+	return stack_enter_frame(thread, walker, pc, false);
 }
 
 /* Behind a signal handler: the interrupted code, anywhere in its function. */
-static __always_inline int step_signal(struct thread *thread)
+static __always_inline int step_signal(struct thread *thread, struct walker *walker)
 {
-	struct walk *walk = &thread->walk;
+	struct walk *walk = &walker->walk;
 	__u64 context = walk->sp + SIGNAL_CONTEXT, fp, sp, pc;
 
-	if (!walk_word(thread, context + 8 * CONTEXT_FP, &fp) ||
-	    !walk_word(thread, context + 8 * CONTEXT_SP, &sp) ||
-	    !walk_word(thread, context + 8 * CONTEXT_PC, &pc))
+	if (!walk_word(walker, context + 8 * CONTEXT_FP, &fp) ||
+	    !walk_word(walker, context + 8 * CONTEXT_SP, &sp) ||
+	    !walk_word(walker, context + 8 * CONTEXT_PC, &pc))
 		return UNWIND_UNREADABLE;
 	walk->context = context;
 	walk->fp = fp;
@@ -172,21 +173,21 @@ static __always_inline int step_signal(struct thread *thread)
 	walk->fp_lost = false;
 	walk->chained = false;
 	if (walk->trampoline && pc - walk->trampoline < TRAMPOLINE_BYTES)
-		return step_trampoline(thread, pc - walk->trampoline);
-	return stack_enter_frame(thread, pc, true);
+		return step_trampoline(thread, walker, pc - walk->trampoline);
+	return stack_enter_frame(thread, walker, pc, true);
 }
 
 /* Code without a rule: by its frame pointer, if it keeps one. */
-static __always_inline int step_chain(struct thread *thread)
+static __always_inline int step_chain(struct thread *thread, struct walker *walker)
 {
-	struct walk *walk = &thread->walk;
+	struct walk *walk = &walker->walk;
 	__u64 fp, pc;
 
 	if (!walk->fp && walk->chained)
 		return UNWIND_COMPLETE;
 	if (walk->fp_lost || walk->fp < walk->sp || walk->fp & 7)
 		return UNWIND_NO_RULE;
-	if (!walk_word(thread, walk->fp, &fp) || !walk_word(thread, walk->fp + 8, &pc))
+	if (!walk_word(walker, walk->fp, &fp) || !walk_word(walker, walk->fp + 8, &pc))
 		return UNWIND_NO_RULE;
 	if (pc == walk->trampoline) {
 		pc = stack_real_pc(walk->fp + 8, pc);
@@ -199,20 +200,20 @@ static __always_inline int step_chain(struct thread *thread)
 	walk->context = 0;
 	walk->chained = true;
 	walk->depend_cnt = MAX_DEPENDS + 1; /* it depended on the code's own bytes */
-	thread->stack.chained = true;
-	return stack_enter_frame(thread, pc, false);
+	walker->stack.chained = true;
+	return stack_enter_frame(thread, walker, pc, false);
 }
 
 /* Finds the CFA of the frame. Returns GO_ON or how the walk ended. */
-static __noinline int find_cfa(struct thread *thread, __u64 *ret_cfa)
+static __noinline int find_cfa(struct walker *walker, __u64 *ret_cfa)
 {
 	struct walk *walk;
 	__s32 cfa;
 	__u64 word;
 
-	if (!thread || !ret_cfa)
+	if (!walker || !ret_cfa)
 		return UNWIND_BROKEN;
-	walk = &thread->walk;
+	walk = &walker->walk;
 	cfa = walk->row.cfa;
 	switch (walk->row.rule) {
 	case UNWIND_RULE_SP:
@@ -229,14 +230,14 @@ static __noinline int find_cfa(struct thread *thread, __u64 *ret_cfa)
 		word = walk->row.rule == UNWIND_RULE_SP_DEREF ? walk->sp : walk->fp;
 		if (walk->row.rule == UNWIND_RULE_FP_DEREF && walk->fp_lost)
 			return UNWIND_BROKEN;
-		if (!walk_word(thread, word + (__s64)(__s16)cfa, &word))
+		if (!walk_word(walker, word + (__s64)(__s16)cfa, &word))
 			return UNWIND_UNREADABLE;
 		*ret_cfa = word + (__s64)(cfa >> 16);
 		return GO_ON;
 	case UNWIND_RULE_REG:
 		if (!walk->context)
 			return UNWIND_ODD_RULE;
-		if (!walk_word(thread, walk->context + 8 * (__u64)(cfa & 0xff), &word))
+		if (!walk_word(walker, walk->context + 8 * (__u64)(cfa & 0xff), &word))
 			return UNWIND_UNREADABLE;
 		*ret_cfa = word + (__s64)(cfa >> 8);
 		return GO_ON;
@@ -246,13 +247,13 @@ static __noinline int find_cfa(struct thread *thread, __u64 *ret_cfa)
 }
 
 /* To the caller's frame. Returns GO_ON or how the walk ended. */
-static __always_inline int step_rule(struct thread *thread)
+static __always_inline int step_rule(struct thread *thread, struct walker *walker)
 {
-	struct walk *walk = &thread->walk;
+	struct walk *walk = &walker->walk;
 	__u64 cfa = 0, fp_at, fp, pc;
 	int err;
 
-	err = find_cfa(thread, &cfa);
+	err = find_cfa(walker, &cfa);
 	if (err)
 		return err;
 	if (cfa <= walk->sp)
@@ -262,11 +263,11 @@ static __always_inline int step_rule(struct thread *thread)
 		walk->fp_lost = true;
 	} else if (walk->row.fp != UNWIND_FP_SAME) {
 		fp_at = walk->row.rule == UNWIND_RULE_FP_DEREF ? fp : cfa;
-		if (!walk_word(thread, fp_at + 8 * (__s64)walk->row.fp, &fp))
+		if (!walk_word(walker, fp_at + 8 * (__s64)walk->row.fp, &fp))
 			return UNWIND_UNREADABLE;
 		walk->fp_lost = false;
 	}
-	if (!walk_word(thread, cfa - 8, &pc))
+	if (!walk_word(walker, cfa - 8, &pc))
 		return UNWIND_UNREADABLE;
 	if (pc && pc == walk->trampoline) {
 		pc = stack_real_pc(cfa - 8, pc);
@@ -276,31 +277,31 @@ static __always_inline int step_rule(struct thread *thread)
 	walk->fp = fp;
 	walk->context = 0;
 	walk->chained = false;
-	return stack_enter_frame(thread, pc, false);
+	return stack_enter_frame(thread, walker, pc, false);
 }
 
-__noinline int stack_step(struct thread *thread)
+__noinline int stack_step(struct thread *thread, struct walker *walker)
 {
-	if (!thread)
+	if (!thread || !walker)
 		return UNWIND_BROKEN;
-	switch (thread->walk.row.rule) {
+	switch (walker->walk.row.rule) {
 	case UNWIND_RULE_END:
 		return UNWIND_COMPLETE;
 	case UNWIND_RULE_SIGNAL:
-		return step_signal(thread);
+		return step_signal(thread, walker);
 	case UNWIND_RULE_NONE:
-		return step_chain(thread);
+		return step_chain(thread, walker);
 	default:
-		return step_rule(thread);
+		return step_rule(thread, walker);
 	}
 }
 
 /* What was known of the code is forgotten when it may have changed. */
-static __noinline int check_code_epoch(struct thread *thread)
+static __noinline int check_code_epoch(struct thread *thread, struct walker *walker)
 {
 	__u32 epoch;
 
-	if (!thread)
+	if (!thread || !walker)
 		return 0;
 	epoch = code_epochs[thread->space & (CODE_EPOCHS - 1)];
 	if (!mappings_watched)
@@ -309,24 +310,24 @@ static __noinline int check_code_epoch(struct thread *thread)
 		return 0;
 	thread->code_space = thread->space;
 	thread->code_epoch = epoch;
-	thread->memo.stack_id = STACK_LOST;
+	walker->memo.stack_id = STACK_LOST;
 	for (int i = 0; i < KNOWN_RULES; i++)
 		thread->rules[i].pc = 0;
 	return 0;
 }
 
 /* Whether every word that the last walk depended on is unchanged. */
-__noinline bool stack_memo_holds(struct thread *thread)
+__noinline bool stack_memo_holds(struct walker *walker)
 {
 	__u64 value;
 
-	if (!thread)
+	if (!walker)
 		return false;
 	for (__u32 i = 0; i < MAX_DEPENDS; i++) {
-		if (i >= thread->memo.depend_cnt)
+		if (i >= walker->memo.depend_cnt)
 			break;
-		if (!read_word(thread, thread->memo.sp + thread->memo.depend_at[i], &value) ||
-		    value != thread->memo.depend[i])
+		if (!read_word(walker, walker->memo.sp + walker->memo.depend_at[i], &value) ||
+		    value != walker->memo.depend[i])
 			return false;
 	}
 	return true;
@@ -355,23 +356,23 @@ static __always_inline void count_end(__u32 end)
 }
 
 /* Stores the stack in the thread's scratch. Returns its id, or STACK_LOST (counted). */
-static __noinline __u64 store(struct thread *thread)
+static __noinline __u64 store(struct walker *walker)
 {
 	struct stack_frames *stored;
 	struct stack_hash *known, *hash;
 	__u64 id;
 	int err; /* not long, as in block_add() */
 
-	if (!thread)
+	if (!walker)
 		return STACK_LOST;
-	hash = &thread->walk.hash;
+	hash = &walker->walk.hash;
 	id = hash->id;
-	known = &thread->known[id & (KNOWN_STACKS - 1)];
+	known = &walker->known[id & (KNOWN_STACKS - 1)];
 	if (known->id == id && known->check == hash->check)
 		return id;
 	stored = bpf_map_lookup_elem(&stack_frames, &id);
 	if (stored) {
-		if (stored->check == hash->check && stored->frame_cnt == thread->stack.frame_cnt) {
+		if (stored->check == hash->check && stored->frame_cnt == walker->stack.frame_cnt) {
 			known->id = id;
 			known->check = hash->check;
 			return id;
@@ -379,8 +380,8 @@ static __noinline __u64 store(struct thread *thread)
 		count(STAT_STACK_COLLISIONS, 1);
 		return STACK_LOST;
 	}
-	thread->stack.check = hash->check;
-	err = bpf_map_update_elem(&stack_frames, &id, &thread->stack, BPF_NOEXIST);
+	walker->stack.check = hash->check;
+	err = bpf_map_update_elem(&stack_frames, &id, &walker->stack, BPF_NOEXIST);
 	if (err && err != -17 /* EEXIST: another thread was faster */) {
 		count(STAT_STACKS_LOST, 1);
 		return STACK_LOST;
@@ -388,24 +389,42 @@ static __noinline __u64 store(struct thread *thread)
 	return id;
 }
 
+/* Copies the return addresses that probes have replaced. */
+static __always_inline void copy_returns(struct raw_stack *raw)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct return_instance *instance = BPF_CORE_READ(task, utask, return_instances);
+	__u32 cnt = 0;
+
+	for (int i = 0; i < MAX_RAW_RETURNS; i++) {
+		if (!instance)
+			break;
+		raw->returns[i].slot = BPF_CORE_READ(instance, stack);
+		raw->returns[i].pc = BPF_CORE_READ(instance, orig_ret_vaddr);
+		cnt = i + 1;
+		instance = BPF_CORE_READ(instance, next);
+	}
+	raw->return_cnt = cnt;
+}
+
 /*
  * Hands the rest of the stack to user space, which gets the table that is missing. Returns the id
  * under which it will be known, or STACK_LOST when there is no room.
  */
-static __noinline __u64 defer(struct thread *thread)
+static __noinline __u64 defer(struct thread *thread, struct walker *walker)
 {
 	struct raw_stack *raw;
 	struct walk *walk;
 
-	if (!thread)
+	if (!thread || !walker)
 		return STACK_LOST;
-	walk = &thread->walk;
+	walk = &walker->walk;
 	raw = bpf_ringbuf_reserve(&raw_stacks, sizeof(*raw), 0);
 	if (!raw)
 		return STACK_LOST;
 	/* An id of its own: equal frames so far need not go on equally. */
 	walk->hash.id ^= __sync_fetch_and_add(&deferred_stacks, 1) * 0xc2b2ae3d27d4eb4fULL;
-	raw->stack_id = store(thread);
+	raw->stack_id = store(walker);
 	if (!raw->stack_id) {
 		bpf_ringbuf_discard(raw, 0);
 		return STACK_LOST;
@@ -417,6 +436,8 @@ static __noinline __u64 defer(struct thread *thread)
 	raw->context = walk->context;
 	raw->space = thread->space;
 	raw->fp_lost = walk->fp_lost;
+	raw->trampoline = walk->trampoline;
+	copy_returns(raw);
 	raw->len = 0;
 	for (int i = 0; i < RAW_STACK_PIECES; i++) {
 		if (bpf_probe_read_user(raw->bytes + i * RAW_STACK_PIECE, RAW_STACK_PIECE,
@@ -430,9 +451,9 @@ static __noinline __u64 defer(struct thread *thread)
 	return walk->hash.id;
 }
 
-static __always_inline void begin_walk(struct thread *thread, __u64 sp, __u64 fp)
+static __always_inline void begin_walk(struct walker *walker, __u64 sp, __u64 fp)
 {
-	struct walk *walk = &thread->walk;
+	struct walk *walk = &walker->walk;
 
 	walk->sp = sp;
 	walk->fp = fp;
@@ -443,57 +464,64 @@ static __always_inline void begin_walk(struct thread *thread, __u64 sp, __u64 fp
 	walk->frame_cnt = 0;
 	walk->fp_lost = false;
 	walk->chained = false;
-	thread->stack.chained = false;
+	walker->stack.chained = false;
 }
 
-static __always_inline __u32 walk_all(struct thread *thread, __u64 pc)
+static __always_inline __u32 walk_all(struct thread *thread, struct walker *walker, __u64 pc)
 {
 	int end;
 
-	if (!thread)
+	if (!walker)
 		return UNWIND_LOST;
-	end = stack_enter_frame(thread, pc, false);
+	end = stack_enter_frame(thread, walker, pc, false);
 	for (int i = 0; i <= MAX_FRAMES && !end; i++)
-		end = stack_step(thread);
-	stack_hash_end(&thread->walk.hash, end);
+		end = stack_step(thread, walker);
+	stack_hash_end(&walker->walk.hash, end);
 	return end;
 }
 
 __noinline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 fp)
 {
+	struct walker *walker;
 	struct memo *memo;
 	__u64 id;
 
 	if (!thread)
 		return STACK_LOST;
-	memo = &thread->memo;
-	check_code_epoch(thread);
-	thread->window_words = 0;
+	walker = bpf_task_storage_get(&walkers, bpf_get_current_task_btf(), 0,
+				      BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!walker) {
+		count(STAT_STACKS_LOST, 1);
+		return STACK_LOST;
+	}
+	memo = &walker->memo;
+	check_code_epoch(thread, walker);
+	walker->window_words = 0;
 	if (memo->stack_id && memo->pc == pc && memo->sp == sp && memo->fp == fp &&
-	    stack_memo_holds(thread)) {
+	    stack_memo_holds(walker)) {
 		count(STAT_STACKS_REUSED, 1);
 		count_end(memo->end);
 		return memo->stack_id;
 	}
 	memo->stack_id = STACK_LOST;
 	memo->sp = sp; /* depends are told from here */
-	begin_walk(thread, sp, fp);
-	thread->stack.end = walk_all(thread, pc);
-	thread->stack.frame_cnt = thread->walk.frame_cnt;
+	begin_walk(walker, sp, fp);
+	walker->stack.end = walk_all(thread, walker, pc);
+	walker->stack.frame_cnt = walker->walk.frame_cnt;
 	count(STAT_STACKS_WALKED, 1);
-	count(STAT_FRAMES_WALKED, thread->walk.frame_cnt);
-	if (thread->stack.end == UNWIND_NO_TABLE) {
-		id = defer(thread);
+	count(STAT_FRAMES_WALKED, walker->walk.frame_cnt);
+	if (walker->stack.end == UNWIND_NO_TABLE) {
+		id = defer(thread, walker);
 		if (id)
 			return id;
 	}
-	count_end(thread->stack.end);
-	id = store(thread);
-	if (thread->walk.depend_cnt <= MAX_DEPENDS && thread->stack.end != UNWIND_NO_TABLE) {
+	count_end(walker->stack.end);
+	id = store(walker);
+	if (walker->walk.depend_cnt <= MAX_DEPENDS && walker->stack.end != UNWIND_NO_TABLE) {
 		memo->pc = pc;
 		memo->fp = fp;
-		memo->end = thread->stack.end;
-		memo->depend_cnt = thread->walk.depend_cnt;
+		memo->end = walker->stack.end;
+		memo->depend_cnt = walker->walk.depend_cnt;
 		memo->stack_id = id;
 	}
 	return id;

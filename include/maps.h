@@ -67,6 +67,7 @@ struct stack_frames {
  */
 #define RAW_STACK_PIECE 512
 #define RAW_STACK_PIECES 32
+#define MAX_RAW_RETURNS 16
 
 struct raw_stack {
 	__u64 stack_id;
@@ -76,7 +77,11 @@ struct raw_stack {
 	__u32 space;
 	__u32 len; /* bytes of the stack, from sp on */
 	__u32 fp_lost;
-	__u32 zero;
+	__u32 return_cnt;
+	__u64 trampoline; /* stands on the stack in the place of these return addresses, newest first */
+	struct {
+		__u64 slot, pc;
+	} returns[MAX_RAW_RETURNS];
 	__u8 bytes[RAW_STACK_PIECE * RAW_STACK_PIECES];
 };
 

@@ -10,9 +10,11 @@ static void find_cases_range(struct code_flow *flow)
 	size_t next = code_seeds__lower(seeds, flow->jump_at + 1), before = next;
 	uint32_t start = 0;
 
-	while (next < seeds->list.cnt && seeds->list.items[next].trust == SEED_REVOKED)
+	while (next < seeds->list.cnt && seeds->list.items[next].trust == SEED_REVOKED &&
+	       code_walk__step(flow))
 		next++;
-	while (before && seeds->list.items[before - 1].trust == SEED_REVOKED)
+	while (before && seeds->list.items[before - 1].trust == SEED_REVOKED &&
+	       code_walk__step(flow))
 		before--;
 	if (before)
 		start = seeds->list.items[before - 1].at;
@@ -43,9 +45,11 @@ static void undo_case(struct code_flow *flow, size_t keep)
 static bool follow_case(struct code_flow *flow, uint32_t insn_idx, bool is_within)
 {
 	size_t keep = flow->nodes.cnt;
+	size_t step_cnt = flow->steps.cnt;
 	uint32_t last = flow->last;
 
 	flow->undo.cnt = 0;
+	flow->sure_cnt = keep;
 	flow->failed = flow->proven = false;
 	code_walk__add_node(flow, insn_idx, NULL, &flow->at_jump);
 	code_walk__run(flow);
@@ -53,6 +57,7 @@ static bool follow_case(struct code_flow *flow, uint32_t insn_idx, bool is_withi
 		return true;
 	undo_case(flow, keep);
 	flow->last = last;
+	flow->steps.cnt = step_cnt;
 	return false;
 }
 
@@ -78,7 +83,7 @@ static bool look_for_cases(struct code_flow *flow, bool *proven)
 	uint32_t idx = code_text__lower(flow->text, flow->first);
 	bool found = false;
 
-	for (; idx < flow->text->sweep_cnt && !flow->err; idx++) {
+	for (; idx < flow->text->sweep_cnt && code_walk__step(flow); idx++) {
 		uint32_t at = code_walk__insn(flow, idx)->at;
 
 		if (at >= flow->end)

@@ -85,7 +85,10 @@ static bool enter_function(struct code_flow *flow, const struct code_edge *edge,
 		return false;
 	}
 	if (code_state__is_entry(state)) {
-		flow->proven = true;
+		/* What cannot be is often a branch to the end of a function, and that is another.
+		 */
+		flow->proven |= seed->trust > SEED_TAKEN && !edge->is_branch;
+		flow->nodes.items[edge->from].good = true;
 		flow->returns |= !seed->no_return;
 		return false;
 	}
@@ -110,14 +113,18 @@ static void leave_text(struct code_flow *flow, const struct code_edge *edge,
 		code_walk__mark_no_way(flow, edge->from);
 	} else if (is_foreign) {
 		flow->returns = true;
-		flow->proven |= code_state__is_entry(state);
+		if (code_state__is_entry(state)) {
+			flow->nodes.items[edge->from].good = true;
+			flow->proven |= !edge->is_branch;
+		}
 	} else {
 		flow->failed = true;
 	}
 }
 
 /* Where rows are kept already, a function that is only tried must fit. */
-static bool meet_kept(struct code_flow *flow, uint32_t insn_idx, const struct code_state *state)
+static bool meet_kept(struct code_flow *flow, const struct code_edge *edge, uint32_t insn_idx,
+		      const struct code_state *state)
 {
 	struct unwind_row kept = flow->rows.items[insn_idx], row = code_state__row(state);
 
@@ -126,9 +133,18 @@ static bool meet_kept(struct code_flow *flow, uint32_t insn_idx, const struct co
 	if (kept.pc != ROW_KEPT || kept.rule != row.rule || kept.fp != row.fp ||
 	    kept.cfa != row.cfa)
 		flow->failed = true;
-	flow->proven = true;
+	flow->proven |= !edge->is_branch;
 	flow->returns = true;
+	flow->nodes.items[edge->from].good = true;
 	return true;
+}
+
+static void note_step(struct code_flow *flow, uint32_t from, uint32_t to)
+{
+	struct code_step step = {from, to};
+
+	if (array_push(&flow->steps, step))
+		flow->err = -ENOMEM;
 }
 
 static void meet_node(struct code_flow *flow, const struct code_edge *edge,
@@ -152,9 +168,12 @@ static void meet_node(struct code_flow *flow, const struct code_edge *edge,
 			flow->restart = true;
 			return;
 		}
-	} else if (flow->mode == MODE_CASES) {
+		node->disputed = flow->disputed = true;
+	} else if (flow->mode == MODE_CASES && idx < flow->sure_cnt &&
+		   code_state__confirms(&node->state, state)) {
 		flow->proven = true;
 	}
+	note_step(flow, edge->from, idx);
 	if (!edge->behind_call)
 		node->call = 0;
 	if (!code_state__join(&node->state, state))
@@ -162,6 +181,14 @@ static void meet_node(struct code_flow *flow, const struct code_edge *edge,
 	if (flow->mode == MODE_CASES && array_push(&flow->undo, undo))
 		flow->err = -ENOMEM;
 	add_work(flow, idx);
+}
+
+static void add_next_node(struct code_flow *flow, const struct code_edge *edge, uint32_t insn_idx,
+			  const struct code_state *state)
+{
+	code_walk__add_node(flow, insn_idx, edge, state);
+	if (!flow->err)
+		note_step(flow, edge->from, (uint32_t)flow->nodes.cnt - 1);
 }
 
 void code_walk__follow_edge(struct code_flow *flow, const struct code_edge *edge,
@@ -182,10 +209,10 @@ void code_walk__follow_edge(struct code_flow *flow, const struct code_edge *edge
 				    : code_walk__seed_at(flow, code_walk__insn(flow, insn_idx));
 	if (seed && !enter_function(flow, edge, state, seed))
 		return;
-	if (meet_kept(flow, insn_idx, state))
+	if (meet_kept(flow, edge, insn_idx, state))
 		return;
 	if (flow->node_of.items[insn_idx])
 		meet_node(flow, edge, state, flow->node_of.items[insn_idx] - 1);
 	else
-		code_walk__add_node(flow, insn_idx, edge, state);
+		add_next_node(flow, edge, insn_idx, state);
 }

@@ -7,7 +7,7 @@
 #include "unwind/code_walk.h"
 
 #define MAX_RESTARTS 64	  /* of one function */
-#define STEPS_PER_INSN 64 /* in all; compilers' code takes 10 to 15 */
+#define STEPS_PER_INSN 24 /* in all; compilers' code takes 3 to 10 */
 #define MIN_STEPS (1U << 20)
 
 struct code_flow *code_flow__new(struct code_text *text, struct code_seeds *seeds)
@@ -33,6 +33,7 @@ void code_flow__free(struct code_flow *flow)
 	array_free(&flow->work);
 	array_free(&flow->calls);
 	array_free(&flow->undo);
+	array_free(&flow->steps);
 	free(flow);
 }
 
@@ -107,10 +108,42 @@ static void keep_row(struct code_flow *flow, const struct code_node *node)
 	}
 }
 
+/* Finds the nodes from which a way leads to a good end without passing a place that is disputed. */
+static void find_good_nodes(struct code_flow *flow)
+{
+	struct code_node *nodes = flow->nodes.items;
+	bool changed = true;
+
+	while (changed && !flow->err) {
+		changed = false;
+		/* They were added on the way from the entry, so this goes against most of them. */
+		for (size_t i = flow->steps.cnt; i > 0 && code_walk__step(flow); i--) {
+			struct code_step step = flow->steps.items[i - 1];
+
+			if (nodes[step.from].good || !nodes[step.to].good ||
+			    nodes[step.to].disputed)
+				continue;
+			nodes[step.from].good = true;
+			changed = true;
+		}
+	}
+}
+
+/*
+ * Where ways contradict each other at least one of them is wrong, and so is all that it came by.
+ * Only what a frame pointer says, and what must be so because it ends well, is kept then.
+ */
 static void keep_rows(struct code_flow *flow)
 {
-	for (size_t i = 0; i < flow->nodes.cnt; i++)
-		keep_row(flow, &flow->nodes.items[i]);
+	if (flow->disputed)
+		find_good_nodes(flow);
+	for (size_t i = 0; i < flow->nodes.cnt && !flow->err; i++) {
+		const struct code_node *node = &flow->nodes.items[i];
+
+		if (!flow->disputed || node->good ||
+		    code_state__row(&node->state).rule != UNWIND_RULE_SP)
+			keep_row(flow, node);
+	}
 }
 
 int code_flow__keep(struct code_flow *flow, size_t seed_idx)
@@ -135,6 +168,9 @@ int code_flow__try(struct code_flow *flow, uint32_t insn_idx)
 	code_walk__run(flow);
 	if (flow->err || flow->failed)
 		return flow->err;
+	/* Without a frame, what comes to a good end behind a jump may be any other function. */
+	if (!flow->proven && (!flow->has_jump || code_state__is_entry(&flow->at_jump)))
+		return 0;
 	code_cases__follow(flow);
 	if (!flow->err && flow->proven)
 		keep_rows(flow);

@@ -8,7 +8,7 @@
 void code_seeds__free(struct code_seeds *seeds)
 {
 	array_free(&seeds->list);
-	array_free(&seeds->no_return_slots);
+	array_free(&seeds->slots);
 }
 
 size_t code_seeds__lower(const struct code_seeds *seeds, uint32_t at)
@@ -213,6 +213,18 @@ static bool is_no_return(const char *name)
 	return !strncmp(name, "_ZSt", 4) && strstr(name, "__throw_");
 }
 
+static int add_slot(struct table_reader *reader, uint64_t vaddr, const Elf64_Sym *symbol,
+		    const char *name)
+{
+	struct code_slot slot = {.vaddr = vaddr};
+
+	if (symbol->st_shndx != SHN_UNDEF && ELF64_ST_TYPE(symbol->st_info) == STT_FUNC)
+		slot.function = symbol->st_value;
+	else if (!is_no_return(name))
+		return 0;
+	return array_push(&reader->seeds->slots, slot);
+}
+
 static int add_relocations(struct table_reader *reader, const Elf64_Shdr *shdr)
 {
 	const struct elf_image *image = reader->image;
@@ -238,8 +250,7 @@ static int add_relocations(struct table_reader *reader, const Elf64_Shdr *shdr)
 		    ELF64_R_SYM(rela.r_info) >= symbols.cnt)
 			continue;
 		symbol = symbol_at(&symbols, ELF64_R_SYM(rela.r_info));
-		if (is_no_return(symbol_name(&symbols, &symbol)))
-			err = array_push(&reader->seeds->no_return_slots, rela.r_offset);
+		err = add_slot(reader, rela.r_offset, &symbol, symbol_name(&symbols, &symbol));
 	}
 	free_symbols(&symbols);
 	free(table);
@@ -248,16 +259,18 @@ static int add_relocations(struct table_reader *reader, const Elf64_Shdr *shdr)
 
 static int compare_slots(const void *a, const void *b)
 {
-	const uint64_t *x = a, *y = b;
+	const struct code_slot *x = a, *y = b;
 
-	return (*x > *y) - (*x < *y);
+	return (x->vaddr > y->vaddr) - (x->vaddr < y->vaddr);
 }
 
-bool code_seeds__is_no_return_slot(const struct code_seeds *seeds, uint64_t slot)
+const struct code_slot *code_seeds__slot(const struct code_seeds *seeds, uint64_t vaddr)
 {
-	return seeds->no_return_slots.cnt &&
-	       bsearch(&slot, seeds->no_return_slots.items, seeds->no_return_slots.cnt,
-		       sizeof(slot), compare_slots);
+	const struct code_slot key = {.vaddr = vaddr};
+
+	if (!seeds->slots.cnt)
+		return NULL;
+	return bsearch(&key, seeds->slots.items, seeds->slots.cnt, sizeof(key), compare_slots);
 }
 
 /* ---- other addresses ------------------------------------------------------------------------- */
@@ -352,8 +365,8 @@ int code_seeds__from_file(struct code_seeds *seeds, const struct elf_image *imag
 	if (err)
 		return err;
 	sort(seeds);
-	if (seeds->no_return_slots.cnt)
-		qsort(seeds->no_return_slots.items, seeds->no_return_slots.cnt, sizeof(uint64_t),
+	if (seeds->slots.cnt)
+		qsort(seeds->slots.items, seeds->slots.cnt, sizeof(*seeds->slots.items),
 		      compare_slots);
 	return 0;
 }

@@ -22,9 +22,15 @@ struct code_seed {
 	bool no_return; /* nothing is known to come back from there; set by others */
 };
 
+/* A word that the loader fills in with the address of a function. */
+struct code_slot {
+	uint64_t vaddr;
+	uint64_t function; /* 0 = one like abort(), elsewhere; else it is in this file */
+};
+
 struct code_seeds {
-	ARRAY(struct code_seed) list;	 /* sorted by `at`, each once */
-	ARRAY(uint64_t) no_return_slots; /* sorted addresses that hold a function like abort() */
+	ARRAY(struct code_seed) list;  /* sorted by `at`, each once */
+	ARRAY(struct code_slot) slots; /* sorted; only those that tell something */
 };
 
 /* Collects what the file says of the text. Returns 0, -ENOMEM, or as elf_image__read. */
@@ -46,8 +52,8 @@ int code_seeds__add(struct code_seeds *seeds, struct code_text *text, const uint
 
 void code_seeds__free(struct code_seeds *seeds);
 
-/* Whether an indirect call through the address does not come back. */
-bool code_seeds__is_no_return_slot(const struct code_seeds *seeds, uint64_t slot);
+/* Finds the slot at an address, or NULL. */
+const struct code_slot *code_seeds__slot(const struct code_seeds *seeds, uint64_t vaddr);
 
 /* Returns the index of the first seed at `at` or behind it. */
 size_t code_seeds__lower(const struct code_seeds *seeds, uint32_t at);

@@ -58,8 +58,18 @@ bool code_state__contradicts(const struct code_state *a, const struct code_state
 {
 	struct code_value x = a->regs[CODE_RSP], y = b->regs[CODE_RSP];
 
-	return a->caller != b->caller ||
-	       (x.kind == VALUE_FRAME && y.kind == VALUE_FRAME && x.off != y.off);
+	return a->caller != b->caller || (is_place(x) && is_place(y) && !same(x, y));
+}
+
+bool code_state__confirms(const struct code_state *a, const struct code_state *b)
+{
+	struct code_value x = a->regs[CODE_RSP], y = b->regs[CODE_RSP];
+
+	if (!is_place(x) && !is_place(y)) {
+		x = a->regs[CODE_RBP];
+		y = b->regs[CODE_RBP];
+	}
+	return a->caller == b->caller && is_place(x) && same(x, y);
 }
 
 static bool join_value(struct code_value *value, struct code_value with)

@@ -48,6 +48,9 @@ bool code_state__is_entry(const struct code_state *state);
 /* Whether two states cannot both be right, and not just less be known in one. */
 bool code_state__contradicts(const struct code_state *a, const struct code_state *b);
 
+/* Whether two states say the same of the frame. */
+bool code_state__confirms(const struct code_state *a, const struct code_state *b);
+
 /* Keeps in `state` what `other` says, too. Returns whether something was given up. */
 bool code_state__join(struct code_state *state, const struct code_state *other);
 

@@ -58,6 +58,7 @@ static void jump(struct code_flow *flow, uint32_t node, const struct code_insn *
 	struct code_edge edge = {
 		.from = node,
 		.to = code_insn__target(insn),
+		.is_branch = insn->op == CODE_BRANCH,
 	};
 
 	if (flow->mode == MODE_CERTAIN && insn->op == CODE_JUMP && code_state__is_entry(state))
@@ -66,11 +67,23 @@ static void jump(struct code_flow *flow, uint32_t node, const struct code_insn *
 	code_walk__follow_edge(flow, &edge, state);
 }
 
-static bool is_no_return_slot(const struct code_flow *flow, const struct code_insn *insn)
+/* Whether the call or jump through a slot goes to a function that does not return. */
+static bool ends_in_slot(const struct code_flow *flow, const struct code_insn *insn)
 {
-	return insn->flags & CODE_BY_SLOT &&
-	       code_seeds__is_no_return_slot(flow->seeds,
-					     flow->text->base + (uint64_t)code_insn__target(insn));
+	const struct code_slot *slot;
+	const struct code_seed *seed;
+	uint32_t at, idx;
+
+	if (!(insn->flags & CODE_BY_SLOT))
+		return false;
+	slot = code_seeds__slot(flow->seeds, flow->text->base + (uint64_t)code_insn__target(insn));
+	if (!slot || !slot->function)
+		return slot != NULL;
+	if (!code_text__offset(flow->text, slot->function, &at))
+		return false;
+	idx = code_text__find(flow->text, at);
+	seed = idx == CODE_NO_INSN ? NULL : code_walk__seed_at(flow, code_walk__insn(flow, idx));
+	return seed && seed->no_return;
 }
 
 /* A function that jumps with and without its frame makes tail calls, too. */
@@ -93,17 +106,21 @@ static void note_jump(struct code_flow *flow, const struct code_insn *insn,
 	}
 }
 
-static void jump_indirect(struct code_flow *flow, const struct code_insn *insn,
+static void jump_indirect(struct code_flow *flow, uint32_t node, const struct code_insn *insn,
 			  const struct code_state *state)
 {
-	if (is_no_return_slot(flow, insn))
+	flow->nodes.items[node].good = code_state__is_entry(state);
+	if (ends_in_slot(flow, insn))
 		return;
 	flow->returns = true;
 	/* A tail call, if the stack was aligned for a call before. */
 	flow->proven |= flow->has_call && code_state__is_entry(state);
-	if (!(insn->flags & CODE_BY_SLOT) && state->caller == CALLER_KNOWN &&
-	    flow->mode != MODE_CASES)
+	if (insn->flags & CODE_BY_SLOT || state->caller != CALLER_KNOWN)
+		return;
+	if (flow->mode != MODE_CASES)
 		note_jump(flow, insn, state);
+	else if (!code_state__is_entry(state) && code_state__contradicts(&flow->at_jump, state))
+		flow->failed = true; /* the switch of another function */
 }
 
 /* Whether what comes behind a call, and behind padding, may be a function. */
@@ -144,6 +161,7 @@ static bool blame_call(struct code_flow *flow, uint32_t node)
 static void return_to_caller(struct code_flow *flow, uint32_t node, const struct code_state *state)
 {
 	flow->returns = true;
+	flow->nodes.items[node].good = true;
 	if (code_state__is_entry(state))
 		flow->proven = true;
 	else if (state->caller == CALLER_KNOWN && !blame_call(flow, node))
@@ -162,7 +180,7 @@ static bool comes_back(struct code_flow *flow, const struct code_insn *insn)
 {
 	const struct code_seed *seed;
 
-	if (insn->flags & CODE_NO_WAY || is_no_return_slot(flow, insn))
+	if (insn->flags & CODE_NO_WAY || ends_in_slot(flow, insn))
 		return false;
 	if (insn->op != CODE_CALL)
 		return true;
@@ -228,7 +246,7 @@ static void visit(struct code_flow *flow, uint32_t node)
 		return_to_caller(flow, node, &state);
 		break;
 	case CODE_JUMP_INDIRECT:
-		jump_indirect(flow, &insn, &state);
+		jump_indirect(flow, node, &insn, &state);
 		break;
 	case CODE_JUMP:
 		jump(flow, node, &insn, &state);
@@ -271,12 +289,7 @@ static void go_behind_call(struct code_flow *flow, uint32_t node)
 void code_walk__run(struct code_flow *flow)
 {
 	while (!flow->failed && !flow->restart && !flow->err &&
-	       (flow->work.cnt || flow->calls.cnt)) {
-		if (!flow->steps_left) {
-			flow->err = -ETIME;
-			return;
-		}
-		flow->steps_left--;
+	       (flow->work.cnt || flow->calls.cnt) && code_walk__step(flow)) {
 		if (flow->work.cnt)
 			visit(flow, flow->work.items[--flow->work.cnt]);
 		else
@@ -290,6 +303,7 @@ void code_walk__begin(struct code_flow *flow, uint32_t insn_idx, const struct co
 	flow->at = code_walk__insn(flow, insn_idx)->at;
 	flow->end = flow->last = 0;
 	flow->failed = flow->restart = flow->returns = flow->proven = false;
-	flow->has_jump = flow->jumps_differ = flow->has_call = false;
+	flow->has_jump = flow->jumps_differ = flow->has_call = flow->disputed = false;
+	flow->steps.cnt = 0;
 	code_walk__add_node(flow, insn_idx, NULL, state);
 }

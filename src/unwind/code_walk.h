@@ -6,6 +6,7 @@
 #ifndef LEAKSWEEP_UNWIND_CODE_WALK_H
 #define LEAKSWEEP_UNWIND_CODE_WALK_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,7 +27,13 @@ struct code_node {
 	uint32_t insn;
 	uint32_t call;	    /* 1 + node of the call that it was first reached behind, 0 = none */
 	uint32_t last_call; /* the same, of the last call before it on that way */
+	bool good;	    /* leads to where the state is known to be right */
+	bool disputed;	    /* ways that contradict each other meet here */
 	struct code_state state;
+};
+
+struct code_step {
+	uint32_t from, to;
 };
 
 struct code_undo {
@@ -57,7 +64,8 @@ struct code_flow {
 	ARRAY(struct code_node) nodes;
 	ARRAY(uint32_t) work, calls; /* nodes: to visit; to go on behind, when work is done */
 	ARRAY(struct code_undo) undo;
-	bool failed, restart, returns, proven, blamed;
+	ARRAY(struct code_step) steps; /* from node to node */
+	bool failed, restart, returns, proven, blamed, disputed;
 	bool has_call;
 	bool has_jump, jumps_differ; /* indirect ones */
 	struct code_state at_jump;
@@ -66,6 +74,7 @@ struct code_flow {
 	/* the code around an indirect jump, up to the next function */
 	uint32_t end;
 	uint32_t first, last; /* instructions in it that were reached */
+	size_t sure_cnt;      /* nodes before the case that is being tried */
 	int err;
 };
 
@@ -73,6 +82,7 @@ struct code_edge {
 	uint32_t from; /* node */
 	int64_t to;
 	bool behind_call; /* ... which is `from`, perhaps with padding between */
+	bool is_branch;
 };
 
 static inline struct code_insn *code_walk__insn(const struct code_flow *flow, uint32_t insn_idx)
@@ -89,6 +99,16 @@ void code_walk__begin(struct code_flow *flow, uint32_t insn_idx, const struct co
  * ->proven, ->has_call, ->has_jump and the nodes.
  */
 void code_walk__run(struct code_flow *flow);
+
+/* Takes a step of work. Returns false, and sets flow->err, when it has become too much. */
+static inline bool code_walk__step(struct code_flow *flow)
+{
+	if (!flow->steps_left)
+		flow->err = -ETIME;
+	else
+		flow->steps_left--;
+	return !flow->err;
+}
 
 /* Adds a node; `edge` is the one that led there, NULL = none. */
 void code_walk__add_node(struct code_flow *flow, uint32_t insn, const struct code_edge *edge,

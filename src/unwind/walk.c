@@ -62,6 +62,20 @@ static enum unwind_end enter_frame(struct stack_walk *walk, uint64_t pc, bool in
 	return end;
 }
 
+/* The address that was there before a probe on the function's return put its trampoline. */
+static uint64_t real_pc(const struct stack_walk *walk, uint64_t slot, uint64_t pc)
+{
+	const struct raw_stack *raw = walk->raw;
+	uint64_t real = pc;
+
+	if (!raw->trampoline || pc != raw->trampoline)
+		return pc;
+	for (uint32_t i = 0; i < raw->return_cnt && i < MAX_RAW_RETURNS; i++)
+		if (raw->returns[i].slot == slot)
+			real = raw->returns[i].pc; /* of several the oldest */
+	return real;
+}
+
 static enum unwind_end step_signal(struct stack_walk *walk)
 {
 	uint64_t context = walk->sp + SIGNAL_CONTEXT, pc, sp, fp;
@@ -134,6 +148,7 @@ static enum unwind_end step_rule(struct stack_walk *walk)
 	}
 	if (!read_word(walk, cfa - 8, &pc))
 		return UNWIND_UNREADABLE;
+	pc = real_pc(walk, cfa - 8, pc);
 	walk->sp = cfa;
 	walk->fp = fp;
 	walk->context = 0;

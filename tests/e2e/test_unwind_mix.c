@@ -335,8 +335,8 @@ static void check_rows(struct check *check)
 }
 
 /*
- * Up to 6.18 a preemptible kernel refuses a thread its state while another thread of the CPU is
- * getting its own (bpf_task_storage_busy): such hits are lost, but they are counted.
+ * Made preemptible, Linux 6.12 (not 7.2) refuses a thread its state while another one of the CPU
+ * has been preempted as it got its own (bpf_task_storage_busy): such hits are lost, but counted.
  */
 static void check_numbers_but_for(const struct check *check, int64_t lost)
 {

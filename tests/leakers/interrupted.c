@@ -35,11 +35,17 @@ void *realloc(void *old, size_t bytes)
 #define SIGNALS 4000
 #define IN_WORK " < work < main" BELOW_MAIN
 
-/* A static program's own file has the C library's functions, too. */
-#ifdef STATIC_LIBC
+/*
+ * Some code has no unwind information and cannot be given any: a static program's PLT, musl's
+ * sigsetjmp (which pops its own return address), a few ends of functions. When a signal interrupts
+ * just that, the stack ends there and says so.
+ */
+#ifdef ODD_LIBC
+#define MAY_END "[complete|no-rule] "
 #define FROM(functions) "**"
 #else
-#define FROM(functions) "*:(unnamed)|*@plt|" functions
+#define MAY_END ""
+#define FROM(functions) "*:(unnamed)|*@plt|" functions IN_WORK
 #endif
 
 /* Where the program is, and which of its functions can be on the stack then. */
@@ -68,15 +74,15 @@ enum place {
 
 static struct site handler_sites[PLACE_CNT] = {
 #define PLACE(place, functions)                                                                    \
-	[AT_##place] = {.name = "signal_in_" #place " < on_alarm < " FROM(functions) IN_WORK},
+	[AT_##place] = {.name = MAY_END "signal_in_" #place " < on_alarm < " FROM(functions)},
 	PLACES(PLACE)
 #undef PLACE
 };
 
 static struct site nested_sites[PLACE_CNT] = {
 #define PLACE(place, functions)                                                                    \
-	[AT_##place] = {.name = "nested_in_" #place " < on_nested < ** < on_alarm < "              \
-				FROM(functions) IN_WORK},
+	[AT_##place] = {.name = MAY_END "nested_in_" #place " < on_nested < ** < on_alarm < "      \
+				FROM(functions)},
 	PLACES(PLACE)
 #undef PLACE
 };

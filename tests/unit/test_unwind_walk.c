@@ -265,6 +265,27 @@ static void test_truncated(void **state)
 	assert_int_equal(scene->walk.frame_cnt, MAX_FRAMES);
 }
 
+static void test_replaced_return_address(void **state)
+{
+	struct scene *scene = *state;
+	const struct unwind_row rules[] = {
+		{.rule = UNWIND_RULE_SP, .cfa = 16, .fp = UNWIND_FP_SAME},
+		{.rule = UNWIND_RULE_END, .fp = UNWIND_FP_SAME},
+	};
+
+	load(scene, rules, 2);
+	scene->raw.trampoline = 0x7fffffffe000;
+	put(scene, 8, scene->raw.trampoline);
+	scene->raw.return_cnt = 3;
+	scene->raw.returns[0].slot = STACK; /* another call's */
+	scene->raw.returns[0].pc = 1;
+	scene->raw.returns[1].slot = STACK + 8; /* a tail call: its caller's probe is older */
+	scene->raw.returns[1].pc = scene->raw.trampoline;
+	scene->raw.returns[2].slot = STACK + 8;
+	scene->raw.returns[2].pc = PC(1);
+	EXPECT(scene, UNWIND_COMPLETE, PC(0), PC(1));
+}
+
 /* A length that does not fit, as memory might claim. */
 static void test_length_is_not_trusted(void **state)
 {
@@ -288,6 +309,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_ends, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_truncated, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_replaced_return_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_length_is_not_trusted, setup, teardown),
 	};
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 from collections import Counter
 
-MAX_FRAMES = 128
+MAX_FRAMES = 256
 ENOUGH = 0.999
 SHOWN = 10  # differences told in full
 

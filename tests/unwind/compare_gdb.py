@@ -5,8 +5,8 @@ line of JSON for each stop to OUT/stops.jsonl.
 
 A frame is [path, file offset, address, name, kind] of its return address, leaf first, without the
 allocator function itself; inlined calls and the frames that gdb makes up for tail calls are left
-out. The kinds are "call", "signal" (the handler's return trampoline) and "interrupted": there the
-tool's pc is one byte behind the instruction, and so is ours.
+out. The kinds are "call", "signal" (the handler's return trampoline, which nothing has called) and
+"interrupted": in these two the tool's pc is one byte behind the instruction, and so is ours.
 """
 import json
 import os
@@ -17,7 +17,7 @@ import gdb
 sys.path.insert(0, os.environ["HERE"])
 from maps import Maps  # pylint: disable=wrong-import-position
 
-MAX_FRAMES = 128
+MAX_FRAMES = 256
 PID = int(os.environ["PID"])
 
 
@@ -25,6 +25,7 @@ def describe(maps, frame, newer):
     pc, kind = frame.pc(), "call"
     if frame.type() == gdb.SIGTRAMP_FRAME:
         kind = "signal"
+        pc += 1
     elif newer.type() == gdb.SIGTRAMP_FRAME:
         kind = "interrupted"
         pc += 1
