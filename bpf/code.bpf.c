@@ -210,22 +210,16 @@ static __always_inline int find_row(struct code_page *page, __u64 pc, __u32 spac
 	return *ret_row >> 16 & 0xff;
 }
 
-__noinline int code_find_rule(struct thread *thread, struct walker *walker, __u64 pc)
+__noinline int code_look_up(struct thread *thread, struct walker *walker, __u64 pc)
 {
 	struct code_page_key key = {.page = pc >> 12};
 	struct code_page *known, page;
-	struct known_rule *slot;
+	struct known_rule *set;
 	__u64 row;
 	int rule;
 
 	if (!thread || !walker)
 		return CODE_NOWHERE;
-	slot = &thread->rules[(pc * 0x9e3779b97f4a7c15ULL >> 56) & (KNOWN_RULES - 1)];
-	if (slot->pc == pc) {
-		walker->walk.row = slot->row;
-		walker->walk.frame = slot->frame;
-		return slot->row.rule;
-	}
 	walker->walk.frame = pc + 1;
 	count(STAT_RULES_LOOKED_UP, 1);
 	key.space = thread->code_space;
@@ -247,9 +241,11 @@ __noinline int code_find_rule(struct thread *thread, struct walker *walker, __u6
 	if (rule >= UNWIND_RULE_MAX)
 		return CODE_NO_TABLE;
 	*(__u64 *)&walker->walk.row = row;
-	slot->pc = pc;
-	slot->frame = walker->walk.frame;
-	*(__u64 *)&slot->row = row;
+	set = known_rules(thread, pc);
+	set[1] = set[0]; /* the older one of the two goes */
+	set->pc = pc;
+	set->frame = walker->walk.frame;
+	*(__u64 *)&set->row = row;
 	return rule;
 }
 

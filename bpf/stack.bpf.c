@@ -205,7 +205,7 @@ static __always_inline int step_chain(struct thread *thread, struct walker *walk
 }
 
 /* Finds the CFA of the frame. Returns GO_ON or how the walk ended. */
-static __noinline int find_cfa(struct walker *walker, __u64 *ret_cfa)
+static __always_inline int find_cfa(struct walker *walker, __u64 *ret_cfa)
 {
 	struct walk *walk;
 	__s32 cfa;
