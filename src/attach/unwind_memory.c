@@ -51,33 +51,70 @@ struct unwind_module *unwind_memory__modules(struct unwind_memory *memory)
 	return memory->modules;
 }
 
-int unwind_memory__add_chunk(struct unwind_memory *memory, uint64_t **ret_cells)
+/* Makes one chunk that is not in the map of chunks yet. Returns its descriptor or a negative errno. */
+static int make_chunk(uint64_t **ret_cells)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE);
-	uint32_t index = memory->chunk_cnt;
 	uint64_t *cells;
-	int fd, err = 0;
+	int fd, err;
 
-	if (index >= MAX_UNWIND_CHUNKS)
-		return -ENOSPC;
 	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "unwind_chunk", sizeof(uint32_t), sizeof(uint64_t),
 			    UNWIND_CHUNK_CELLS, &opts);
 	if (fd < 0)
 		return fd;
 	cells = mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (cells == MAP_FAILED)
+	if (cells == MAP_FAILED) {
 		err = -errno;
-	else
-		err = bpf_map_update_elem(memory->maps.cells, &index, &fd, BPF_ANY);
-	close(fd); /* both mappings hold it */
-	if (err) {
-		if (cells != MAP_FAILED)
-			munmap(cells, CHUNK_BYTES);
+		close(fd);
 		return err;
 	}
-	memory->chunks[memory->chunk_cnt++] = cells;
 	*ret_cells = cells;
+	return fd;
+}
+
+/* Each update of a map of maps waits for a grace period, 10 ms; a batch waits once. */
+static int insert_chunks(struct unwind_memory *memory, const uint32_t *indexes, const int *fds,
+			 uint32_t cnt)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	uint32_t done = cnt;
+	int err;
+
+	if (!bpf_map_update_batch(memory->maps.cells, indexes, fds, &done, &opts))
+		return 0;
+	for (uint32_t i = 0; i < cnt; i++) { /* a kernel that has no batches for it */
+		err = bpf_map_update_elem(memory->maps.cells, &indexes[i], &fds[i], BPF_ANY);
+		if (err)
+			return err;
+	}
 	return 0;
+}
+
+int unwind_memory__add_chunks(struct unwind_memory *memory, uint32_t cnt, uint64_t **ret_cells)
+{
+	uint32_t indexes[MAX_CHUNKS_AT_ONCE], made = 0;
+	int fds[MAX_CHUNKS_AT_ONCE], err = 0;
+
+	if (!cnt || cnt > MAX_CHUNKS_AT_ONCE || cnt > MAX_UNWIND_CHUNKS - memory->chunk_cnt)
+		return -ENOSPC;
+	for (; made < cnt; made++) {
+		indexes[made] = memory->chunk_cnt + made;
+		fds[made] = make_chunk(&ret_cells[made]);
+		if (fds[made] < 0) {
+			err = fds[made];
+			break;
+		}
+	}
+	if (!err)
+		err = insert_chunks(memory, indexes, fds, cnt);
+	for (uint32_t i = 0; i < made; i++) {
+		close(fds[i]); /* both mappings hold it */
+		if (err)
+			munmap(ret_cells[i], CHUNK_BYTES);
+		else
+			memory->chunks[memory->chunk_cnt++] = ret_cells[i];
+	}
+	return err;
 }
 
 int unwind_memory__identify(struct unwind_memory *memory, int fd, struct code_file *ret_file)

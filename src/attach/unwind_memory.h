@@ -23,11 +23,14 @@ void unwind_memory__free(struct unwind_memory *memory);
 /* The shared array of MAX_UNWIND_MODULES. */
 struct unwind_module *unwind_memory__modules(struct unwind_memory *memory);
 
+#define MAX_CHUNKS_AT_ONCE 32
+
 /*
- * Makes one more chunk of UNWIND_CHUNK_CELLS cells, 1 MiB that the kernel allocates. Chunks are
- * numbered from 0 on. Returns 0, -ENOSPC (MAX_UNWIND_CHUNKS) or a negative errno.
+ * Makes more chunks of UNWIND_CHUNK_CELLS cells, 1 MiB each that the kernel allocates; `ret_cells` has
+ * room for `cnt`. Chunks are numbered from 0 on. Returns 0, -ENOSPC (MAX_UNWIND_CHUNKS, or more than
+ * MAX_CHUNKS_AT_ONCE) or a negative errno.
  */
-int unwind_memory__add_chunk(struct unwind_memory *memory, uint64_t **ret_cells);
+int unwind_memory__add_chunks(struct unwind_memory *memory, uint32_t cnt, uint64_t **ret_cells);
 
 /*
  * Finds how the kernel knows the open file (an overlay's real one, for example). Returns 0,

@@ -13,6 +13,7 @@
 #include "util/clock.h"
 #include "util/hashmap.h"
 
+#define SPARE_CHUNKS 8 /* a large program's other tables follow, and adding takes 10 ms each time */
 #define CHUNK_BYTES (UNWIND_CHUNK_CELLS * sizeof(uint64_t))
 
 /* What became of a file of the module table. */
@@ -82,21 +83,35 @@ void unwinder__free(struct unwinder *unwinder)
 	free(unwinder);
 }
 
+/* Adds the room that a table needs, as far as the bound allows. Returns 0 or a negative errno. */
+static int add_room(struct unwinder *unwinder, const struct unwind_table *table)
+{
+	uint32_t cnt = (table->row_cnt + table->page_cnt) / UNWIND_CHUNK_CELLS + 1;
+	uint64_t *cells[MAX_CHUNKS_AT_ONCE];
+	int err;
+
+	if (cnt > 1)
+		cnt += SPARE_CHUNKS;
+	if (cnt > unwinder->max_chunks - unwinder->chunk_cnt)
+		cnt = unwinder->max_chunks - unwinder->chunk_cnt;
+	if (cnt > MAX_CHUNKS_AT_ONCE)
+		cnt = MAX_CHUNKS_AT_ONCE;
+	err = unwind_memory__add_chunks(unwinder->memory, cnt, cells);
+	for (uint32_t i = 0; i < cnt && !err; i++) {
+		err = table_store__add_chunk(unwinder->store, cells[i]);
+		unwinder->chunk_cnt++;
+	}
+	return err;
+}
+
 /* Puts a table into the kernel's memory, which grows up to its bound; then others have to go. */
 static int put_table(struct unwinder *unwinder, const struct unwind_table *table, uint32_t *module)
 {
-	uint64_t *cells;
 	int err;
 
 	while ((err = table_store__put(unwinder->store, table, *module, module)) == -ENOSPC) {
-		if (unwinder->chunk_cnt < unwinder->max_chunks &&
-		    !unwind_memory__add_chunk(unwinder->memory, &cells)) {
-			unwinder->chunk_cnt++;
-			err = table_store__add_chunk(unwinder->store, cells);
-			if (err)
-				return err;
+		if (unwinder->chunk_cnt < unwinder->max_chunks && !add_room(unwinder, table))
 			continue;
-		}
 		if (!table_store__evict(unwinder->store, *module))
 			return -ENOSPC;
 		unwinder->sums.evicted++;
