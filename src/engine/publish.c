@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "symbolize/symbolizer.h"
+#include "util/io.h"
 
 struct publisher {
 	const struct publish_opts *opts;
@@ -54,21 +55,6 @@ void publisher__free(struct publisher *publisher)
 	forget_last(publisher);
 	symbolizer__free(publisher->symbolizer);
 	free(publisher);
-}
-
-static int write_all(int fd, const char *text, size_t len)
-{
-	while (len) {
-		ssize_t written = write(fd, text, len);
-
-		if (written < 0 && errno == EINTR)
-			continue;
-		if (written < 0)
-			return -errno;
-		text += written;
-		len -= written;
-	}
-	return 0;
 }
 
 static char *directory_of(const char *path)

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "util/clock.h"
+#include "util/io.h"
 #include "util/sandbox.h"
 
 #define MAX_MANGLED 4096 /* bytes */
@@ -81,23 +82,6 @@ static bool demangle_one(const char *name, struct output *output)
 	return text && !output->full;
 }
 
-static bool write_all(int fd, const void *buf, size_t len)
-{
-	const char *from = buf;
-	ssize_t put;
-
-	while (len) {
-		put = write(fd, from, len);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return false;
-		from += put;
-		len -= (size_t)put;
-	}
-	return true;
-}
-
 /*
  * Writes one record {length, text} for each name, at once: those before the one that kills the
  * child have to be there. Length 0 = stays mangled.
@@ -116,7 +100,7 @@ static int run_child(void *arg, int output_fd)
 		ok = !setitimer(ITIMER_PROF, &limit, NULL);
 		if (ok && (!is_mangled(input->names[i]) || !demangle_one(input->names[i], output)))
 			output->len = 0;
-		ok = ok && write_all(output_fd, &output->len, sizeof(output->len) + output->len);
+		ok = ok && !write_all(output_fd, &output->len, sizeof(output->len) + output->len);
 	}
 	free(output);
 	return ok ? 0 : -EIO;

@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
+#include <sys/types.h>
 
 #include "symbolize/dwarf_scopes.h"
 #include "util/array.h"
 #include "util/hashmap.h"
+#include "util/io.h"
 
 #define MAX_TEXT 16384 /* bytes of one name */
 
@@ -242,23 +243,6 @@ static int add_record(struct writer *writer, uint32_t index)
 		return err;
 	scope->found = true;
 	return array_push(&writer->records, record);
-}
-
-static int write_all(int fd, const void *buf, size_t len)
-{
-	const char *from = buf;
-	ssize_t put;
-
-	while (len) {
-		put = write(fd, from, len);
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return put ? -errno : -EIO;
-		from += put;
-		len -= (size_t)put;
-	}
-	return 0;
 }
 
 static int write_chunk(struct writer *writer)
