@@ -23,6 +23,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/x86_reg.h"
+
 /* How far behind the entry to look: free() of jemalloc 5.3 has its first jump at +48. */
 #define MAX_STEP_BYTES 63
 #define MAX_X86_INSN 15
@@ -223,41 +225,6 @@ static uint64_t find_targets(csh handle, const uint8_t *code, size_t len)
 
 /* ---- which instructions may be stepped over ------------------------------------------------- */
 
-enum gpr { RAX = 1, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15 };
-
-static enum gpr gpr_of(x86_reg reg)
-{
-#define FAMILY(full, e, x, b)                                                                      \
-	[X86_REG_##full] = full, [X86_REG_##e] = full, [X86_REG_##x] = full, [X86_REG_##b] = full
-#define FAMILY_N(n) FAMILY(R##n, R##n##D, R##n##W, R##n##B)
-	static const uint8_t families[X86_REG_ENDING] = {
-		FAMILY(RAX, EAX, AX, AL),
-		[X86_REG_AH] = RAX,
-		FAMILY(RCX, ECX, CX, CL),
-		[X86_REG_CH] = RCX,
-		FAMILY(RDX, EDX, DX, DL),
-		[X86_REG_DH] = RDX,
-		FAMILY(RBX, EBX, BX, BL),
-		[X86_REG_BH] = RBX,
-		FAMILY(RSP, ESP, SP, SPL),
-		FAMILY(RBP, EBP, BP, BPL),
-		FAMILY(RSI, ESI, SI, SIL),
-		FAMILY(RDI, EDI, DI, DIL),
-		FAMILY_N(8),
-		FAMILY_N(9),
-		FAMILY_N(10),
-		FAMILY_N(11),
-		FAMILY_N(12),
-		FAMILY_N(13),
-		FAMILY_N(14),
-		FAMILY_N(15),
-	};
-#undef FAMILY_N
-#undef FAMILY
-
-	return (unsigned int)reg < X86_REG_ENDING ? families[reg] : 0;
-}
-
 static bool is_vector(x86_reg reg)
 {
 	return (reg >= X86_REG_XMM0 && reg <= X86_REG_XMM31) ||
@@ -275,16 +242,16 @@ enum step {
 static enum step step_into_register(x86_reg reg, unsigned int arg_cnt)
 {
 	/* The System V order of integer arguments. */
-	static const uint8_t args[] = {RDI, RSI, RDX, RCX, R8, R9};
+	static const uint8_t args[] = {GPR_RDI, GPR_RSI, GPR_RDX, GPR_RCX, GPR_R8, GPR_R9};
 	enum gpr gpr = gpr_of(reg);
 
-	if (!gpr)
+	if (gpr == GPR_NONE)
 		return is_vector(reg) ? STEP_OVER : STEP_OTHER;
 	/*
 	 * rbp, too: frames are found by it. Compilers save these with a push, which ends the walk,
 	 * first.
 	 */
-	if (gpr == RSP || gpr == RBP || gpr == RBX || gpr >= R12)
+	if (gpr == GPR_RSP || gpr == GPR_RBP || gpr == GPR_RBX || gpr >= GPR_R12)
 		return STEP_STACK;
 	for (unsigned int i = 0; i < arg_cnt && i < sizeof(args); i++)
 		if (gpr == args[i])

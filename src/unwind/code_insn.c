@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "unwind/code_insn.h"
 
+#include <assert.h>
 #include <capstone/capstone.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "util/x86_reg.h"
 
 struct insn_decoder {
 	csh handle;
@@ -44,40 +47,14 @@ void insn_decoder__free(struct insn_decoder *decoder)
 
 /* ---- operands -------------------------------------------------------------------------------- */
 
-/* The general register that a name is all or a part of. */
+static_assert((int)CODE_RAX == (int)GPR_RAX && (int)CODE_RDI == (int)GPR_RDI &&
+		      (int)CODE_R11 == (int)GPR_R11 && (int)CODE_R15 == (int)GPR_R15 &&
+		      (int)CODE_REG_CNT == (int)GPR_CNT && (int)CODE_NO_REG == (int)GPR_NONE,
+	      "enum code_reg has the numbers of enum gpr");
+
 static uint8_t reg_of(x86_reg reg)
 {
-#define FAMILY(n, full, e, x, b)                                                                   \
-	[X86_REG_##full] = (n) + 1, [X86_REG_##e] = (n) + 1, [X86_REG_##x] = (n) + 1,              \
-	[X86_REG_##b] = (n) + 1
-#define FAMILY_N(n) FAMILY(n, R##n, R##n##D, R##n##W, R##n##B)
-	static const uint8_t families[X86_REG_ENDING] = {
-		FAMILY(CODE_RAX, RAX, EAX, AX, AL),
-		[X86_REG_AH] = CODE_RAX + 1,
-		FAMILY(CODE_RCX, RCX, ECX, CX, CL),
-		[X86_REG_CH] = CODE_RCX + 1,
-		FAMILY(CODE_RDX, RDX, EDX, DX, DL),
-		[X86_REG_DH] = CODE_RDX + 1,
-		FAMILY(CODE_RBX, RBX, EBX, BX, BL),
-		[X86_REG_BH] = CODE_RBX + 1,
-		FAMILY(CODE_RSP, RSP, ESP, SP, SPL),
-		FAMILY(CODE_RBP, RBP, EBP, BP, BPL),
-		FAMILY(CODE_RSI, RSI, ESI, SI, SIL),
-		FAMILY(CODE_RDI, RDI, EDI, DI, DIL),
-		FAMILY_N(8),
-		FAMILY_N(9),
-		FAMILY_N(10),
-		FAMILY_N(11),
-		FAMILY_N(12),
-		FAMILY_N(13),
-		FAMILY_N(14),
-		FAMILY_N(15),
-	};
-#undef FAMILY_N
-#undef FAMILY
-	uint8_t found = (unsigned int)reg < X86_REG_ENDING ? families[reg] : 0;
-
-	return found ? (uint8_t)(found - 1) : CODE_NO_REG;
+	return (uint8_t)gpr_of(reg);
 }
 
 static bool is_reg64(const cs_x86_op *op)
