@@ -228,12 +228,14 @@ static void put_heading(struct screen *screen, const struct profile *profile, si
 	screen__end_whole(screen);
 }
 
-static int put_rows(struct screen *screen, const struct profile *profile, size_t live_rows)
+static int put_rows(struct screen *screen, const struct profile *profile,
+		    const struct report_opts *opts, const struct situation *situation)
 {
 	uint32_t rank = 0;
 	int err = 0;
 
-	put_heading(screen, profile, live_rows);
+	(void)opts;
+	put_heading(screen, profile, situation->live_rows);
 	for (size_t i = 0; i < profile->rows.cnt && !err; i++) {
 		const struct profile_row *row = &profile->rows.items[i];
 
@@ -250,6 +252,14 @@ static int put_rows(struct screen *screen, const struct profile *profile, size_t
 
 int report_table(const struct profile *profile, const struct report_opts *opts, FILE *out)
 {
+	return table_render(profile, opts, put_rows, out);
+}
+
+/* ---- the whole report ---- */
+
+int table_render(const struct profile *profile, const struct report_opts *opts, table_body_fn body,
+		 FILE *out)
+{
 	const struct snapshot *snap = profile->snap;
 	struct situation situation;
 	struct screen screen;
@@ -262,7 +272,7 @@ int report_table(const struct profile *profile, const struct report_opts *opts, 
 	situation__read(&situation, profile);
 	err = table_head(&screen, profile, &situation);
 	if (!err && situation.live_rows)
-		err = put_rows(&screen, profile, situation.live_rows);
+		err = body(&screen, profile, opts, &situation);
 	else if (!err)
 		table_no_rows(&screen, profile, &situation);
 	if (!err)

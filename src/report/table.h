@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The parts of the text report. Private to the table renderer. */
+/* The parts of the text report. Private to its two renderers: table and tree. */
 #ifndef LEAKSWEEP_REPORT_TABLE_H
 #define LEAKSWEEP_REPORT_TABLE_H
 
+#include <stdio.h>
+
 #include "model/profile.h"
+#include "report/report.h"
 #include "report/screen.h"
 
 #define UNWIND_END_CNT (UNWIND_NO_CODE + 1)
@@ -22,6 +25,17 @@ struct situation {
 };
 
 void situation__read(struct situation *situation, const struct profile *profile);
+
+/* Writes what is live, between head and foot; there is something. Returns 0 or -ENOMEM. */
+typedef int (*table_body_fn)(struct screen *screen, const struct profile *profile,
+			     const struct report_opts *opts, const struct situation *situation);
+
+/*
+ * Writes a whole text report: head, body (or why there is none), foot. Returns 0 or a negative
+ * errno, as report_fn.
+ */
+int table_render(const struct profile *profile, const struct report_opts *opts, table_body_fn body,
+		 FILE *out);
 
 /* Writes everything above the stacks. Returns 0 or -ENOMEM. */
 int table_head(struct screen *screen, const struct profile *profile,

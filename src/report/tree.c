@@ -316,7 +316,7 @@ static void put_heading(struct painter *painter)
 }
 
 static int put_tree(struct screen *screen, const struct profile *profile,
-		    const struct report_opts *opts)
+		    const struct report_opts *opts, const struct situation *situation)
 {
 	struct call_tree *tree = call_tree__new(profile, opts->root_first);
 	struct painter painter = {
@@ -329,6 +329,7 @@ static int put_tree(struct screen *screen, const struct profile *profile,
 	size_t room;
 	int err;
 
+	(void)situation;
 	if (!tree)
 		return -ENOMEM;
 	if (opts->columns) {
@@ -351,24 +352,5 @@ static int put_tree(struct screen *screen, const struct profile *profile,
 
 int report_tree(const struct profile *profile, const struct report_opts *opts, FILE *out)
 {
-	struct situation situation;
-	struct screen screen;
-	int err;
-
-	err = screen__init(&screen, out, opts->columns, opts->color,
-			   profile->snap->estimated || profile->snap->sample_bytes);
-	if (err)
-		return err;
-	situation__read(&situation, profile);
-	err = table_head(&screen, profile, &situation);
-	if (!err && situation.live_rows)
-		err = put_tree(&screen, profile, opts);
-	else if (!err)
-		table_no_rows(&screen, profile, &situation);
-	if (!err)
-		table_foot(&screen, profile, &situation);
-	if (!err && ferror(screen.line))
-		err = -ENOMEM;
-	screen__destroy(&screen);
-	return err ? err : finish_output(out);
+	return table_render(profile, opts, put_tree, out);
 }
