@@ -79,7 +79,7 @@ static bool matches(const struct wanted *wanted, int fd)
 }
 
 /* Takes the path over (NULL = no memory). */
-static int try_path(const struct wanted *wanted, char *path, int *ret_fd)
+static int open_path(char *path, int *ret_fd)
 {
 	int fd;
 
@@ -89,6 +89,18 @@ static int try_path(const struct wanted *wanted, char *path, int *ret_fd)
 	free(path);
 	if (fd < 0)
 		return -ENOENT;
+	*ret_fd = fd;
+	return 0;
+}
+
+/* The same for a file that has to match. */
+static int try_path(const struct wanted *wanted, char *path, int *ret_fd)
+{
+	int fd, err;
+
+	err = open_path(path, &fd);
+	if (err)
+		return err;
 	if (!matches(wanted, fd)) {
 		close(fd);
 		return -ENOENT;
@@ -115,23 +127,46 @@ static int by_build_id(const struct wanted *wanted, const char *debug_root, int 
 			ret_fd);
 }
 
+/*
+ * Loads a section of at most `max` bytes with a zero byte after them. Returns 0 or as
+ * elf_image__section_named and elf_image__load. The caller frees *ret_data.
+ */
+static int load_section(const struct elf_image *file, const char *section, size_t max,
+			char **ret_data, size_t *ret_size)
+{
+	const Elf64_Shdr *shdr;
+	int err;
+
+	err = elf_image__section_named(file, section, &shdr);
+	if (!err)
+		err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, max, ret_data);
+	if (!err)
+		*ret_size = shdr->sh_size;
+	return err;
+}
+
+/* Loads a section that begins with a file name. A damaged link is as good as none. */
+static int load_link(const struct elf_image *file, const char *section, char **ret_name,
+		     size_t *ret_size)
+{
+	int err = load_section(file, section, MAX_LINK_SECTION, ret_name, ret_size);
+
+	return err && err != -ENOMEM ? -ENOENT : err;
+}
+
 /* The section holds a file name with its zero byte, padding to 4, and the CRC. */
 static int read_link(const struct elf_image *file, char **ret_name, uint32_t *ret_crc)
 {
-	const Elf64_Shdr *shdr;
-	size_t crc_off;
+	size_t size, crc_off;
 	char *name;
 	int err;
 
-	err = elf_image__section_named(file, ".gnu_debuglink", &shdr);
+	err = load_link(file, ".gnu_debuglink", &name, &size);
 	if (err)
 		return err;
-	err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, MAX_LINK_SECTION, &name);
-	if (err)
-		return err == -ENOMEM ? err : -ENOENT;
 	crc_off = (strlen(name) + 1 + 3) & ~(size_t)3;
 	if (!*name || strchr(name, '/') || !strcmp(name, ".") || !strcmp(name, "..") ||
-	    crc_off + sizeof(*ret_crc) > shdr->sh_size) {
+	    crc_off + sizeof(*ret_crc) > size) {
 		free(name);
 		return -ENOENT;
 	}
@@ -213,37 +248,19 @@ bool debug_file__has_dwarf(const struct elf_image *file)
 	return found;
 }
 
-static int open_path(char *path, int *ret_fd)
-{
-	int fd;
-
-	if (!path)
-		return -ENOMEM;
-	fd = regular_file__open(path);
-	free(path);
-	if (fd < 0)
-		return -ENOENT;
-	*ret_fd = fd;
-	return 0;
-}
-
 int debug_file__open_alt(const struct elf_image *file, const char *debug_root, int *ret_fd)
 {
 	const char *rest, *build_id;
-	const Elf64_Shdr *shdr;
-	size_t len;
+	size_t size, len;
 	char *name;
 	int err;
 
 	/* The section holds a file name with its zero byte, and a build-id. */
-	err = elf_image__section_named(file, ".gnu_debugaltlink", &shdr);
+	err = load_link(file, ".gnu_debugaltlink", &name, &size);
 	if (err)
 		return err;
-	err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, MAX_LINK_SECTION, &name);
-	if (err)
-		return err == -ENOMEM ? err : -ENOENT;
 	build_id = name + strlen(name) + 1;
-	len = shdr->sh_size > strlen(name) ? shdr->sh_size - strlen(name) - 1 : 0;
+	len = size > strlen(name) ? size - strlen(name) - 1 : 0;
 	err = -ENOENT;
 	if (len >= 2 && len <= MAX_ELF_BUILD_ID)
 		err = open_path(build_id_path((const uint8_t *)build_id, len, debug_root), ret_fd);
@@ -256,17 +273,14 @@ int debug_file__open_alt(const struct elf_image *file, const char *debug_root, i
 
 int debug_file__unpack_mini(const struct elf_image *file, void **ret_image, size_t *ret_size)
 {
-	const Elf64_Shdr *shdr;
+	size_t size;
 	char *packed;
 	int err;
 
-	err = elf_image__section_named(file, ".gnu_debugdata", &shdr);
+	err = load_section(file, ".gnu_debugdata", MAX_PACKED, &packed, &size);
 	if (err)
 		return err;
-	err = elf_image__load(file, shdr->sh_offset, shdr->sh_size, MAX_PACKED, &packed);
-	if (err)
-		return err;
-	err = xz_unpack(packed, shdr->sh_size, MAX_UNPACKED, ret_image, ret_size);
+	err = xz_unpack(packed, size, MAX_UNPACKED, ret_image, ret_size);
 	free(packed);
 	return err;
 }

@@ -44,6 +44,30 @@ struct debuginfod {
 	bool missing;			/* no library */
 };
 
+/* ---- between the two ------------------------------------------------------------------------ */
+
+/* A tag and room for a descriptor. Points into itself: not to be copied. */
+struct fd_message {
+	struct msghdr head;
+	struct iovec data;
+	uint32_t tag;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control;
+};
+
+static void fd_message__init(struct fd_message *message)
+{
+	*message = (struct fd_message){0};
+	message->data.iov_base = &message->tag;
+	message->data.iov_len = sizeof(message->tag);
+	message->head.msg_iov = &message->data;
+	message->head.msg_iovlen = 1;
+	message->head.msg_control = &message->control;
+	message->head.msg_controllen = sizeof(message->control.room);
+}
+
 /* ---- in the child --------------------------------------------------------------------------- */
 
 struct client_ops {
@@ -59,23 +83,15 @@ struct fetch {
 
 static void send_fd(uint32_t tag, int fd)
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec data = {.iov_base = &tag, .iov_len = sizeof(tag)};
-	struct msghdr message = {
-		.msg_iov = &data,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control.room),
-	};
+	struct fd_message message;
 
-	control.head.cmsg_level = SOL_SOCKET;
-	control.head.cmsg_type = SCM_RIGHTS;
-	control.head.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.head), &fd, sizeof(fd));
-	while (sendmsg(CHILD_SOCKET, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
+	fd_message__init(&message);
+	message.tag = tag;
+	message.control.head.cmsg_level = SOL_SOCKET;
+	message.control.head.cmsg_type = SCM_RIGHTS;
+	message.control.head.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&message.control.head), &fd, sizeof(fd));
+	while (sendmsg(CHILD_SOCKET, &message.head, MSG_NOSIGNAL) < 0 && errno == EINTR)
 		;
 }
 
@@ -243,32 +259,22 @@ static bool start_child(struct debuginfod *debuginfod)
  * done. */
 static int receive(int socket, uint32_t *ret_tag, int *ret_fd)
 {
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(sizeof(int))];
-	} control;
-	uint32_t tag;
-	struct iovec data = {.iov_base = &tag, .iov_len = sizeof(tag)};
-	struct msghdr message = {
-		.msg_iov = &data,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control.room),
-	};
+	struct fd_message message;
 	struct cmsghdr *head;
 	ssize_t got;
 
-	got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	fd_message__init(&message);
+	got = recvmsg(socket, &message.head, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (got < 0)
 		return -errno;
 	if (!got)
 		return -ESHUTDOWN;
-	head = CMSG_FIRSTHDR(&message);
-	if (got != sizeof(tag) || !head || head->cmsg_level != SOL_SOCKET ||
+	head = CMSG_FIRSTHDR(&message.head);
+	if (got != sizeof(message.tag) || !head || head->cmsg_level != SOL_SOCKET ||
 	    head->cmsg_type != SCM_RIGHTS || head->cmsg_len != CMSG_LEN(sizeof(int)))
 		return 0;
 	memcpy(ret_fd, CMSG_DATA(head), sizeof(int));
-	*ret_tag = tag;
+	*ret_tag = message.tag;
 	return 1;
 }
 

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "symbolize/debug_file.h"
+#include "symbolize/find_start.h"
 #include "util/array.h"
 #include "util/elf_image.h"
 
@@ -98,20 +99,9 @@ static int find_code(struct collector *collector, const struct elf_image *file)
 /* Returns the section that holds the address, or NULL. */
 static const struct section *section_of(const struct collector *collector, uint64_t addr)
 {
-	size_t low = 0, high = collector->sections.cnt, mid;
-	const struct section *section;
+	const struct section *section = array_find_start(&collector->sections, addr);
 
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (collector->sections.items[mid].start <= addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (!low)
-		return NULL;
-	section = &collector->sections.items[low - 1];
-	return addr < section->end ? section : NULL;
+	return section && addr < section->end ? section : NULL;
 }
 
 /*
@@ -512,20 +502,9 @@ bool elf_symbols__address(const struct elf_symbols *symbols, uint64_t offset, ui
 bool elf_symbols__find(const struct elf_symbols *symbols, uint64_t address,
 		       struct elf_function *ret_function)
 {
-	size_t low = 0, high = symbols->ranges.cnt, mid;
-	const struct range *range;
+	const struct range *range = array_find_start(&symbols->ranges, address);
 
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (symbols->ranges.items[mid].start <= address)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (!low)
-		return false;
-	range = &symbols->ranges.items[low - 1];
-	if (address - range->start >= range->len)
+	if (!range || address - range->start >= range->len)
 		return false;
 	*ret_function = (struct elf_function){.name = symbols->names + range->name,
 					      .name_id = range->name,

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "symbolize/find_start.h"
 #include "util/array.h"
 #include "util/procfs_read.h"
 
@@ -125,20 +126,9 @@ void kernel_symbols__free(struct kernel_symbols *symbols)
 bool kernel_symbols__find(const struct kernel_symbols *symbols, uint64_t address,
 			  const char **ret_name, uint64_t *ret_start)
 {
-	size_t low = 0, high = symbols->list.cnt, mid;
-	const struct kernel_symbol *symbol;
+	const struct kernel_symbol *symbol = array_find_start(&symbols->list, address);
 
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (symbols->list.items[mid].start <= address)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	if (!low)
-		return false;
-	symbol = &symbols->list.items[low - 1];
-	if (symbol->name == NO_NAME || address - symbol->start >= MAX_FUNCTION_SIZE)
+	if (!symbol || symbol->name == NO_NAME || address - symbol->start >= MAX_FUNCTION_SIZE)
 		return false;
 	*ret_name = symbols->text + symbol->name;
 	*ret_start = symbol->start;
