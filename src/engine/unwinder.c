@@ -13,7 +13,7 @@
 #include "util/clock.h"
 #include "util/hashmap.h"
 
-#define SPARE_CHUNKS 8 /* a large program's other tables follow, and adding takes 10 ms each time */
+#define SLACK 16 /* of so many cells one is lost where a page does not fit into a chunk's rest */
 #define CHUNK_BYTES (UNWIND_CHUNK_CELLS * sizeof(uint64_t))
 
 /* What became of a file of the module table. */
@@ -28,15 +28,87 @@ struct unwinder {
 	struct space_table *table;
 	struct table_loader *loader;
 	struct table_store *store;
-	uint32_t max_chunks, chunk_cnt;
-	ARRAY(struct unwound_file) files;    /* beside the module table */
-	struct hashmap by_identity; /* {inode, device << 32 | generation} -> index in the module table */
+	uint32_t max_chunks;
+	ARRAY(struct unwound_file) files; /* beside the module table */
+	struct hashmap
+		by_identity; /* {inode, device << 32 | generation} -> index in the module table */
 	ARRAY(struct table_request) requests; /* of the batch that is being loaded ... */
-	ARRAY(uint32_t) requested;	     /* ... and whose they are */
+	ARRAY(uint32_t) requested;	      /* ... and whose they are */
 	struct snap_unwind sums;
 };
 
-static int load_vdso(struct unwinder *unwinder);
+/* Adds room for `cells` more, as far as the bound allows. Returns 0 or a negative errno. */
+static int add_room(struct unwinder *unwinder, uint64_t cells)
+{
+	struct table_store_usage usage;
+	uint64_t *chunks[MAX_CHUNKS_AT_ONCE], cnt = cells / UNWIND_CHUNK_CELLS + 1, room;
+	int err;
+
+	table_store__usage(unwinder->store, &usage);
+	room = unwinder->max_chunks - usage.cells / UNWIND_CHUNK_CELLS;
+	if (!room)
+		return -ENOSPC;
+	if (cnt > room)
+		cnt = room;
+	if (cnt > MAX_CHUNKS_AT_ONCE)
+		cnt = MAX_CHUNKS_AT_ONCE;
+	err = unwind_memory__add_chunks(unwinder->memory, (uint32_t)cnt, chunks);
+	for (uint64_t i = 0; i < cnt && !err; i++)
+		err = table_store__add_chunk(unwinder->store, chunks[i]);
+	return err;
+}
+
+static uint64_t cells_of(const struct unwind_table *table)
+{
+	return (uint64_t)table->row_cnt + table->page_cnt;
+}
+
+/* Adds at once what the tables of a batch will need: each addition waits 10 ms. */
+static void prepare_room(struct unwinder *unwinder)
+{
+	struct table_store_usage usage;
+	uint64_t wanted = 0, free;
+
+	for (size_t i = 0; i < unwinder->requests.cnt; i++)
+		if (!unwinder->requests.items[i].err)
+			wanted += cells_of(&unwinder->requests.items[i].table);
+	wanted += wanted / SLACK;
+	table_store__usage(unwinder->store, &usage);
+	free = usage.cells - usage.used_cells;
+	/* Less than a chunk is added when it is needed, if it is. */
+	if (wanted > free && wanted - free > UNWIND_CHUNK_CELLS)
+		add_room(unwinder, wanted - free);
+}
+
+/* Puts a table into the kernel's memory, which grows up to its bound; then others have to go. */
+static int put_table(struct unwinder *unwinder, const struct unwind_table *table, uint32_t *module)
+{
+	int err;
+
+	while ((err = table_store__put(unwinder->store, table, *module, module)) == -ENOSPC)
+		if (add_room(unwinder, cells_of(table)) &&
+		    !table_store__evict(unwinder->store, *module))
+			break;
+	return err;
+}
+
+/* Code of the kernel's that every process has; where it has no table, frame pointers are tried. */
+static int load_vdso(struct unwinder *unwinder)
+{
+	const Elf64_Ehdr *image = (const Elf64_Ehdr *)getauxval(AT_SYSINFO_EHDR);
+	struct unwind_table table = {0};
+	uint32_t module = UNWIND_MODULE_VDSO;
+	uint64_t size;
+	int err;
+
+	if (image) {
+		size = image->e_shoff + (uint64_t)image->e_shnum * image->e_shentsize;
+		unwind_table__compile_image(image, size, &table);
+	}
+	err = put_table(unwinder, &table, &module);
+	unwind_table__free(&table);
+	return err;
+}
 
 int unwinder__new(const struct unwinder_opts *opts, struct attacher *attacher,
 		  struct space_table *table, struct unwinder **ret)
@@ -49,13 +121,13 @@ int unwinder__new(const struct unwinder_opts *opts, struct attacher *attacher,
 		return -ENOMEM;
 	unwinder->memory = attacher__unwind_memory(attacher);
 	unwinder->table = table;
-	unwinder->max_chunks = chunks < 1		  ? 1
+	unwinder->max_chunks = chunks < 1		    ? 1
 			       : chunks < MAX_UNWIND_CHUNKS ? chunks
 							    : MAX_UNWIND_CHUNKS;
-	unwinder->loader = table_loader__new(opts->cache_dir, opts->cache_bytes,
-					     &unwinder->sums.cache_err);
-	unwinder->store = table_store__new(unwind_memory__modules(unwinder->memory),
-					   unwinder->max_chunks);
+	unwinder->loader =
+		table_loader__new(opts->cache_dir, opts->cache_bytes, &unwinder->sums.cache_err);
+	unwinder->store =
+		table_store__new(unwind_memory__modules(unwinder->memory), unwinder->max_chunks);
 	if (!unwinder->loader || !unwinder->store)
 		goto cleanup;
 	err = load_vdso(unwinder);
@@ -81,60 +153,6 @@ void unwinder__free(struct unwinder *unwinder)
 	table_store__free(unwinder->store);
 	table_loader__free(unwinder->loader);
 	free(unwinder);
-}
-
-/* Adds the room that a table needs, as far as the bound allows. Returns 0 or a negative errno. */
-static int add_room(struct unwinder *unwinder, const struct unwind_table *table)
-{
-	uint32_t cnt = (table->row_cnt + table->page_cnt) / UNWIND_CHUNK_CELLS + 1;
-	uint64_t *cells[MAX_CHUNKS_AT_ONCE];
-	int err;
-
-	if (cnt > 1)
-		cnt += SPARE_CHUNKS;
-	if (cnt > unwinder->max_chunks - unwinder->chunk_cnt)
-		cnt = unwinder->max_chunks - unwinder->chunk_cnt;
-	if (cnt > MAX_CHUNKS_AT_ONCE)
-		cnt = MAX_CHUNKS_AT_ONCE;
-	err = unwind_memory__add_chunks(unwinder->memory, cnt, cells);
-	for (uint32_t i = 0; i < cnt && !err; i++) {
-		err = table_store__add_chunk(unwinder->store, cells[i]);
-		unwinder->chunk_cnt++;
-	}
-	return err;
-}
-
-/* Puts a table into the kernel's memory, which grows up to its bound; then others have to go. */
-static int put_table(struct unwinder *unwinder, const struct unwind_table *table, uint32_t *module)
-{
-	int err;
-
-	while ((err = table_store__put(unwinder->store, table, *module, module)) == -ENOSPC) {
-		if (unwinder->chunk_cnt < unwinder->max_chunks && !add_room(unwinder, table))
-			continue;
-		if (!table_store__evict(unwinder->store, *module))
-			return -ENOSPC;
-		unwinder->sums.evicted++;
-	}
-	return err;
-}
-
-/* Code of the kernel's that every process has; where it has no table, frame pointers are tried. */
-static int load_vdso(struct unwinder *unwinder)
-{
-	const Elf64_Ehdr *image = (const Elf64_Ehdr *)getauxval(AT_SYSINFO_EHDR);
-	struct unwind_table table = {0};
-	uint32_t module = UNWIND_MODULE_VDSO;
-	uint64_t size;
-	int err;
-
-	if (image) {
-		size = image->e_shoff + (uint64_t)image->e_shnum * image->e_shentsize;
-		unwind_table__compile_image(image, size, &table);
-	}
-	err = put_table(unwinder, &table, &module);
-	unwind_table__free(&table);
-	return err;
 }
 
 static struct unwound_file *file_at(struct unwinder *unwinder, uint32_t index)
@@ -169,24 +187,50 @@ static int request(struct unwinder *unwinder, uint32_t index)
 	return err ? err : array_push(&unwinder->requested, index);
 }
 
-static int note_identity(struct unwinder *unwinder, const struct code_file *identity,
-			 uint32_t index)
+static uint64_t device_life(const struct code_file *file)
 {
-	uint64_t *slot = hashmap__insert(&unwinder->by_identity, identity->ino,
-					 (uint64_t)identity->dev << 32 | identity->generation,
-					 NULL);
+	return (uint64_t)file->dev << 32 | file->generation;
+}
 
+/* Returns whose file it is, a place in the module table, or NULL. */
+static const uint64_t *find_identity(const struct unwinder *unwinder, const struct code_file *file)
+{
+	return hashmap__find(&unwinder->by_identity, file->ino, device_life(file));
+}
+
+/* Tells the kernel side and this one that a file's code has the table of `index`. */
+static int assign(struct unwinder *unwinder, const struct code_file *file, uint32_t index)
+{
+	uint64_t *slot;
+
+	unwind_memory__assign(unwinder->memory, file, unwinder->files.items[index].module);
+	slot = hashmap__insert(&unwinder->by_identity, file->ino, device_life(file), NULL);
 	if (!slot)
 		return -ENOMEM;
 	*slot = index;
 	return 0;
 }
 
+/* Gives a file of the module table its table. Returns 0, -ENOSPC (nothing done) or another error.
+ */
+static int place(struct unwinder *unwinder, uint32_t index, const struct unwind_table *table)
+{
+	struct unwound_file *file = &unwinder->files.items[index];
+	int err;
+
+	err = put_table(unwinder, table, &file->module);
+	if (!err)
+		err = module_table__set_number(&unwinder->table->modules, index, file->module);
+	if (!err)
+		file->is_loaded = true;
+	return err;
+}
+
 /* Gives a loaded table to the kernel side. */
 static int install(struct unwinder *unwinder, struct table_request *item, uint32_t index)
 {
 	const struct module *module = &unwinder->table->modules.modules.items[index];
-	struct unwound_file *file = &unwinder->files.items[index];
+	bool is_again = unwinder->files.items[index].is_loaded;
 	struct code_file identity;
 	int err;
 
@@ -194,36 +238,33 @@ static int install(struct unwinder *unwinder, struct table_request *item, uint32
 		unwinder->sums.failed++;
 		memset(&item->table, 0, sizeof(item->table));
 	}
-	err = put_table(unwinder, &item->table, &file->module);
+	err = place(unwinder, index, &item->table);
 	if (err)
 		return err == -ENOMEM ? err : 0;
-	err = module_table__set_number(&unwinder->table->modules, index, file->module);
-	if (err)
-		return err;
-	if (!file->is_loaded) {
+	if (!is_again) {
 		unwinder->sums.tables++;
 		unwinder->sums.rows += item->table.row_cnt;
 		unwinder->sums.from_cache += item->from_cache;
 	}
-	file->is_loaded = true;
 	if (unwind_memory__identify(unwinder->memory, module->fd, &identity))
 		return 0; /* an event will tell */
-	unwind_memory__assign(unwinder->memory, &identity, file->module);
-	return note_identity(unwinder, &identity, index);
+	return assign(unwinder, &identity, index);
 }
 
-/* Installs what the cache has, each at once: stacks wait for it. The others move to the front. */
+/* Installs what the cache has: stacks wait for it. The others move to the front. */
 static int load_cached(struct unwinder *unwinder)
 {
 	size_t missing = 0;
 	int err = 0;
 
+	for (size_t i = 0; i < unwinder->requests.cnt && !err; i++)
+		err = table_loader__find(unwinder->loader, &unwinder->requests.items[i]);
+	if (!err)
+		prepare_room(unwinder);
 	for (size_t i = 0; i < unwinder->requests.cnt; i++) {
 		struct table_request *item = &unwinder->requests.items[i];
 		uint32_t index = unwinder->requested.items[i];
 
-		if (!err)
-			err = table_loader__find(unwinder->loader, item);
 		if (!err && item->err == -ENOENT) {
 			unwinder->requests.items[missing] = *item;
 			unwinder->requested.items[missing++] = index;
@@ -246,6 +287,8 @@ static int load_missing(struct unwinder *unwinder)
 		return 0;
 	err = table_loader__load(unwinder->loader, unwinder->requests.items,
 				 unwinder->requests.cnt);
+	if (!err)
+		prepare_room(unwinder);
 	for (size_t i = 0; i < unwinder->requests.cnt; i++) {
 		if (!err)
 			err = install(unwinder, &unwinder->requests.items[i],
@@ -325,17 +368,11 @@ static int apply_new(struct unwinder *unwinder, const struct event *event)
 		return -ENOMEM;
 	if (!file->is_loaded) {
 		/* It will never have one: frame pointers may do. */
-		err = put_table(unwinder, &none, &file->module);
+		err = place(unwinder, code->module, &none);
 		if (err)
 			return err == -ENOMEM ? err : 0;
-		file->is_loaded = true;
-		err = module_table__set_number(&unwinder->table->modules, code->module,
-					       file->module);
-		if (err)
-			return err;
 	}
-	unwind_memory__assign(unwinder->memory, &event->code.file, file->module);
-	return note_identity(unwinder, &event->code.file, code->module);
+	return assign(unwinder, &event->code.file, code->module);
 }
 
 static int apply_wanted(struct unwinder *unwinder, const struct event *event)
@@ -352,9 +389,7 @@ static int apply_wanted(struct unwinder *unwinder, const struct event *event)
 static int apply_map(struct unwinder *unwinder, const struct event *event)
 {
 	struct space_info *space = space_table__find(unwinder->table, event->space);
-	uint64_t *slot =
-		hashmap__find(&unwinder->by_identity, event->code.file.ino,
-			      (uint64_t)event->code.file.dev << 32 | event->code.file.generation);
+	const uint64_t *slot = find_identity(unwinder, &event->code.file);
 	struct code_map code = {
 		.start = event->code.start,
 		.end = event->code.end,
@@ -412,9 +447,7 @@ int unwinder__list_code(const struct unwinder *unwinder, const struct space_info
 	/* What came later lies on top. */
 	for (size_t i = 0; i < space->births.cnt; i++) {
 		const struct code_birth *birth = &space->births.items[i];
-		uint64_t *index =
-			hashmap__find(&unwinder->by_identity, birth->file.ino,
-				      (uint64_t)birth->file.dev << 32 | birth->file.generation);
+		const uint64_t *index = find_identity(unwinder, &birth->file);
 
 		if (birth->time_ns <= time_ns)
 			list[cnt++] = (struct walk_code){
@@ -436,6 +469,10 @@ const struct table_store *unwinder__store(const struct unwinder *unwinder)
 
 void unwinder__tell(const struct unwinder *unwinder, struct snapshot *snap)
 {
+	struct table_store_usage usage;
+
+	table_store__usage(unwinder->store, &usage);
 	snap->unwind = unwinder->sums;
-	snap->unwind.bytes = unwinder->chunk_cnt * CHUNK_BYTES;
+	snap->unwind.evicted = usage.evictions;
+	snap->unwind.bytes = usage.cells * sizeof(uint64_t);
 }

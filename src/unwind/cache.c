@@ -158,12 +158,3 @@ int table_cache__put(struct table_cache *cache, const struct table_key *key,
 		cache_dir__trim(cache->dir_fd, cache->max_bytes, &cache->bytes);
 	return 0;
 }
-
-void table_cache__drop(struct table_cache *cache, const struct table_key *key)
-{
-	char *name = file_name(key);
-
-	if (name)
-		unlinkat(cache->dir_fd, name, 0);
-	free(name);
-}

@@ -53,7 +53,4 @@ int table_cache__get(struct table_cache *cache, const struct table_key *key,
 int table_cache__put(struct table_cache *cache, const struct table_key *key,
 		     const struct unwind_table *table);
 
-/* Removes a table. */
-void table_cache__drop(struct table_cache *cache, const struct table_key *key);
-
 #endif

@@ -128,29 +128,28 @@ static void look_into_cache(const struct load *load, struct unit *unit)
 	struct table_key key = cache_key(load, unit);
 	struct unwind_table table;
 
+	/* Only valid tables are put there, and its keyed hash says that this is one of them. */
 	if (!load->loader->cache || table_cache__get(load->loader->cache, &key, &table))
 		return;
-	if (!unwind_table__is_valid(&table)) {
-		unwind_table__free(&table);
-		table_cache__drop(load->loader->cache, &key);
-		return;
-	}
 	request->table = table;
 	request->from_cache = true;
 	request->err = 0;
 	unit->is_done = true;
 }
 
-static int identify(const struct load *load, const struct table_request *request, struct unit *unit)
+static int identify(const struct load *load, struct table_request *request)
 {
 	struct table_source source;
 	int err;
 
+	if (request->source_bytes)
+		return 0;
 	err = table_source__open(&source, request->fd);
 	if (err)
 		return err;
-	unit->bytes = source.bytes;
-	err = table_source__hash(&source, load->loader->key, unit->fingerprint);
+	err = table_source__hash(&source, load->loader->key, request->fingerprint);
+	if (!err)
+		request->source_bytes = source.bytes;
 	table_source__close(&source);
 	return err;
 }
@@ -164,9 +163,11 @@ static int add_request(struct load *load, size_t i)
 	bool is_new;
 
 	load->next[i] = NO_REQUEST;
-	request->err = identify(load, request, &unit);
+	request->err = identify(load, request);
 	if (request->err)
 		return 0;
+	memcpy(unit.fingerprint, request->fingerprint, sizeof(unit.fingerprint));
+	unit.bytes = request->source_bytes;
 	memcpy(halves, unit.fingerprint, sizeof(halves));
 	if (array_reserve_one(&load->units))
 		return -ENOMEM;

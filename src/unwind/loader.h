@@ -15,11 +15,14 @@
 #include <stdint.h>
 
 #include "unwind/table.h"
+#include "util/siphash.h"
 
 struct table_request {
 	int fd; /* borrowed; in */
 	const uint8_t *build_id; /* borrowed; in; only names the cache's file */
 	uint8_t build_id_len;
+	uint8_t fingerprint[SIPHASH_BYTES]; /* of the contents that table_loader__find met ... */
+	uint64_t source_bytes;		    /* ... and how many these are; 0 = not looked at yet */
 	struct unwind_table table; /* out, when err is 0; the caller frees it */
 	bool from_cache;	   /* out */
 	int err;		   /* out; as unwind_table__compile, or -ETIME (too costly), -EPIPE (the
@@ -40,7 +43,10 @@ void table_loader__free(struct table_loader *loader);
 /* Answers all requests. Returns 0 or -ENOMEM; what failed is in each request. */
 int table_loader__load(struct table_loader *loader, struct table_request *requests, size_t cnt);
 
-/* Looks into the cache only; request->err is -ENOENT when it is not there. Returns 0 or -ENOMEM. */
+/*
+ * Looks into the cache only; request->err is -ENOENT when it is not there, and table_loader__load need
+ * not look at the file again. Returns 0 or -ENOMEM.
+ */
 int table_loader__find(struct table_loader *loader, struct table_request *request);
 
 /*
