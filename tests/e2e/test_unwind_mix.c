@@ -33,19 +33,9 @@ struct check {
 	int64_t stack_cnt; /* allocations, all in all */
 };
 
-static struct json_object *field(struct json_object *object, const char *name)
+static const char *text_or_empty(struct json_object *object, const char *name)
 {
-	struct json_object *value = NULL;
-
-	json_object_object_get_ex(object, name, &value);
-	return value;
-}
-
-static const char *text_of(struct json_object *object, const char *name)
-{
-	struct json_object *value = field(object, name);
-
-	return value ? json_object_get_string(value) : "";
+	return text_of(object, name) ?: "";
 }
 
 static int64_t item(struct json_object *array, size_t index)
@@ -72,7 +62,7 @@ static struct tally read_numbers(struct json_object *array)
 static void read_thread(struct check *check, const char *line)
 {
 	struct json_object *json = json_tokener_parse(line), *own = field(json, "own");
-	int letter = text_of(json, "thread")[0] - 'a';
+	int letter = text_or_empty(json, "thread")[0] - 'a';
 	struct thread *thread;
 
 	assert_in_range(letter, 0, LETTERS - 1);
@@ -134,10 +124,11 @@ static bool has_letter(const char *name, const char *prefix, int *ret_letter)
 
 static struct call read_call(struct json_object *frame, const char *exe)
 {
-	struct call call = {.kind = CALL_COMMON, .letter = -1, .name = text_of(frame, "function")};
+	struct call call = {
+		.kind = CALL_COMMON, .letter = -1, .name = text_or_empty(frame, "function")};
 	char letter[2] = "", level;
 
-	if (strcmp(text_of(frame, "module"), exe))
+	if (strcmp(text_or_empty(frame, "module"), exe))
 		call.kind = CALL_FOREIGN;
 	else if (has_letter(call.name, "take_", &call.letter))
 		call.kind = CALL_TAKE;
@@ -246,20 +237,10 @@ static int parse_calls(struct calls *calls, int letter)
 
 /* ---- rows ---- */
 
-static void add_row(struct tally *sum, struct json_object *row)
-{
-	sum->live_bytes += json_object_get_int64(field(row, "live_bytes"));
-	sum->live_count += json_object_get_int64(field(row, "live_count"));
-	sum->alloc_bytes += json_object_get_int64(field(row, "alloc_bytes"));
-	sum->alloc_count += json_object_get_int64(field(row, "alloc_count"));
-	sum->free_bytes += json_object_get_int64(field(row, "free_bytes"));
-	sum->free_count += json_object_get_int64(field(row, "free_count"));
-}
-
 static void print_row(struct json_object *row, const struct calls *calls)
 {
-	print_error("  process %s, %s, %s times:", text_of(row, "pid"), text_of(row, "unwind"),
-		    text_of(row, "alloc_count"));
+	print_error("  process %s, %s, %s times:", text_or_empty(row, "pid"),
+		    text_or_empty(row, "unwind"), text_or_empty(row, "alloc_count"));
 	for (size_t i = 0; i < calls->cnt; i++)
 		print_error("%s %s%s", i ? " <" : "", calls->items[i].name,
 			    calls->items[i].kind == CALL_FOREIGN ? "()" : "");
@@ -293,10 +274,10 @@ static void check_row(struct check *check, struct json_object *row)
 {
 	int pid = json_object_get_int(field(row, "pid")), letter, level = -1;
 	struct json_object *proc = report__process(check->report, pid);
-	bool complete = !strcmp(text_of(row, "unwind"), "complete");
+	bool complete = !strcmp(text_or_empty(row, "unwind"), "complete");
 	struct calls calls;
 
-	read_calls(&calls, row, proc ? text_of(proc, "exe") : "");
+	read_calls(&calls, row, proc ? text_or_empty(proc, "exe") : "");
 	if (complete && is_nobodys(&calls))
 		return;
 	check->rows++;
@@ -304,7 +285,7 @@ static void check_row(struct check *check, struct json_object *row)
 	if (complete && letter >= 0 && letter < LETTERS && check->threads[letter].pid == pid)
 		level = parse_calls(&calls, letter);
 	if (level >= 0) {
-		add_row(&check->threads[letter].got[level], row);
+		add_tally(&check->threads[letter].got[level], read_tally(row));
 		return;
 	}
 	if (check->wrong_rows++ < MAX_SHOWN)
@@ -321,7 +302,7 @@ static void check_rows(struct check *check)
 	for (size_t i = 0; i < json_object_array_length(rows); i++) {
 		struct json_object *row = json_object_array_get_idx(rows, i);
 
-		if (!strcmp(text_of(row, "layer"), "malloc"))
+		if (!strcmp(text_or_empty(row, "layer"), "malloc"))
 			check_row(check, row);
 	}
 	print_message("%lld stacks of %d threads, %zu of them distinct; %lld walked, %lld reused\n",

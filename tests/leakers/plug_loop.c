@@ -2,7 +2,8 @@
 /*
  * Allocates inside of libraries that come and go.
  *   plug_loop loop NAME LIB [NAME LIB]...  opens, uses and closes each in turn, many times
- *   plug_loop swap NAME LIB NAME LIB       the same, of two that come to lie at one address
+ *   plug_loop swap NAME LIB NAME LIB       the same, of two that come to lie at one address; slowly
+ *                                          at first, so that each has been seen
  *   plug_loop slow NAME LIB [NAME LIB]...  as loop, but keeps each open for a while
  *   plug_loop hold NAME LIB                opens one before READY, uses it, says HALF, waits for a
  *                                          line, uses it again
@@ -42,9 +43,9 @@ SITE_FN static void *open_plugin(const struct plug *plug, void *(**ret_run)(size
 	return lib;
 }
 
-SITE_FN static void loop(bool slowly)
+SITE_FN static void loop(size_t slow_rounds, long pause_ns)
 {
-	const struct timespec pause = {.tv_nsec = 30000000};
+	const struct timespec pause = {.tv_nsec = pause_ns};
 	void *(*run)(size_t), *(*last)(size_t) = NULL;
 
 	for (size_t round = 0; round < ROUNDS; round++)
@@ -54,7 +55,7 @@ SITE_FN static void loop(bool slowly)
 			same_place += run == last;
 			last = run;
 			use_plugin(&plugs[i], run);
-			if (slowly)
+			if (round < slow_rounds)
 				nanosleep(&pause, NULL);
 			LEAKER_CHECK(!dlclose(lib));
 		}
@@ -79,7 +80,10 @@ int main(int argc, char **argv)
 		KEEP(open_plugin(&plugs[0], &run));
 	leaker__ready(argc, argv);
 	if (strcmp(mode, "hold")) {
-		loop(!strcmp(mode, "slow"));
+		if (!strcmp(mode, "swap"))
+			loop(1, 200000000);
+		else
+			loop(strcmp(mode, "slow") ? 0 : ROUNDS, 30000000);
 		LEAKER_CHECK(strcmp(mode, "swap") || same_place > ROUNDS);
 		leaker__any_stacks("* < open_plugin < loop < main" BELOW_MAIN);
 		leaker__any_stacks("* < loop < main" BELOW_MAIN);

@@ -109,6 +109,15 @@ struct tally {
 	int64_t free_bytes, free_count;
 };
 
+void add_tally(struct tally *sum, struct tally item);
+
+/* Returns a member of a JSON object, borrowed; NULL when it is null or not there. */
+struct json_object *field(struct json_object *object, const char *name);
+const char *text_of(struct json_object *object, const char *name);
+
+/* Reads the six members that are named like a tally's; each must be there. */
+struct tally read_tally(struct json_object *object);
+
 /* The EXPECT lines of a leaker: one JSON object for each process. */
 struct expects {
 	struct json_object *items; /* array, owned by the harness */

@@ -28,12 +28,19 @@ void report__release_all(void)
 	value_cnt = 0;
 }
 
-static struct json_object *field(struct json_object *object, const char *name)
+struct json_object *field(struct json_object *object, const char *name)
 {
 	struct json_object *value = NULL;
 
 	json_object_object_get_ex(object, name, &value);
 	return value;
+}
+
+const char *text_of(struct json_object *object, const char *name)
+{
+	struct json_object *value = field(object, name);
+
+	return value ? json_object_get_string(value) : NULL;
 }
 
 static int64_t number(struct json_object *object, const char *name)
@@ -45,14 +52,7 @@ static int64_t number(struct json_object *object, const char *name)
 	return json_object_get_int64(value);
 }
 
-static const char *text(struct json_object *object, const char *name)
-{
-	struct json_object *value = field(object, name);
-
-	return value ? json_object_get_string(value) : NULL;
-}
-
-static struct tally read_tally(struct json_object *object)
+struct tally read_tally(struct json_object *object)
 {
 	return (struct tally){
 		.live_bytes = number(object, "live_bytes"),
@@ -64,14 +64,14 @@ static struct tally read_tally(struct json_object *object)
 	};
 }
 
-static void add_tally(struct tally *sum, const struct tally *item)
+void add_tally(struct tally *sum, struct tally item)
 {
-	sum->live_bytes += item->live_bytes;
-	sum->live_count += item->live_count;
-	sum->alloc_bytes += item->alloc_bytes;
-	sum->alloc_count += item->alloc_count;
-	sum->free_bytes += item->free_bytes;
-	sum->free_count += item->free_count;
+	sum->live_bytes += item.live_bytes;
+	sum->live_count += item.live_count;
+	sum->alloc_bytes += item.alloc_bytes;
+	sum->alloc_count += item.alloc_count;
+	sum->free_bytes += item.free_bytes;
+	sum->free_count += item.free_count;
 }
 
 /* Parses JSON values one after another into an array. */
@@ -194,8 +194,8 @@ static size_t leaf_of(struct json_object *frames, size_t cnt)
 {
 	size_t i = 0;
 
-	while (i < cnt && json_object_get_boolean(
-				  field(json_object_array_get_idx(frames, i), "inlined")))
+	while (i < cnt &&
+	       json_object_get_boolean(field(json_object_array_get_idx(frames, i), "inlined")))
 		i++;
 	return i;
 }
@@ -209,7 +209,7 @@ static bool stack_matches(struct json_object *stack, enum match match, const cha
 	if (match == MATCH_ALL)
 		return true;
 	for (size_t i = begin; i < cnt && (i == begin || match == MATCH_ANYWHERE); i++) {
-		const char *function = text(json_object_array_get_idx(frames, i), "function");
+		const char *function = text_of(json_object_array_get_idx(frames, i), "function");
 
 		if (function && (match == MATCH_LIKE ? strstr(function, name) != NULL
 						     : !strcmp(function, name)))
@@ -226,16 +226,14 @@ static struct tally sum_stacks(const struct report *report, int pid, const char 
 
 	for (size_t i = 0; i < json_object_array_length(stacks); i++) {
 		struct json_object *stack = json_object_array_get_idx(stacks, i);
-		struct tally item;
 
 		if (pid && number(stack, "pid") != pid)
 			continue;
-		if (layer && strcmp(text(stack, "layer"), layer))
+		if (layer && strcmp(text_of(stack, "layer"), layer))
 			continue;
 		if (!stack_matches(stack, match, name))
 			continue;
-		item = read_tally(stack);
-		add_tally(&sum, &item);
+		add_tally(&sum, read_tally(stack));
 	}
 	return sum;
 }

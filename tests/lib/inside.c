@@ -41,14 +41,6 @@ void print_count(const char *what, const char *name, const char *by, const struc
 
 /* ---- reports ------------------------------------------------------------------------------- */
 
-static struct json_object *field(struct json_object *object, const char *name)
-{
-	struct json_object *value = NULL;
-
-	json_object_object_get_ex(object, name, &value);
-	return value;
-}
-
 static struct json_object *processes_of(const struct report *report)
 {
 	struct json_object *procs = field(report->root, "processes");
@@ -75,18 +67,11 @@ struct tally report__named(const struct report *report, const char *name, int *r
 
 	for (size_t i = 0; i < json_object_array_length(procs); i++) {
 		struct json_object *proc = json_object_array_get_idx(procs, i);
-		struct tally item;
 
 		if (strcmp(comm_of(proc), name))
 			continue;
 		found++;
-		item = report__sum(report, pid_of(proc), "malloc", NULL);
-		sum.live_bytes += item.live_bytes;
-		sum.live_count += item.live_count;
-		sum.alloc_bytes += item.alloc_bytes;
-		sum.alloc_count += item.alloc_count;
-		sum.free_bytes += item.free_bytes;
-		sum.free_count += item.free_count;
+		add_tally(&sum, report__sum(report, pid_of(proc), "malloc", NULL));
 		if (ret_pid)
 			*ret_pid = pid_of(proc);
 	}

@@ -24,32 +24,6 @@ struct truth {
 	struct tally want, got;
 };
 
-static struct json_object *field(struct json_object *object, const char *name)
-{
-	struct json_object *value = NULL;
-
-	json_object_object_get_ex(object, name, &value);
-	return value;
-}
-
-static const char *text_of(struct json_object *object, const char *name)
-{
-	struct json_object *value = field(object, name);
-
-	return value ? json_object_get_string(value) : NULL;
-}
-
-/* Adds an object's numbers to a tally. */
-static void add_numbers(struct tally *sum, struct json_object *object)
-{
-	sum->live_bytes += json_object_get_int64(field(object, "live_bytes"));
-	sum->live_count += json_object_get_int64(field(object, "live_count"));
-	sum->alloc_bytes += json_object_get_int64(field(object, "alloc_bytes"));
-	sum->alloc_count += json_object_get_int64(field(object, "alloc_count"));
-	sum->free_bytes += json_object_get_int64(field(object, "free_bytes"));
-	sum->free_count += json_object_get_int64(field(object, "free_count"));
-}
-
 /* ---- truths ---- */
 
 static void truth__parse(struct truth *truth, const char *line)
@@ -61,7 +35,8 @@ static void truth__parse(struct truth *truth, const char *line)
 		fail_msg("not JSON: %s", line);
 	truth->pid = json_object_get_int(field(truth->json, "pid"));
 	truth->any = json_object_get_boolean(field(truth->json, "any"));
-	add_numbers(&truth->want, truth->json);
+	if (!truth->any)
+		truth->want = read_tally(truth->json);
 	truth->text = strdup(text_of(truth->json, "frames"));
 	at = truth->text;
 	if (*at == '[') {
@@ -316,7 +291,7 @@ static bool is_stray(const struct report *report, struct json_object *row, struc
 		told |= truths[i].pid == pid;
 		if (!is_of_truth(&truths[i], row, &calls))
 			continue;
-		add_numbers(&truths[i].got, row);
+		add_tally(&truths[i].got, read_tally(row));
 		return false; /* the first that matches */
 	}
 	if (!told || is_start_up(row, &calls))

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Events as bpf/ sends them, for the tests of collect/space_table.h and collect/lineage.h. */
+/*
+ * Events as bpf/ sends them, for the tests of collect/space_table.h and collect/lineage.h, and an
+ * empty table to apply them to.
+ */
 #ifndef LEAKSWEEP_TESTS_COLLECT_EVENTS_FIXTURE_H
 #define LEAKSWEEP_TESTS_COLLECT_EVENTS_FIXTURE_H
 
@@ -8,18 +11,22 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "collect/space_table.h"
 #include "include/events.h"
 
+#define NO_SUCH_PID 0x3fffffff
+
 static inline void apply(struct space_table *table, struct event event)
 {
 	assert_int_equal(space_table__apply(table, &event), 0);
 }
 
-static inline struct event life_event(enum event_kind kind, uint32_t space, pid_t tgid, uint64_t time_ns)
+static inline struct event life_event(enum event_kind kind, uint32_t space, pid_t tgid,
+				      uint64_t time_ns)
 {
 	struct event event = {.kind = kind, .space = space, .time_ns = time_ns, .proc.tgid = tgid};
 
@@ -27,14 +34,15 @@ static inline struct event life_event(enum event_kind kind, uint32_t space, pid_
 	return event;
 }
 
-static inline struct space_info *see_new(struct space_table *table, uint32_t space, pid_t tgid, uint64_t time_ns)
+static inline struct space_info *see_new(struct space_table *table, uint32_t space, pid_t tgid,
+					 uint64_t time_ns)
 {
 	apply(table, life_event(EV_SPACE_NEW, space, tgid, time_ns));
 	return space_table__find(table, space);
 }
 
-static inline struct space_info *see_fork(struct space_table *table, uint32_t space, pid_t tgid, uint32_t parent,
-					  uint64_t time_ns)
+static inline struct space_info *see_fork(struct space_table *table, uint32_t space, pid_t tgid,
+					  uint32_t parent, uint64_t time_ns)
 {
 	struct event event = life_event(EV_FORK, space, tgid, time_ns);
 
@@ -43,8 +51,8 @@ static inline struct space_info *see_fork(struct space_table *table, uint32_t sp
 	return space_table__find(table, space);
 }
 
-static inline struct space_info *see_exec(struct space_table *table, uint32_t space, pid_t tgid, uint32_t old,
-					  uint64_t time_ns)
+static inline struct space_info *see_exec(struct space_table *table, uint32_t space, pid_t tgid,
+					  uint32_t old, uint64_t time_ns)
 {
 	struct event event = life_event(EV_EXEC, space, tgid, time_ns);
 
@@ -53,7 +61,8 @@ static inline struct space_info *see_exec(struct space_table *table, uint32_t sp
 	return space_table__find(table, space);
 }
 
-static inline void see_exit(struct space_table *table, uint32_t space, pid_t tgid, int exit_code, uint64_t time_ns)
+static inline void see_exit(struct space_table *table, uint32_t space, pid_t tgid, int exit_code,
+			    uint64_t time_ns)
 {
 	struct event event = life_event(EV_EXIT, space, tgid, time_ns);
 
@@ -63,12 +72,13 @@ static inline void see_exit(struct space_table *table, uint32_t space, pid_t tgi
 
 static inline struct block make_block(uint64_t size, uint64_t born_ns)
 {
-	return (struct block){.size = size, .born_ns = born_ns, .stack_id = 7, .layer = LAYER_MALLOC};
+	return (struct block){
+		.size = size, .born_ns = born_ns, .stack_id = 7, .layer = LAYER_MALLOC};
 }
 
 /* The space freed a block of its own that a descendant may still have. */
-static inline void see_ancestor_free(struct space_table *table, uint32_t space, uint64_t addr, struct block block,
-				     uint64_t time_ns)
+static inline void see_ancestor_free(struct space_table *table, uint32_t space, uint64_t addr,
+				     struct block block, uint64_t time_ns)
 {
 	apply(table, (struct event){
 			     .kind = EV_ANCESTOR_FREE,
@@ -78,9 +88,9 @@ static inline void see_ancestor_free(struct space_table *table, uint32_t space, 
 		     });
 }
 
-/* The space freed an address that it had not allocated itself. */
 /* A free of a block that an ancestor had at that moment, from before the fork. */
-static inline void see_inherited_free(struct space_table *table, uint32_t space, uint64_t addr, uint64_t time_ns)
+static inline void see_inherited_free(struct space_table *table, uint32_t space, uint64_t addr,
+				      uint64_t time_ns)
 {
 	apply(table, (struct event){
 			     .kind = EV_UNKNOWN_FREE,
@@ -91,7 +101,9 @@ static inline void see_inherited_free(struct space_table *table, uint32_t space,
 		     });
 }
 
-static inline void see_unknown_free(struct space_table *table, uint32_t space, uint64_t addr, uint64_t time_ns)
+/* The space freed an address that it had not allocated itself. */
+static inline void see_unknown_free(struct space_table *table, uint32_t space, uint64_t addr,
+				    uint64_t time_ns)
 {
 	apply(table, (struct event){
 			     .kind = EV_UNKNOWN_FREE,
@@ -100,5 +112,21 @@ static inline void see_unknown_free(struct space_table *table, uint32_t space, u
 			     .freed = {.addr = addr},
 		     });
 }
+
+static inline int new_table(void **state)
+{
+	*state = calloc(1, sizeof(struct space_table));
+	return *state ? 0 : -1;
+}
+
+static inline int free_table(void **state)
+{
+	space_table__free(*state);
+	free(*state);
+	return 0;
+}
+
+/* A test of a table of its own. */
+#define TABLE_TEST(name) cmocka_unit_test_setup_teardown(name, new_table, free_table)
 
 #endif

@@ -256,38 +256,53 @@ static void check_json_stacks(struct json_object *report, const struct profile *
 	assert_string_equal(get_text(json_object_array_get_idx(list, 4), "unwind"), "lost");
 }
 
+/* A scene's report as text, and what a reader of JSON makes of it. */
+struct json_report {
+	struct profile *profile;
+	char *text;
+	struct json_object *root;
+};
+
+static struct json_report json_report__new(const struct scene *scene)
+{
+	struct json_report report = {.profile = profile_of(scene, GROUP_STACK, NULL)};
+
+	report.text = render(report.profile, "json");
+	report.root = json_tokener_parse(report.text);
+	assert_non_null(report.root);
+	return report;
+}
+
+static void json_report__free(struct json_report *report)
+{
+	json_object_put(report->root);
+	free(report->text);
+	profile__free(report->profile);
+}
+
 static void test_json_fields(void **state)
 {
-	struct json_object *report;
-	struct profile *profile;
+	struct json_report report;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
 	scene__add_rows(&scene);
 	scene.snap->stats[STAT_MAP_FULL] = 17;
 	snapshot__add_note(scene.snap, "a note");
-	profile = profile_of(&scene, GROUP_STACK, NULL);
-	text = render(profile, "json");
-	report = json_tokener_parse(text);
-	assert_non_null(report);
-	check_json_head(report, profile);
-	check_json_processes(report, profile);
-	check_json_stacks(report, profile);
-	json_object_put(report);
-	free(text);
-	profile__free(profile);
+	report = json_report__new(&scene);
+	check_json_head(report.root, report.profile);
+	check_json_processes(report.root, report.profile);
+	check_json_stacks(report.root, report.profile);
+	json_report__free(&report);
 	scene__free(&scene);
 }
 
 /* Numbers at the ends of their range, and floats that JSON has no word for. */
 static void test_json_extremes(void **state)
 {
-	struct json_object *report;
-	struct profile *profile;
+	struct json_report report;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
@@ -298,17 +313,12 @@ static void test_json_extremes(void **state)
 	scene.snap->started_at_ns = UINT64_MAX;
 	scene.snap->rows.items[0].layer = 200;
 	scene.snap->rows.items[0].unwind = 200;
-	profile = profile_of(&scene, GROUP_STACK, NULL);
-	text = render(profile, "json");
-	report = json_tokener_parse(text);
-	assert_non_null(report);
-	assert_true(json_object_get_uint64(get(report, "duration_ns", json_type_int)) ==
+	report = json_report__new(&scene);
+	assert_true(json_object_get_uint64(get(report.root, "duration_ns", json_type_int)) ==
 		    UINT64_MAX);
-	assert_non_null(strstr(text, "\"layer\":\"unknown\""));
-	json_object_put(report);
-	free(text);
-	free(render(profile, "table"));
-	profile__free(profile);
+	assert_non_null(strstr(report.text, "\"layer\":\"unknown\""));
+	free(render(report.profile, "table"));
+	json_report__free(&report);
 	scene__free(&scene);
 }
 

@@ -122,6 +122,27 @@ static void build(void)
 			 0);
 }
 
+/* A stripped program, and a server that answers every request with `file`. */
+struct hosted {
+	struct server server;
+	struct scene scene;
+};
+
+static void open_hosted(struct hosted *hosted, const char *file, unsigned int delay_ms)
+{
+	if (!installed())
+		skip();
+	build();
+	start_server(&hosted->server, file, delay_ms);
+	open_scene(&hosted->scene, "app");
+}
+
+static void free_hosted(struct hosted *hosted)
+{
+	free_scene(&hosted->scene);
+	stop_server(&hosted->server);
+}
+
 static const struct symbol *ask(struct scene *scene)
 {
 	return symbol_at_call(scene, "app.full", "hidden", "rand");
@@ -140,92 +161,69 @@ static void assert_named(const struct symbol *symbol)
 
 static void a_file_in_time(void **state)
 {
-	struct server server;
-	struct scene scene;
+	struct hosted hosted;
 
 	(void)state;
-	if (!installed())
-		skip();
-	build();
-	start_server(&server, "app.debug", 0);
-	open_scene(&scene, "app");
-	assert_named(ask(&scene));
-	assert_named(ask(&scene));
-	assert_int_equal(server.served, 1);
-	free_scene(&scene);
-	stop_server(&server);
+	open_hosted(&hosted, "app.debug", 0);
+	assert_named(ask(&hosted.scene));
+	assert_named(ask(&hosted.scene));
+	assert_int_equal(hosted.server.served, 1);
+	free_hosted(&hosted);
 }
 
 /* The first report does not wait for it; a later one has the names. */
 static void a_file_that_comes_late(void **state)
 {
 	const struct symbol *symbol;
-	struct server server;
-	struct scene scene;
+	struct hosted hosted;
 	double began;
 
 	(void)state;
-	if (!installed())
-		skip();
-	build();
-	start_server(&server, "app.debug", 4000);
-	open_scene(&scene, "app");
+	open_hosted(&hosted, "app.debug", 4000);
 	began = now_seconds();
-	symbol = ask(&scene);
+	symbol = ask(&hosted.scene);
 	print_message("the first report waited %.2f s\n", now_seconds() - began);
 	assert_true(now_seconds() - began < 3.5);
 	assert_null(symbol->function);
 	assert_int_equal(symbol->line_reason, LINE_NO_DEBUG_INFO);
 	began = now_seconds();
-	symbol = ask(&scene);
+	symbol = ask(&hosted.scene);
 	assert_true(now_seconds() - began < 0.5);
 	for (int i = 0; i < 50 && !symbol->function; i++) {
 		usleep(200000);
-		symbol = ask(&scene);
+		symbol = ask(&hosted.scene);
 	}
 	assert_named(symbol);
-	free_scene(&scene);
-	stop_server(&server);
+	free_hosted(&hosted);
 }
 
 static void an_end_while_it_runs(void **state)
 {
-	struct server server;
-	struct scene scene;
+	struct hosted hosted;
 	double began;
 
 	(void)state;
-	if (!installed())
-		skip();
-	build();
-	start_server(&server, "app.debug", 4000);
-	open_scene(&scene, "app");
-	assert_null(ask(&scene)->function);
+	open_hosted(&hosted, "app.debug", 4000);
+	assert_null(ask(&hosted.scene)->function);
 	began = now_seconds();
-	free_scene(&scene);
+	free_scene(&hosted.scene);
 	assert_true(now_seconds() - began < 1);
-	stop_server(&server);
+	stop_server(&hosted.server);
 }
 
 static void what_servers_do_not_have_or_confuse(void **state)
 {
 	static const char *const files[] = {NULL, "other.debug", "app.c"};
 	const struct symbol *symbol;
-	struct server server;
-	struct scene scene;
+	struct hosted hosted;
 
 	(void)state;
-	if (!installed())
-		skip();
 	for (size_t i = 0; i < 3; i++) {
-		build();
-		start_server(&server, files[i], 0);
-		open_scene(&scene, "app");
-		symbol = ask(&scene);
+		open_hosted(&hosted, files[i], 0);
+		symbol = ask(&hosted.scene);
 		assert_null(symbol->function);
 		assert_int_equal(symbol->line_reason, LINE_NO_DEBUG_INFO);
-		free_scene(&scene);
-		stop_server(&server);
+		free_hosted(&hosted);
 	}
 }
 

@@ -68,6 +68,58 @@ static void assert_lines_of(const char *file, const char *calls)
 	free_scene(&scene);
 }
 
+/* The symbol of the call in hidden(), which nothing is inlined in. */
+static const struct symbol *ask_hidden(struct scene *scene, const char *calls)
+{
+	const struct symbol *symbol = symbol_at_call(scene, calls, "hidden", "putenv");
+
+	assert_string_equal(symbol->function, "hidden");
+	return symbol;
+}
+
+static const struct symbol *assert_hidden(struct scene *scene, const char *calls)
+{
+	const struct symbol *symbol = ask_hidden(scene, calls);
+
+	assert_place(symbol->file, symbol->line, "src/app.c", 4);
+	return symbol;
+}
+
+/* The file of hidden() in "app", owned by the caller; its line is known. */
+static char *file_of_hidden(const char *calls)
+{
+	const struct symbol *symbol;
+	struct scene scene;
+	char *file;
+
+	open_scene(&scene, "app");
+	symbol = ask_hidden(&scene, calls);
+	assert_non_null(symbol->file);
+	assert_int_equal(symbol->line, 4);
+	file = strdup(symbol->file);
+	free_scene(&scene);
+	return file;
+}
+
+/* Why outer() of "app" has no line, or LINE_FOUND and a right one; its name is known anyhow. */
+static enum line_reason reason_of_outer(const char *calls)
+{
+	const struct symbol *symbol;
+	enum line_reason reason;
+	struct scene scene;
+
+	open_scene(&scene, "app");
+	symbol = symbol_at_call(&scene, calls, "outer", "rand");
+	assert_string_equal(symbol->function, "outer");
+	reason = symbol->line_reason;
+	if (reason == LINE_FOUND)
+		assert_lines(symbol);
+	else
+		assert_null(symbol->file);
+	free_scene(&scene);
+	return reason;
+}
+
 static void every_format(void **state)
 {
 	static const char *const flags[] = {
@@ -99,9 +151,7 @@ static void functions_without_inlined_calls(void **state)
 	(void)state;
 	build("");
 	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app", "hidden", "putenv");
-	assert_string_equal(symbol->function, "hidden");
-	assert_place(symbol->file, symbol->line, "src/app.c", 4);
+	symbol = assert_hidden(&scene, "app");
 	assert_int_equal(symbol->inline_cnt, 0);
 	assert_null(symbol->inlines);
 	symbol = symbol_at_call(&scene, "app", "outer", "hidden");
@@ -112,14 +162,12 @@ static void functions_without_inlined_calls(void **state)
 
 static void line_tables_only(void **state)
 {
-	const struct symbol *symbol;
 	struct scene scene;
 
 	(void)state;
 	build("-g1");
 	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app", "hidden", "putenv");
-	assert_place(symbol->file, symbol->line, "src/app.c", 4);
+	assert_hidden(&scene, "app");
 	free_scene(&scene);
 }
 
@@ -141,8 +189,7 @@ static void split_units(void **state)
 		symbol = symbol_at_call(&scene, "app", "outer", "rand");
 		assert_string_equal(symbol->function, "outer");
 		assert_place(symbol->file, symbol->line, "src/inc/deep.h", 4);
-		symbol = symbol_at_call(&scene, "app", "hidden", "putenv");
-		assert_place(symbol->file, symbol->line, "src/app.c", 4);
+		assert_hidden(&scene, "app");
 		free_scene(&scene);
 	}
 }
@@ -190,24 +237,20 @@ static void names_from_dwarf(void **state)
 	assert_int_equal(shell("readelf -SW app | grep -q debug_info"), 0);
 	assert_int_equal(shell("readelf -SW app | grep -q symtab"), 1);
 	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app.full", "hidden", "putenv");
-	assert_string_equal(symbol->function, "hidden");
+	symbol = assert_hidden(&scene, "app.full");
 	assert_int_equal(symbol->reason, SYMBOL_FOUND);
-	assert_place(symbol->file, symbol->line, "src/app.c", 4);
 	offset = symbol->function_offset;
 	free_scene(&scene);
 	/* The same offset as by the symbol table. */
 	open_scene(&scene, "app.full");
-	symbol = symbol_at_call(&scene, "app.full", "hidden", "putenv");
-	assert_int_equal(symbol->function_offset, offset);
+	assert_int_equal(ask_hidden(&scene, "app.full")->function_offset, offset);
 	free_scene(&scene);
 }
 
 /* What several files have in common is in another one. */
 static void supplementary_files(void **state)
 {
-	const struct symbol *symbol;
-	struct scene scene;
+	char *file;
 
 	(void)state;
 	if (!have("dwz"))
@@ -223,72 +266,50 @@ static void supplementary_files(void **state)
 	assert_lines_of("app", "app.full");
 	/* One that is not the one that was meant costs text: here the folder of the compilation. */
 	assert_int_equal(shell("cp app3 root/.dwz/common"), 0);
-	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app.full", "hidden", "putenv");
-	assert_string_equal(symbol->function, "hidden");
-	assert_string_equal(symbol->file, "../src/app.c");
-	assert_int_equal(symbol->line, 4);
-	free_scene(&scene);
+	file = file_of_hidden("app.full");
+	assert_string_equal(file, "../src/app.c");
+	free(file);
 }
 
 static void every_reason(void **state)
 {
-	const struct symbol *symbol;
+	enum line_reason reason;
 	struct scene scene;
 
 	(void)state;
 	build("");
 	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app", "_start", "__libc_start_main.*");
+	symbol_at_call(&scene, "app", "_start", "__libc_start_main.*");
 	free_scene(&scene);
 	assert_int_equal(shell("cp app app.full; strip -g app"), 0);
-	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app.full", "outer", "rand");
-	assert_string_equal(symbol->function, "outer");
-	assert_int_equal(symbol->line_reason, LINE_NO_DEBUG_INFO);
-	assert_null(symbol->file);
-	free_scene(&scene);
+	assert_int_equal(reason_of_outer("app.full"), LINE_NO_DEBUG_INFO);
 	/* Debug information of another unit only. */
 	assert_int_equal(shell("gcc -O2 -c -o bare.o src/app.c && echo 'int other;' > src/o.c && "
 			       "gcc -g -c -o other.o src/o.c && gcc -o app bare.o other.o"),
 			 0);
-	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app", "outer", "rand");
-	assert_string_equal(symbol->function, "outer");
-	assert_int_equal(symbol->line_reason, LINE_GAP);
-	free_scene(&scene);
+	assert_int_equal(reason_of_outer("app"), LINE_GAP);
 	/* Nothing that could be debug information. */
 	assert_int_equal(shell("head -c 4096 /dev/urandom > noise; cp app.full app; "
 			       "objcopy --update-section .debug_info=noise app"),
 			 0);
-	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app.full", "outer", "rand");
-	assert_string_equal(symbol->function, "outer");
-	assert_true(symbol->line_reason == LINE_BROKEN || symbol->line_reason == LINE_GAP);
-	free_scene(&scene);
-	for (int reason = LINE_FOUND; reason <= LINE_BROKEN; reason++)
-		assert_true(strlen(line_reason__text((enum line_reason)reason)) > 3);
+	reason = reason_of_outer("app.full");
+	assert_true(reason == LINE_BROKEN || reason == LINE_GAP);
+	for (reason = LINE_FOUND; reason <= LINE_BROKEN; reason++)
+		assert_true(strlen(line_reason__text(reason)) > 3);
 }
 
 /* zstd came to libelf with 0.189; with an older one the lines are lost, the names are not. */
 static void zstd_sections(void **state)
 {
-	const struct symbol *symbol;
-	struct scene scene;
+	enum line_reason reason;
 
 	(void)state;
 	build("");
 	if (shell("cp app app.full; objcopy --compress-debug-sections=zstd app"))
 		skip();
-	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app.full", "outer", "rand");
-	assert_string_equal(symbol->function, "outer");
-	print_message("zstd: %s\n", line_reason__text(symbol->line_reason));
-	if (symbol->line_reason == LINE_FOUND)
-		assert_lines(symbol);
-	else
-		assert_int_equal(symbol->line_reason, LINE_BROKEN);
-	free_scene(&scene);
+	reason = reason_of_outer("app.full");
+	print_message("zstd: %s\n", line_reason__text(reason));
+	assert_true(reason == LINE_FOUND || reason == LINE_BROKEN);
 }
 
 /* Deleted and replaced files: the open descriptor counts. */
@@ -307,7 +328,6 @@ static void deleted_files(void **state)
 /* Answers are kept: the second snapshot asks for new frames only, and old answers stay valid. */
 static void later_snapshots(void **state)
 {
-	const struct symbol *symbol;
 	struct symbol first;
 	struct scene scene;
 
@@ -315,8 +335,7 @@ static void later_snapshots(void **state)
 	build("");
 	open_scene(&scene, "app");
 	first = *symbol_at_call(&scene, "app", "outer", "rand");
-	symbol = symbol_at_call(&scene, "app", "hidden", "putenv");
-	assert_place(symbol->file, symbol->line, "src/app.c", 4);
+	assert_hidden(&scene, "app");
 	assert_lines(&first);
 	assert_ptr_equal(scene.symbols[0].inlines, first.inlines);
 	assert_ptr_equal(scene.symbols[0].file, first.file);
@@ -356,8 +375,7 @@ static void paths(void **state)
 static void relative_folders(void **state)
 {
 	static const char *const flags[] = {"-gdwarf-5", "-gdwarf-4"};
-	const struct symbol *symbol;
-	struct scene scene;
+	char *file;
 
 	(void)state;
 	for (size_t i = 0; i < 2; i++) {
@@ -366,29 +384,25 @@ static void relative_folders(void **state)
 				       "-o ../app app.c",
 				       flags[i]),
 				 0);
-		open_scene(&scene, "app");
-		symbol = symbol_at_call(&scene, "app", "hidden", "putenv");
-		assert_string_equal(symbol->file, "src/app.c");
-		assert_int_equal(symbol->line, 4);
-		free_scene(&scene);
+		file = file_of_hidden("app");
+		assert_string_equal(file, "src/app.c");
+		free(file);
 	}
 }
 
 /* File names are text from a stranger. */
 static void hostile_names_come_out_clean(void **state)
 {
-	const struct symbol *symbol;
-	struct scene scene;
+	char *file;
 
 	(void)state;
 	write_lines_sample();
 	assert_int_equal(shell("n=$(printf 'src/a\\033[2J\\377.c'); cp src/app.c \"$n\" && "
 			       "gcc -O2 -g -o app \"$n\""),
 			 0);
-	open_scene(&scene, "app");
-	symbol = symbol_at_call(&scene, "app", "hidden", "putenv");
-	assert_place(symbol->file, symbol->line, "src/a?[2J?.c", 4);
-	free_scene(&scene);
+	file = file_of_hidden("app");
+	assert_place(file, 4, "src/a?[2J?.c", 4);
+	free(file);
 }
 
 int main(void)
