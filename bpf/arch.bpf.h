@@ -8,12 +8,6 @@
 #if defined(__TARGET_ARCH_x86)
 /* `call` pushes the return address, `ret` has popped it. */
 #define RETURN_SP_SHIFT 8
-/* struct rt_sigframe without the return address, arch/x86/include/uapi/asm/sigcontext.h: where the
- * machine context begins, and its words. */
-#define SIGNAL_CONTEXT 40
-#define CONTEXT_FP 10
-#define CONTEXT_SP 15
-#define CONTEXT_PC 16
 #define NR_MMAP 9
 #define NR_MPROTECT 10
 #define NR_MUNMAP 11
@@ -22,11 +16,6 @@
 #define NR_PKEY_MPROTECT 329
 #elif defined(__TARGET_ARCH_arm64)
 #define RETURN_SP_SHIFT 0
-/* Signal frames are not followed here: no table says where they are. */
-#define SIGNAL_CONTEXT 0
-#define CONTEXT_FP 0
-#define CONTEXT_SP 0
-#define CONTEXT_PC 0
 #define NR_MMAP 222
 #define NR_MPROTECT 226
 #define NR_MUNMAP 215

@@ -5,9 +5,7 @@
  * answer. Files are known by device and inode as the kernel holds them, which is the same file
  * through every mount namespace and overlay. A file that is not known yet is asked for by an event.
  */
-#include "arch.bpf.h"
 #include "code.bpf.h"
-#include "stack.bpf.h"
 #include "thread.bpf.h"
 
 #define VM_EXEC 4
@@ -74,7 +72,6 @@ static __noinline int request_table(__u64 addr, struct code_file *file, __u32 sp
 	}
 	event->code.addr = addr;
 	event->code.file = *file;
-	event->code.tgid = bpf_get_current_pid_tgid() >> 32;
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }
@@ -179,7 +176,6 @@ static __noinline int request_evicted(struct unwind_module *module, __u32 id, __
 		return 0;
 	}
 	event->code.module = id;
-	event->code.tgid = bpf_get_current_pid_tgid() >> 32;
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }

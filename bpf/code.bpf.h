@@ -15,6 +15,9 @@ enum {
  * when the kernel's list of mappings is busy. */
 int code_find_mapping(__u64 addr, struct found_code *ret_found);
 
+/* Whether executable code is mapped at `addr`. */
+bool is_code(__u64 addr);
+
 /* The two places where the thread may know a rule for the address. */
 static __always_inline struct known_rule *known_rules(struct thread *thread, __u64 pc)
 {

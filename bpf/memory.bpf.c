@@ -5,6 +5,7 @@
  * allocator's own business and marked so.
  */
 #include "arch.bpf.h"
+#include "code.bpf.h"
 #include "maps.bpf.h"
 #include "stack.bpf.h"
 #include "thread.bpf.h"

@@ -9,8 +9,8 @@
  * the frames, a second hash tells when two stacks share an id.
  */
 #include "stack.bpf.h"
-#include "arch.bpf.h"
 #include "code.bpf.h"
+#include "include/unwind_cfa.h"
 
 #define GO_ON 0
 #define TRAMPOLINE_BYTES 0x11
@@ -163,9 +163,9 @@ static __always_inline int step_signal(struct thread *thread, struct walker *wal
 	struct walk *walk = &walker->walk;
 	__u64 context = walk->sp + SIGNAL_CONTEXT, fp, sp, pc;
 
-	if (!walk_word(walker, context + 8 * CONTEXT_FP, &fp) ||
-	    !walk_word(walker, context + 8 * CONTEXT_SP, &sp) ||
-	    !walk_word(walker, context + 8 * CONTEXT_PC, &pc))
+	if (!walk_word(walker, unwind_context_word(context, CONTEXT_FP), &fp) ||
+	    !walk_word(walker, unwind_context_word(context, CONTEXT_SP), &sp) ||
+	    !walk_word(walker, unwind_context_word(context, CONTEXT_PC), &pc))
 		return UNWIND_UNREADABLE;
 	walk->context = context;
 	walk->fp = fp;
@@ -204,73 +204,59 @@ static __always_inline int step_chain(struct thread *thread, struct walker *walk
 	return stack_enter_frame(thread, walker, pc, false);
 }
 
+static __always_inline struct unwind_regs regs_of(const struct walk *walk)
+{
+	return (struct unwind_regs){
+		.pc = walk->pc,
+		.sp = walk->sp,
+		.fp = walk->fp,
+		.context = walk->context,
+		.fp_lost = walk->fp_lost,
+	};
+}
+
 /* Finds the CFA of the frame. Returns GO_ON or how the walk ended. */
 static __always_inline int find_cfa(struct walker *walker, __u64 *ret_cfa)
 {
-	struct walk *walk;
-	__s32 cfa;
-	__u64 word;
+	struct unwind_regs regs = regs_of(&walker->walk);
+	struct unwind_cfa cfa;
+	__u64 value; /* read outside of the struct, which then needs no stack */
+	int err;
 
-	if (!walker || !ret_cfa)
-		return UNWIND_BROKEN;
-	walk = &walker->walk;
-	cfa = walk->row.cfa;
-	switch (walk->row.rule) {
-	case UNWIND_RULE_SP:
-		*ret_cfa = walk->sp + (__s64)cfa;
-		return GO_ON;
-	case UNWIND_RULE_FP:
-		*ret_cfa = walk->fp + (__s64)cfa;
-		return walk->fp_lost ? UNWIND_BROKEN : GO_ON;
-	case UNWIND_RULE_PLT:
-		*ret_cfa = walk->sp + 8 + ((walk->pc & 15) >= (__u32)cfa ? 8 : 0);
-		return GO_ON;
-	case UNWIND_RULE_SP_DEREF:
-	case UNWIND_RULE_FP_DEREF:
-		word = walk->row.rule == UNWIND_RULE_SP_DEREF ? walk->sp : walk->fp;
-		if (walk->row.rule == UNWIND_RULE_FP_DEREF && walk->fp_lost)
-			return UNWIND_BROKEN;
-		if (!walk_word(walker, word + (__s64)(__s16)cfa, &word))
-			return UNWIND_UNREADABLE;
-		*ret_cfa = word + (__s64)(cfa >> 16);
-		return GO_ON;
-	case UNWIND_RULE_REG:
-		if (!walk->context)
-			return UNWIND_ODD_RULE;
-		if (!walk_word(walker, walk->context + 8 * (__u64)(cfa & 0xff), &word))
-			return UNWIND_UNREADABLE;
-		*ret_cfa = word + (__s64)(cfa >> 8);
-		return GO_ON;
-	default:
-		return UNWIND_ODD_RULE;
-	}
+	err = unwind_find_cfa(&walker->walk.row, &regs, &cfa);
+	if (err)
+		return err;
+	value = cfa.value;
+	if (cfa.indirect && !walk_word(walker, value, &value))
+		return UNWIND_UNREADABLE;
+	*ret_cfa = value + cfa.add;
+	return GO_ON;
 }
 
 /* To the caller's frame. Returns GO_ON or how the walk ended. */
 static __always_inline int step_rule(struct thread *thread, struct walker *walker)
 {
 	struct walk *walk = &walker->walk;
-	__u64 cfa = 0, fp_at, fp, pc;
+	struct unwind_caller caller;
+	struct unwind_regs regs;
+	__u64 cfa, fp, pc;
 	int err;
 
 	err = find_cfa(walker, &cfa);
 	if (err)
 		return err;
-	if (cfa <= walk->sp)
-		return UNWIND_BROKEN;
-	fp = walk->fp;
-	if (walk->row.fp == UNWIND_FP_LOST) {
-		walk->fp_lost = true;
-	} else if (walk->row.fp != UNWIND_FP_SAME) {
-		fp_at = walk->row.rule == UNWIND_RULE_FP_DEREF ? fp : cfa;
-		if (!walk_word(walker, fp_at + 8 * (__s64)walk->row.fp, &fp))
-			return UNWIND_UNREADABLE;
-		walk->fp_lost = false;
-	}
-	if (!walk_word(walker, cfa - 8, &pc))
+	regs = regs_of(walk);
+	err = unwind_find_caller(&walk->row, &regs, cfa, &caller);
+	if (err)
+		return err;
+	walk->fp_lost = caller.fp_lost;
+	fp = caller.fp;
+	if (caller.fp_saved && !walk_word(walker, fp, &fp))
+		return UNWIND_UNREADABLE;
+	if (!walk_word(walker, caller.pc_at, &pc))
 		return UNWIND_UNREADABLE;
 	if (pc && pc == walk->trampoline) {
-		pc = stack_real_pc(cfa - 8, pc);
+		pc = stack_real_pc(caller.pc_at, pc);
 		walk->depend_cnt = MAX_DEPENDS + 1;
 	}
 	walk->sp = cfa;

@@ -17,7 +17,4 @@ static __always_inline void code_has_changed(struct thread *thread)
 	__sync_fetch_and_add(&code_epochs[thread->space & (CODE_EPOCHS - 1)], 1);
 }
 
-/* Whether executable code is mapped at `addr`. */
-bool is_code(__u64 addr);
-
 #endif

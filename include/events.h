@@ -72,7 +72,6 @@ struct event {
 			__u64 start, end, pgoff; /* EV_CODE_MAP; bytes */
 			struct code_file file;
 			__u32 module; /* EV_CODE_WANTED */
-			__u32 tgid;
 		} code;
 	};
 };

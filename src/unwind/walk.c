@@ -3,11 +3,7 @@
 
 #include <string.h>
 
-/* The kernel's struct rt_sigframe of x86-64 behind its return address, as in bpf/arch.bpf.h. */
-#define SIGNAL_CONTEXT 40
-#define CONTEXT_FP 10
-#define CONTEXT_SP 15
-#define CONTEXT_PC 16
+#include "include/unwind_cfa.h"
 
 #define GO_ON UNWIND_LOST
 
@@ -37,8 +33,8 @@ static enum unwind_end find_rule(struct stack_walk *walk)
 		walk->frame = walk->look + 1;
 		if (code->module == UNWIND_MODULE_NONE)
 			return GO_ON;
-		walk->row = table_store__find(walk->store, code->module,
-					      walk->look + code->to_offset);
+		walk->row =
+			table_store__find(walk->store, code->module, walk->look + code->to_offset);
 		walk->frame = (uint64_t)code->module << FRAME_MODULE_SHIFT |
 			      ((walk->look + 1 + code->to_offset) & FRAME_OFFSET_MASK);
 		return GO_ON;
@@ -80,9 +76,9 @@ static enum unwind_end step_signal(struct stack_walk *walk)
 {
 	uint64_t context = walk->sp + SIGNAL_CONTEXT, pc, sp, fp;
 
-	if (!read_word(walk, context + 8 * CONTEXT_FP, &fp) ||
-	    !read_word(walk, context + 8 * CONTEXT_SP, &sp) ||
-	    !read_word(walk, context + 8 * CONTEXT_PC, &pc))
+	if (!read_word(walk, unwind_context_word(context, CONTEXT_FP), &fp) ||
+	    !read_word(walk, unwind_context_word(context, CONTEXT_SP), &sp) ||
+	    !read_word(walk, unwind_context_word(context, CONTEXT_PC), &pc))
 		return UNWIND_UNREADABLE;
 	walk->context = context;
 	walk->sp = sp;
@@ -91,66 +87,55 @@ static enum unwind_end step_signal(struct stack_walk *walk)
 	return enter_frame(walk, pc, true);
 }
 
-/* Finds the canonical frame address. */
-static enum unwind_end find_cfa(const struct stack_walk *walk, uint64_t *ret_cfa)
+static struct unwind_regs regs_of(const struct stack_walk *walk)
 {
-	int32_t cfa = walk->row.cfa;
-	uint64_t word;
+	return (struct unwind_regs){
+		.pc = walk->look + !walk->context, /* enter_frame() has taken one byte off */
+		.sp = walk->sp,
+		.fp = walk->fp,
+		.context = walk->context,
+		.fp_lost = walk->fp_lost,
+	};
+}
 
-	switch (walk->row.rule) {
-	case UNWIND_RULE_SP:
-		*ret_cfa = walk->sp + (int64_t)cfa;
-		return GO_ON;
-	case UNWIND_RULE_FP:
-		*ret_cfa = walk->fp + (int64_t)cfa;
-		return walk->fp_lost ? UNWIND_BROKEN : GO_ON;
-	case UNWIND_RULE_PLT:
-		/* A call out of the table leaves `look` one byte before the address. */
-		*ret_cfa = walk->sp + 8 + (((walk->look + !walk->context) & 15) >= (uint32_t)cfa ? 8 : 0);
-		return GO_ON;
-	case UNWIND_RULE_SP_DEREF:
-	case UNWIND_RULE_FP_DEREF:
-		if (walk->row.rule == UNWIND_RULE_FP_DEREF && walk->fp_lost)
-			return UNWIND_BROKEN;
-		word = walk->row.rule == UNWIND_RULE_SP_DEREF ? walk->sp : walk->fp;
-		if (!read_word(walk, word + (int64_t)(int16_t)cfa, &word))
-			return UNWIND_UNREADABLE;
-		*ret_cfa = word + (int64_t)(cfa >> 16);
-		return GO_ON;
-	case UNWIND_RULE_REG:
-		if (!walk->context)
-			return UNWIND_ODD_RULE;
-		if (!read_word(walk, walk->context + 8 * (uint64_t)(cfa & 0xff), &word))
-			return UNWIND_UNREADABLE;
-		*ret_cfa = word + (int64_t)(cfa >> 8);
-		return GO_ON;
-	default:
-		return UNWIND_ODD_RULE;
-	}
+/* Finds the canonical frame address. */
+static enum unwind_end find_cfa(const struct stack_walk *walk, const struct unwind_regs *regs,
+				uint64_t *ret_cfa)
+{
+	struct unwind_cfa cfa;
+	uint64_t value;
+	int end;
+
+	end = unwind_find_cfa(&walk->row, regs, &cfa);
+	if (end)
+		return end;
+	value = cfa.value;
+	if (cfa.indirect && !read_word(walk, value, &value))
+		return UNWIND_UNREADABLE;
+	*ret_cfa = value + cfa.add;
+	return GO_ON;
 }
 
 static enum unwind_end step_rule(struct stack_walk *walk)
 {
-	uint64_t cfa = 0, fp = walk->fp, fp_at, pc;
-	enum unwind_end end = find_cfa(walk, &cfa);
+	const struct unwind_regs regs = regs_of(walk);
+	struct unwind_caller caller;
+	uint64_t cfa, fp, pc;
+	int end;
 
-	if (end != GO_ON)
+	end = find_cfa(walk, &regs, &cfa);
+	if (end)
 		return end;
-	if (cfa <= walk->sp)
-		return UNWIND_BROKEN;
-	if (walk->row.fp == UNWIND_FP_LOST) {
-		walk->fp_lost = true;
-	} else if (walk->row.fp != UNWIND_FP_SAME) {
-		fp_at = walk->row.rule == UNWIND_RULE_FP_DEREF ? fp : cfa;
-		if (!read_word(walk, fp_at + 8 * (int64_t)walk->row.fp, &fp))
-			return UNWIND_UNREADABLE;
-		walk->fp_lost = false;
-	}
-	if (!read_word(walk, cfa - 8, &pc))
+	end = unwind_find_caller(&walk->row, &regs, cfa, &caller);
+	if (end)
+		return end;
+	fp = caller.fp;
+	if ((caller.fp_saved && !read_word(walk, fp, &fp)) || !read_word(walk, caller.pc_at, &pc))
 		return UNWIND_UNREADABLE;
-	pc = real_pc(walk, cfa - 8, pc);
+	pc = real_pc(walk, caller.pc_at, pc);
 	walk->sp = cfa;
 	walk->fp = fp;
+	walk->fp_lost = caller.fp_lost;
 	walk->context = 0;
 	return enter_frame(walk, pc, false);
 }
@@ -163,7 +148,7 @@ static enum unwind_end step(struct stack_walk *walk)
 	case UNWIND_RULE_SIGNAL:
 		return step_signal(walk);
 	case UNWIND_RULE_NONE:
-		return UNWIND_NO_RULE; /* the code that would vouch for a frame pointer is not here */
+		return UNWIND_NO_RULE; /* no code is here to vouch for a frame pointer */
 	default:
 		return step_rule(walk);
 	}
