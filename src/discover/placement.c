@@ -10,10 +10,7 @@
  * exactly once: the walk never passes a jump, and no branch of the function may land between the
  * entry and the chosen place.
  *
- * Emulated on x86-64 from 6.1 to 7.2 (arch/x86/kernel/uprobes.c, branch_setup_xol_ops and
- * push_setup_xol_ops): push of a 64-bit register, relative jmp, jcc and call without an
- * operand-size prefix, nop 90 and 66 90. Refused (uprobe_init_insn): the prefixes es cs ss ds lock,
- * loads of ss, and the opcodes of `refused` below.
+ * Which ones are emulated is told by util/x86_opcode.h.
  */
 #include "discover/placement.h"
 
@@ -23,169 +20,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "util/x86_opcode.h"
 #include "util/x86_reg.h"
 
 /* How far behind the entry to look: free() of jemalloc 5.3 has its first jump at +48. */
 #define MAX_STEP_BYTES 63
-#define MAX_X86_INSN 15
 
 #if defined(__x86_64__)
 #define NATIVE_X86 1
 #else
 #define NATIVE_X86 0
 #endif
-
-/* An x86 instruction as the kernel's own decoder sees it: the prefixes and the opcode. */
-struct opcode {
-	bool opsize;	     /* 66 */
-	bool repeat;	     /* f2 or f3 */
-	bool other_prefix;   /* 64 65 67 or a REX prefix */
-	bool refused_prefix; /* 26 2e 36 3e f0 */
-	bool vex;
-	uint8_t rex;
-	uint8_t op[2]; /* op[1] is the byte behind op[0]: second opcode byte or ModRM */
-	size_t rest;   /* bytes behind op[0] */
-};
-
-static bool is_legacy_prefix(uint8_t byte, struct opcode *opcode)
-{
-	switch (byte) {
-	case 0x66:
-		opcode->opsize = true;
-		return true;
-	case 0xf2:
-	case 0xf3:
-		opcode->repeat = true;
-		return true;
-	case 0x64:
-	case 0x65:
-	case 0x67:
-		opcode->other_prefix = true;
-		return true;
-	case 0x26:
-	case 0x2e:
-	case 0x36:
-	case 0x3e:
-	case 0xf0:
-		opcode->refused_prefix = true;
-		return true;
-	default:
-		return false;
-	}
-}
-
-static struct opcode split_opcode(const uint8_t *code, size_t size)
-{
-	struct opcode opcode = {0};
-	size_t i = 0;
-
-	while (i < size && is_legacy_prefix(code[i], &opcode))
-		i++;
-	if (i < size && (code[i] & 0xf0) == 0x40)
-		opcode.rex = code[i++];
-	if (i + 2 < size && code[i] == 0xc5) {
-		opcode.vex = true;
-		i += 2;
-	} else if (i + 3 < size && code[i] == 0xc4) {
-		opcode.vex = true;
-		i += 3;
-	}
-	if (i < size)
-		opcode.op[0] = code[i];
-	if (i + 1 < size)
-		opcode.op[1] = code[i + 1];
-	opcode.rest = i < size ? size - i - 1 : 0;
-	return opcode;
-}
-
-static bool is_endbr64(const uint8_t *code, size_t len)
-{
-	static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
-
-	return len >= sizeof(endbr64) && memcmp(code, endbr64, sizeof(endbr64)) == 0;
-}
-
-static bool is_jcc(const struct opcode *o)
-{
-	return (o->op[0] & 0xf0) == 0x70 || (o->op[0] == 0x0f && (o->op[1] & 0xf0) == 0x80);
-}
-
-static bool is_jmp_or_call_rel(const struct opcode *o)
-{
-	return o->op[0] == 0xe8 || o->op[0] == 0xe9 || o->op[0] == 0xeb;
-}
-
-static bool is_refused_opcode(uint8_t op)
-{
-	/*
-	 * Invalid in 64-bit mode, or never to be stepped (int3, int, iret, in, out, hlt, cli, sti);
-	 * EVEX: not known.
-	 */
-	static const uint8_t refused[] = {
-		0x06, 0x07, 0x0e, 0x16, 0x17, 0x1e, 0x1f, 0x27, 0x2f, 0x37, 0x3f, 0x60, 0x61, 0x62,
-		0x6c, 0x6d, 0x6e, 0x6f, 0x82, 0x9a, 0xcc, 0xcd, 0xce, 0xcf, 0xd4, 0xd5, 0xd6, 0xe4,
-		0xe5, 0xe6, 0xe7, 0xea, 0xec, 0xed, 0xee, 0xef, 0xf1, 0xf4, 0xfa, 0xfb,
-	};
-
-	return memchr(refused, op, sizeof(refused)) != NULL;
-}
-
-static bool is_refused(const struct opcode *o)
-{
-	if (o->refused_prefix || is_refused_opcode(o->op[0]))
-		return true;
-	if (o->vex)
-		return false;
-	if (o->op[0] == 0x8e && (o->op[1] >> 3 & 7) == 2)
-		return true; /* mov to ss holds off traps for one instruction */
-	/*
-	 * 66 e8 and the like: Intel and AMD disagree on what they mean. 41 90 is xchg, taken for a
-	 * nop.
-	 */
-	if (o->opsize && (is_jcc(o) || is_jmp_or_call_rel(o)))
-		return true;
-	return o->op[0] == 0x90 && o->rex;
-}
-
-static bool is_emulated(const struct opcode *o)
-{
-	if (o->vex || o->other_prefix || is_refused(o))
-		return false;
-	if (o->op[0] == 0x90)
-		return !o->repeat;
-	if (o->opsize)
-		return false;
-	if (o->op[0] >= 0x50 && o->op[0] <= 0x57)
-		return !o->repeat && (o->rex == 0 || o->rex == 0x41);
-	return !o->rex && (is_jcc(o) || is_jmp_or_call_rel(o));
-}
-
-/*
- * Whether the instruction can go to `off` + its length + displacement; the displacement is its last
- * bytes.
- */
-static bool has_branch_target(const uint8_t *code, size_t size, size_t off, int64_t *ret)
-{
-	struct opcode o = split_opcode(code, size);
-	bool is_short =
-		(o.op[0] & 0xf0) == 0x70 || o.op[0] == 0xeb || (o.op[0] >= 0xe0 && o.op[0] <= 0xe3);
-	bool is_near = o.op[0] == 0xe8 || o.op[0] == 0xe9 ||
-		       (o.op[0] == 0x0f && (o.op[1] & 0xf0) == 0x80) ||
-		       (o.op[0] == 0xc7 && o.op[1] == 0xf8); /* xbegin */
-	int32_t displacement;
-
-	if (o.vex)
-		return false;
-	if (is_short && o.rest == 1) {
-		displacement = (int8_t)code[size - 1];
-	} else if (is_near && o.rest >= 4) {
-		memcpy(&displacement, code + size - 4, 4);
-	} else {
-		return false;
-	}
-	*ret = (int64_t)(off + size) + displacement;
-	return true;
-}
 
 /*
  * Decodes the whole function in a line and returns a bit per byte of its first MAX_STEP_BYTES + 1:
@@ -206,7 +51,7 @@ static uint64_t find_targets(csh handle, const uint8_t *code, size_t len)
 		uint64_t address = off;
 		int64_t target;
 
-		if (is_endbr64(pos, left)) {
+		if (x86_opcode__is_endbr64(pos, left)) {
 			off += 4;
 			continue;
 		}
@@ -214,8 +59,8 @@ static uint64_t find_targets(csh handle, const uint8_t *code, size_t len)
 			off++;
 			continue;
 		}
-		if (has_branch_target(code + off, insn->size, off, &target) && target >= 0 &&
-		    target <= MAX_STEP_BYTES)
+		if (x86_opcode__branch_target(code + off, insn->size, off, &target) &&
+		    target >= 0 && target <= MAX_STEP_BYTES)
 			targets |= 1ULL << target;
 		off += insn->size;
 	}
@@ -324,7 +169,7 @@ static size_t decode_at(csh handle, const uint8_t *code, size_t len, size_t off,
 	size_t left = len - off;
 	uint64_t address = off;
 
-	if (is_endbr64(pos, left)) { /* capstone 4 knows it only in some releases */
+	if (x86_opcode__is_endbr64(pos, left)) { /* capstone 4 knows it only in some releases */
 		snprintf(insn->mnemonic, sizeof(insn->mnemonic), "endbr64");
 		insn->id = X86_INS_NOP;
 		insn->size = 4;
@@ -353,7 +198,7 @@ static bool find_emulated(csh handle, const uint8_t *code, size_t len, unsigned 
 	place->why = "entry: no emulated instruction within 64 bytes";
 	while (off < len && off <= MAX_STEP_BYTES) {
 		size_t size = decode_at(handle, code, len, off, insn);
-		struct opcode opcode = split_opcode(code + off, size);
+		struct x86_opcode opcode = x86_opcode__split(code + off, size);
 		enum step step;
 
 		if (!size) {
@@ -365,7 +210,7 @@ static bool find_emulated(csh handle, const uint8_t *code, size_t len, unsigned 
 				     "emulated instruction";
 			return false;
 		}
-		if (is_emulated(&opcode)) {
+		if (x86_opcode__is_emulated(&opcode)) {
 			place->off = (uint32_t)off;
 			place->cost = PROBE_EMULATED;
 			place->why = off ? "first emulated instruction: arguments and stack are as "
@@ -398,7 +243,7 @@ static bool find_emulated(csh handle, const uint8_t *code, size_t len, unsigned 
 static int choose_x86(const uint8_t *code, size_t len, unsigned int arg_cnt, struct placement *ret)
 {
 	struct placement place = {.cost = PROBE_STEPPED};
-	struct opcode opcode;
+	struct x86_opcode opcode;
 	cs_insn *insn = NULL;
 	uint64_t targets;
 	csh handle;
@@ -415,8 +260,8 @@ static int choose_x86(const uint8_t *code, size_t len, unsigned int arg_cnt, str
 	if (!find_emulated(handle, code, len, arg_cnt, targets, insn, &place)) {
 		size_t size = decode_at(handle, code, len, 0, insn);
 
-		opcode = split_opcode(code, size);
-		if (!size || is_refused(&opcode)) {
+		opcode = x86_opcode__split(code, size);
+		if (!size || x86_opcode__is_refused(&opcode)) {
 			err = -ENOTSUP;
 			goto cleanup;
 		}

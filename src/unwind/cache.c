@@ -9,8 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "unwind/cache_dir.h"
 #include "unwind/table_file.h"
+#include "util/cache_dir.h"
 #include "util/new_file.h"
 
 struct table_cache {
@@ -19,16 +19,6 @@ struct table_cache {
 	uint64_t max_bytes;
 	uint64_t bytes; /* as far as we know: others add and remove too */
 };
-
-/* Two uses, two keys: fingerprints are in file names, for all to see who may list the directory. */
-static void derive_key(const uint8_t *key, const char *use, uint8_t *ret)
-{
-	struct siphash hash;
-
-	siphash__init(&hash, key);
-	siphash__update(&hash, use, strlen(use));
-	siphash__final(&hash, ret);
-}
 
 int table_cache__open(const char *dir, uint64_t max_bytes, struct table_cache **ret)
 {
@@ -50,8 +40,9 @@ int table_cache__open(const char *dir, uint64_t max_bytes, struct table_cache **
 		err = cache_dir__trim(cache->dir_fd, max_bytes, &cache->bytes);
 	if (err)
 		goto cleanup;
-	derive_key(key, "fingerprint", cache->fingerprint_key);
-	derive_key(key, "file", cache->file_key);
+	/* Two keys: fingerprints are in file names, for all to see who may list the directory. */
+	cache_dir__derive_key(key, "fingerprint", cache->fingerprint_key);
+	cache_dir__derive_key(key, "file", cache->file_key);
 	*ret = cache;
 	return 0;
 cleanup:

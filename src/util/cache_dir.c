@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "unwind/cache_dir.h"
+#include "util/cache_dir.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -145,13 +145,28 @@ int cache_dir__key(int dir_fd, uint8_t ret_key[static SIPHASH_BYTES])
 	return err ? err : -EBUSY;
 }
 
+void cache_dir__derive_key(const uint8_t key[static SIPHASH_BYTES], const char *use,
+			   uint8_t ret_key[static SIPHASH_BYTES])
+{
+	struct siphash hash;
+
+	siphash__init(&hash, key);
+	siphash__update(&hash, use, strlen(use));
+	siphash__final(&hash, ret_key);
+}
+
 /* ---- its size ------------------------------------------------------------------------------- */
 
-static bool is_table(const char *name)
+static bool has_suffix(const char *name, const char *suffix)
 {
-	size_t len = strlen(name), suffix = strlen(CACHE_SUFFIX);
+	size_t len = strlen(name), suffix_len = strlen(suffix);
 
-	return len > suffix && !strcmp(name + len - suffix, CACHE_SUFFIX);
+	return len > suffix_len && !strcmp(name + len - suffix_len, suffix);
+}
+
+static bool is_ours(const char *name)
+{
+	return has_suffix(name, CACHE_SUFFIX) || has_suffix(name, SITES_SUFFIX);
 }
 
 static int add_entry(struct entries *entries, int dir_fd, const char *name)
@@ -192,7 +207,7 @@ static int read_entries(int dir_fd, struct entries *entries)
 	while (!err && (item = readdir(dir))) {
 		if (new_file__is_temporary(item->d_name))
 			new_file__clean(dir_fd, item->d_name);
-		else if (is_table(item->d_name))
+		else if (is_ours(item->d_name))
 			err = add_entry(entries, dir_fd, item->d_name);
 	}
 	closedir(dir);

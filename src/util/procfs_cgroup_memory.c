@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Limits of memory that control groups set. A limit holds for everything below its group, so all
+ * groups above a process count. */
+#include "util/procfs_memory.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "util/format.h"
+#include "util/procfs.h"
+#include "util/procfs_read.h"
+
+#define NO_V1_LIMIT (1ULL << 62) /* v1 shows "no limit" as the largest number of whole pages */
+
+struct version {
+	const char *limit, *usage, *peak;
+};
+
+static const struct version v1 = {
+	"memory.limit_in_bytes",
+	"memory.usage_in_bytes",
+	"memory.max_usage_in_bytes",
+};
+static const struct version v2 = {"memory.max", "memory.current", "memory.peak"};
+
+void cgroup_memory__free(struct cgroup_memory *memory)
+{
+	free(memory->path);
+	memory->path = NULL;
+}
+
+/* Reads a file of one number, or "max". Returns 0 or a negative errno. */
+static int read_value(const char *mount, const char *path, const char *name, uint64_t *ret)
+{
+	char *file = format_text("%s%s/%s", mount, path, name), *text = NULL, *end;
+	unsigned long long value;
+	size_t len;
+	int err;
+
+	if (!file)
+		return -ENOMEM;
+	err = procfs_read_path(file, &text, &len);
+	free(file);
+	if (err)
+		return err;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (!strcmp(text, "max\n") || !strcmp(text, "max"))
+		*ret = MEMORY_UNLIMITED;
+	else if (isdigit((unsigned char)*text) && !errno && (!*end || *end == '\n'))
+		*ret = value;
+	else
+		err = -EBADMSG;
+	free(text);
+	return err;
+}
+
+/* A group outside of the namespace of this process is shown as "/../other": where that is, is not
+ * known. */
+static bool is_plain_path(const char *path)
+{
+	if (*path != '/')
+		return false;
+	for (const char *name = path; name; name = strchr(name + 1, '/'))
+		if (!strncmp(name, "/..", 3) && (!name[3] || name[3] == '/'))
+			return false;
+	return true;
+}
+
+static uint64_t room_of(const struct cgroup_memory *memory)
+{
+	return memory->limit > memory->usage ? memory->limit - memory->usage : 0;
+}
+
+/* Reads one group. Returns 0, -ENOENT (no limit) or another negative errno. */
+static int read_group(const char *mount, const struct version *version, const char *path,
+		      struct cgroup_memory *ret)
+{
+	struct cgroup_memory memory = {.limit_name = version->limit};
+	int err;
+
+	err = read_value(mount, path, version->limit, &memory.limit);
+	if (err)
+		return err;
+	if (memory.limit >= NO_V1_LIMIT)
+		return -ENOENT;
+	err = read_value(mount, path, version->usage, &memory.usage);
+	if (err)
+		return err;
+	if (read_value(mount, path, version->peak, &memory.peak))
+		memory.peak = 0;
+	*ret = memory;
+	return 0;
+}
+
+int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct cgroup_memory *ret)
+{
+	const struct version *version = is_v1 ? &v1 : &v2;
+	struct cgroup_memory best = {0}, memory;
+	char *at, *slash;
+	int err = 0;
+
+	if (!is_plain_path(path))
+		return -EINVAL;
+	at = strdup(path);
+	if (!at)
+		return -ENOMEM;
+	for (;;) {
+		while ((slash = strrchr(at, '/')) && !slash[1])
+			*slash = '\0';
+		if (!read_group(mount, version, at, &memory) &&
+		    (!best.path || room_of(&memory) < room_of(&best))) {
+			memory.path = strdup(*at ? at : "/");
+			if (!memory.path) {
+				err = -ENOMEM;
+				break;
+			}
+			free(best.path);
+			best = memory;
+		}
+		if (!slash)
+			break;
+		*slash = '\0';
+	}
+	free(at);
+	if (!err && !best.path)
+		err = -ENOENT;
+	if (err)
+		free(best.path);
+	else
+		*ret = best;
+	return err;
+}
+
+/*
+ * Finds in a /proc/PID/cgroup text, lines of HIERARCHY:CONTROLLERS:PATH, the path in one hierarchy:
+ * v1's of the memory controller, or v2's. Returns an owned path, or NULL.
+ */
+static char *path_in(const char *text, bool is_v1)
+{
+	for (const char *line = text, *end; *line; line = *end ? end + 1 : end) {
+		const char *controllers, *path = NULL;
+		char *copy;
+
+		end = strchrnul(line, '\n');
+		controllers = memchr(line, ':', (size_t)(end - line));
+		if (controllers++)
+			path = memchr(controllers, ':', (size_t)(end - controllers));
+		if (!path)
+			continue;
+		copy = strndup(controllers, (size_t)(path - controllers));
+		if (!copy)
+			return NULL;
+		/* No other controller's name ends or begins with this one's. */
+		if (is_v1 ? !!strstr(copy, "memory") : !*copy && !strncmp(line, "0:", 2)) {
+			free(copy);
+			copy = strndup(path + 1, (size_t)(end - path - 1));
+			if (copy)
+				procfs_cut_deleted(copy);
+			return copy;
+		}
+		free(copy);
+	}
+	return NULL;
+}
+
+int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret)
+{
+	struct cgroup_mounts mounts;
+	char *text = NULL, *own;
+	const char *mount;
+	size_t len;
+	int err;
+
+	err = cgroup_mounts__read(&mounts);
+	if (err)
+		return err;
+	/* A controller is in one hierarchy only: where v1 has memory, v2 has not. */
+	mount = mounts.memory ? mounts.memory : mounts.unified;
+	own = NULL;
+	if (!procfs_read_pid(pid, "cgroup", &text, &len))
+		own = path_in(text, mount == mounts.memory);
+	/* v1 shows a process that is exiting at the root (kernel/cgroup/cgroup.c,
+	 * proc_cgroup_show). */
+	if (path && (!own || !strcmp(own, "/"))) {
+		free(own);
+		own = strdup(path);
+	}
+	err = -ENOENT;
+	if (own && mount)
+		err = cgroup_memory__find(mount, mount == mounts.memory, own, ret);
+	free(own);
+	free(text);
+	cgroup_mounts__free(&mounts);
+	return err;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * How much memory a process, its control group and the host have, and may have: what /proc and the
+ * cgroup file systems say. All sizes are bytes. The text is parsed as if it were hostile: a
+ * container may mount files of its own over these.
+ */
+#ifndef LEAKSWEEP_UTIL_PROCFS_MEMORY_H
+#define LEAKSWEEP_UTIL_PROCFS_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define MEMORY_UNLIMITED UINT64_MAX
+
+/* ---- a process: /proc/PID/limits and /proc/PID/status (proc(5)) ---- */
+
+struct proc_memory {
+	uint64_t size_limit, data_limit; /* soft RLIMIT_AS and RLIMIT_DATA, or MEMORY_UNLIMITED */
+	uint64_t size, size_peak, data;	 /* VmSize, VmPeak, VmData; 0 once it has ended */
+};
+
+/* Fill their part of *memory from a file's text. Return 0, or -EBADMSG (*memory is untouched). */
+int proc_memory__parse_limits(struct proc_memory *memory, const char *text);
+int proc_memory__parse_status(struct proc_memory *memory, const char *text);
+
+/* Reads both; of a process that is only not reaped yet, the limits alone. Returns 0, -ESRCH or
+ * another negative errno. */
+int proc_memory__read(pid_t pid, struct proc_memory *ret);
+
+/* Counts the lines of /proc/PID/maps. Returns 0 when they cannot be read. */
+uint64_t proc_map_cnt(pid_t pid);
+
+/* ---- the host: /proc/meminfo and /proc/sys/vm ---- */
+
+enum overcommit { OVERCOMMIT_GUESS = 0, OVERCOMMIT_ALWAYS = 1, OVERCOMMIT_STRICT = 2 };
+
+struct host_memory {
+	uint64_t ram, available, swap;	  /* MemTotal, MemAvailable, SwapTotal */
+	uint64_t commit_limit, committed; /* CommitLimit, Committed_AS */
+	uint64_t overcommit;		  /* vm.overcommit_memory, enum overcommit */
+	/* vm.admin_reserve_kbytes, vm.user_reserve_kbytes: what strict overcommit holds back */
+	uint64_t admin_reserve, user_reserve;
+	uint64_t max_maps; /* vm.max_map_count; 0 = not known */
+};
+
+/* Fills the first five. Returns 0, or -EBADMSG (*host is untouched). */
+int host_memory__parse_meminfo(struct host_memory *host, const char *text);
+
+/* What /proc/sys does not tell is left at the kernel's defaults. Returns 0 or a negative errno. */
+int host_memory__read(struct host_memory *ret);
+
+/* ---- control groups ---- */
+
+/* The memory controller's files have other names in the two versions
+ * (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst). */
+struct cgroup_memory {
+	char *path;		/* owned: in its hierarchy */
+	const char *limit_name; /* "memory.max" or "memory.limit_in_bytes" */
+	uint64_t limit, usage;
+	uint64_t peak; /* highest usage ever, where the kernel tells; else 0 */
+};
+
+void cgroup_memory__free(struct cgroup_memory *memory);
+
+/*
+ * Finds the group with the least room left among `path` and the groups above it, in the hierarchy
+ * mounted at `mount`. Groups without a limit do not count. Returns 0, -ENOENT (no limit) or another
+ * negative errno; free with cgroup_memory__free.
+ */
+int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct cgroup_memory *ret);
+
+/*
+ * The same for a process: by /proc/PID/cgroup, or by `path` (an earlier proc_cgroup, may be NULL)
+ * if that says nothing any more.
+ */
+int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret);
+
+#endif

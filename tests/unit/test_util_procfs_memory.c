@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Limits and sizes of memory: real ones of this machine, and text that is not as it should be. */
+#include "unit/compile.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include "util/format.h"
+#include "util/procfs_memory.h"
+
+#define KIB 1024ULL
+#define MIB (1ULL << 20)
+#define NO_SUCH_PID 0x3ffffffe /* above the kernel's PID_MAX_LIMIT */
+
+/* ---- a process ---- */
+
+static void test_limits_text(void **state)
+{
+	static const char *const broken[] = {
+		"",
+		"Max address space",
+		"Max address space         ",
+		"Max address space         12",
+		"Max address space  -5 1 bytes\nMax data size  1 1 bytes\n",
+		"Max address space         99999999999999999999999 1 bytes\nMax data size  1 1 b\n",
+		"Max address space         unlimitedish 1 bytes\nMax data size  1 1 b\n",
+		"xMax address space        1 1 bytes\nMax data size             1 1 bytes\n",
+		"Max address space         1 1 bytes\nMax data sizes            1 1 bytes\n",
+	};
+	struct proc_memory memory = {.size_limit = 7, .data_limit = 8};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		assert_int_equal(proc_memory__parse_limits(&memory, broken[i]), -EBADMSG);
+		assert_int_equal(memory.size_limit, 7);
+		assert_int_equal(memory.data_limit, 8);
+	}
+	assert_int_equal(proc_memory__parse_limits(&memory,
+						   "Limit                     Soft Limit           "
+						   "Hard Limit           Units\n"
+						   "Max data size             unlimited            "
+						   "unlimited            bytes\n"
+						   "Max address space         536870912            "
+						   "unlimited            bytes\n"),
+			 0);
+	assert_int_equal(memory.size_limit, 512 * MIB);
+	assert_true(memory.data_limit == MEMORY_UNLIMITED);
+}
+
+static void test_status_text(void **state)
+{
+	static const char *const broken[] = {
+		"",
+		"VmSize:\nVmPeak:\nVmData:\n",
+		"Name:\tVmSize: 1 kB\nVmPeak:\t1 kB\nVmData:\t1 kB\n",
+		"VmSize:\t1 kB\nVmPeak:\t1 MB\nVmData:\t1 kB\n",
+		"VmSize:\t18446744073709551615 kB\nVmPeak:\t1 kB\nVmData:\t1 kB\n",
+		"VmSize:\t-1 kB\nVmPeak:\t1 kB\nVmData:\t1 kB\n",
+		"VmSize:\t1 kB\nVmPeak:\t1 kB\nVmData:\t1",
+	};
+	struct proc_memory memory = {.size = 7};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		assert_int_equal(proc_memory__parse_status(&memory, broken[i]), -EBADMSG);
+		assert_int_equal(memory.size, 7);
+	}
+	assert_int_equal(proc_memory__parse_status(
+				 &memory, "Name:\tx\nVmPeak:\t   30 kB\nVmSize:\t   20 kB\n"
+					  "VmData:\t   10 kB\n"),
+			 0);
+	assert_int_equal(memory.size, 20 * KIB);
+	assert_int_equal(memory.size_peak, 30 * KIB);
+	assert_int_equal(memory.data, 10 * KIB);
+}
+
+/* A child under a limit that has given memory back is seen with both. */
+static void test_process(void **state)
+{
+	struct rlimit limit = {512 * MIB, 600 * MIB};
+	struct proc_memory memory;
+	int go[2];
+	char byte;
+	pid_t pid;
+
+	(void)state;
+	assert_int_equal(pipe(go), 0);
+	pid = fork();
+	if (!pid) {
+		void *map = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		munmap(map, 64 * MIB);
+		setrlimit(RLIMIT_DATA, &limit);
+		if (write(go[1], "", 1) == 1)
+			pause();
+		_exit(0);
+	}
+	assert_int_equal(read(go[0], &byte, 1), 1);
+	assert_int_equal(proc_memory__read(pid, &memory), 0);
+	assert_int_equal(memory.data_limit, 512 * MIB);
+	assert_true(memory.size > MIB);
+	assert_true(memory.size_peak >= memory.size + 64 * MIB);
+	assert_in_range(proc_map_cnt(pid), 5, 10000);
+	kill(pid, SIGKILL);
+	/* Not reaped yet: the limits are there, the sizes are gone. */
+	assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){0}, WEXITED | WNOWAIT), 0);
+	assert_int_equal(proc_memory__read(pid, &memory), 0);
+	assert_int_equal(memory.data_limit, 512 * MIB);
+	assert_int_equal(memory.size, 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(proc_memory__read(NO_SUCH_PID, &memory), -ESRCH);
+	assert_int_equal(proc_map_cnt(NO_SUCH_PID), 0);
+	close(go[0]);
+	close(go[1]);
+}
+
+/* ---- the host ---- */
+
+static void test_host(void **state)
+{
+	struct host_memory host = {.ram = 7};
+
+	(void)state;
+	assert_int_equal(host_memory__parse_meminfo(&host, "MemTotal: 1 kB\n"), -EBADMSG);
+	assert_int_equal(host.ram, 7);
+	assert_int_equal(host_memory__parse_meminfo(
+				 &host, "MemTotal:       24684084 kB\nMemFree:  1 kB\n"
+					"MemAvailable:        512 kB\nSwapTotal:   0 kB\n"
+					"CommitLimit:    12342040 kB\nCommitted_AS: 75260 kB\n"),
+			 0);
+	assert_int_equal(host.ram, 24684084 * KIB);
+	assert_int_equal(host.available, 512 * KIB);
+	assert_int_equal(host.swap, 0);
+	assert_int_equal(host.commit_limit, 12342040 * KIB);
+	assert_int_equal(host.committed, 75260 * KIB);
+	assert_int_equal(host_memory__read(&host), 0);
+	assert_true(host.ram > 64 * MIB && host.ram < 1ULL << 50);
+	assert_true(host.available <= host.ram);
+	assert_true(host.overcommit <= OVERCOMMIT_STRICT);
+	assert_true(host.max_maps > 1000);
+	assert_true(host.user_reserve && host.admin_reserve);
+}
+
+/* ---- control groups: files in a folder, as a hierarchy shows them ---- */
+
+static void put_file(const char *group, const char *name, const char *text)
+{
+	char *dir = format_text("%s%s", work_dir, group), *path;
+	FILE *file;
+
+	mkdir(dir, 0700);
+	path = format_text("%s/%s", dir, name);
+	file = fopen(path, "we");
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+	free(path);
+	free(dir);
+}
+
+static void check_group(bool is_v1, const char *path, const char *found, uint64_t limit,
+			uint64_t usage, uint64_t peak)
+{
+	struct cgroup_memory memory;
+	int err = cgroup_memory__find(work_dir, is_v1, path, &memory);
+
+	if (!found) {
+		assert_int_equal(err, -ENOENT);
+		return;
+	}
+	assert_int_equal(err, 0);
+	assert_string_equal(memory.path, found);
+	assert_int_equal(memory.limit, limit);
+	assert_int_equal(memory.usage, usage);
+	assert_int_equal(memory.peak, peak);
+	assert_string_equal(memory.limit_name, is_v1 ? "memory.limit_in_bytes" : "memory.max");
+	cgroup_memory__free(&memory);
+}
+
+static void test_cgroup_v2(void **state)
+{
+	(void)state;
+	put_file("/a", "memory.max", "1000\n");
+	put_file("/a", "memory.current", "990\n");
+	put_file("/a/b", "memory.max", "500\n");
+	put_file("/a/b", "memory.current", "100\n");
+	put_file("/a/b", "memory.peak", "499\n");
+	put_file("/a/b/c", "memory.max", "max\n");
+	put_file("/a/b/c", "memory.current", "90\n");
+	check_group(false, "/a/b/c", "/a", 1000, 990, 0);
+	check_group(false, "/a/b/c//", "/a", 1000, 990, 0);
+	check_group(false, "/a", "/a", 1000, 990, 0);
+	check_group(false, "/other", NULL, 0, 0, 0);
+	check_group(false, "/", NULL, 0, 0, 0);
+	put_file("/a", "memory.current", "10\n");
+	check_group(false, "/a/b/c", "/a/b", 500, 100, 499);
+	/* Above its limit, as after the limit was lowered: no room, no overflow. */
+	put_file("/a", "memory.current", "2000\n");
+	check_group(false, "/a/b/c", "/a", 1000, 2000, 0);
+}
+
+static void test_cgroup_v1(void **state)
+{
+	(void)state;
+	put_file("", "memory.limit_in_bytes", "9223372036854771712\n");
+	put_file("", "memory.usage_in_bytes", "123456\n");
+	put_file("/x", "memory.limit_in_bytes", "67108864\n");
+	put_file("/x", "memory.usage_in_bytes", "67000000\n");
+	put_file("/x", "memory.max_usage_in_bytes", "67108864\n");
+	check_group(true, "/x", "/x", 67108864, 67000000, 67108864);
+	check_group(true, "/", NULL, 0, 0, 0);
+	check_group(true, "/y", NULL, 0, 0, 0);
+}
+
+static void test_cgroup_hostile(void **state)
+{
+	static const char *const numbers[] = {
+		"", "\n", "-1\n", "12x\n", "maximum\n", "99999999999999999999999999\n", " 5\n",
+	};
+	struct cgroup_memory memory;
+
+	(void)state;
+	put_file("/h", "memory.current", "1\n");
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		put_file("/h", "memory.max", numbers[i]);
+		check_group(false, "/h", NULL, 0, 0, 0);
+	}
+	put_file("/h", "memory.max", "5\n");
+	check_group(false, "/h", "/h", 5, 1, 0);
+	assert_int_equal(cgroup_memory__find(work_dir, false, "/../h", &memory), -EINVAL);
+	assert_int_equal(cgroup_memory__find(work_dir, false, "/h/..", &memory), -EINVAL);
+	assert_int_equal(cgroup_memory__find(work_dir, false, "h", &memory), -EINVAL);
+	assert_int_equal(cgroup_memory__find(work_dir, false, "", &memory), -EINVAL);
+	/* Two dots at the start of a name are a name. */
+	put_file("/..h", "memory.max", "6\n");
+	put_file("/..h", "memory.current", "1\n");
+	check_group(false, "/..h", "/..h", 6, 1, 0);
+}
+
+/* Whatever this process is in: an answer, or none, but no failure. */
+static void test_cgroup_of_process(void **state)
+{
+	struct cgroup_memory memory;
+	int err = cgroup_memory__of_proc(getpid(), NULL, &memory);
+
+	(void)state;
+	if (!err) {
+		assert_true(memory.limit < MEMORY_UNLIMITED);
+		cgroup_memory__free(&memory);
+	} else {
+		assert_int_equal(err, -ENOENT);
+	}
+	assert_int_equal(cgroup_memory__of_proc(NO_SUCH_PID, NULL, &memory), -ENOENT);
+	assert_int_equal(cgroup_memory__of_proc(NO_SUCH_PID, "/no/such/group", &memory), -ENOENT);
+}
+
+#define UNIT_TEST(f) cmocka_unit_test_setup_teardown(f, make_work_dir, remove_work_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_limits_text), cmocka_unit_test(test_status_text),
+		cmocka_unit_test(test_process),	    cmocka_unit_test(test_host),
+		UNIT_TEST(test_cgroup_v2),	    UNIT_TEST(test_cgroup_v1),
+		UNIT_TEST(test_cgroup_hostile),	    UNIT_TEST(test_cgroup_of_process),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
