@@ -35,17 +35,18 @@ LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz -llzma -liberty
 
 # ---- the stages, in flow order; a stage may call only the archives it lists --------------------------------
 
-STAGES := util discover unwind attach collect model symbolize report engine cli
+STAGES := util discover unwind python attach collect model symbolize report engine cli
 USES_util :=
 USES_discover := util
 USES_unwind := util
+USES_python := util
 USES_attach := discover util
 USES_model := util
-USES_collect := attach discover model util
+USES_collect := python attach discover model util
 USES_symbolize := model util
 USES_report := model symbolize util
-USES_engine := report symbolize collect attach unwind discover model util
-USES_cli := engine report symbolize collect attach unwind discover model util
+USES_engine := report symbolize collect attach python unwind discover model util
+USES_cli := engine report symbolize collect attach python unwind discover model util
 
 # The tool allocates in itself: while it probes the host's libc, its own calls there would pay like anybody's.
 MALLOC := $(if $(SAN),,-l:libjemalloc.a -lm)

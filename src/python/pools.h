@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Which blocks of the object allocator (pymalloc) are in use, read from the pools of a running
+ * process, which is neither stopped nor changed. No symbols are needed: a pool is known by its
+ * header (include/python.h), which has to be right in every field.
+ */
+#ifndef LEAKSWEEP_PYTHON_POOLS_H
+#define LEAKSWEEP_PYTHON_POOLS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "util/array.h"
+
+struct pool {
+	uint64_t addr;
+	uint32_t block_size; /* bytes */
+	uint32_t block_cnt, live_cnt;
+	uint32_t live_at; /* in `live_bits`: first bit of the pool, one a block from the first on */
+	const uint8_t *data; /* the pool's bytes when it was read, owned by the scan; NULL unless
+				they were asked for */
+	bool is_torn;	     /* never held still: its blocks are as they were last seen */
+};
+
+/* A mapping in which pools were found. */
+struct pool_range {
+	uint64_t start, end;
+	uint32_t pool_cnt;
+};
+
+struct pool_scan {
+	ARRAY(struct pool) pools; /* by address */
+	ARRAY(struct pool_range) ranges;
+	uint64_t *live_bits;
+	uint32_t pool_bytes;	       /* size of one */
+	uint64_t live_cnt, live_bytes; /* blocks in use */
+	uint64_t free_bytes;	       /* in these pools: free blocks and what is never used */
+	uint64_t empty_cnt;	       /* pools without a block in use; not in `pools` */
+	uint64_t retried;	/* pools that were read again: the process was changing them */
+	uint64_t torn;		/* pools that never held still: their blocks are told as they were
+				   last seen */
+	uint64_t swapped_bytes; /* of `ranges`: not looked at. A pool that is partly swapped out is
+				   told as torn */
+	void *memory;		/* owned, private to pools.c */
+};
+
+struct pool_scan_opts {
+	uint16_t pool_shift, alignment; /* struct python_layout */
+	bool keep_data;
+};
+
+/* Scans a process. Returns 0, -ESRCH, -EPERM or another negative errno; free with pool_scan__free.
+ */
+int pool_scan__read(pid_t pid, const struct pool_scan_opts *opts, struct pool_scan **ret);
+void pool_scan__free(struct pool_scan *scan);
+
+/* Returns the pool that holds `addr`, or NULL. */
+const struct pool *pool_scan__find(const struct pool_scan *scan, uint64_t addr);
+
+/* Whether `addr` is the first byte of a block in use. */
+bool pool_scan__is_live(const struct pool_scan *scan, uint64_t addr);
+
+/* Whether block number `i` of the pool is in use. */
+bool pool_scan__block_is_live(const struct pool_scan *scan, const struct pool *pool, uint32_t i);
+
+#endif
