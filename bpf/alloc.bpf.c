@@ -14,6 +14,7 @@
  */
 #include "arch.bpf.h"
 #include "block.bpf.h"
+#include "failure.bpf.h"
 #include "maps.bpf.h"
 #include "stack.bpf.h"
 #include "thread.bpf.h"
@@ -65,18 +66,6 @@ static __always_inline __u64 requested_size(struct pt_regs *ctx, __u64 cookie)
 	if (size > limit)
 		return ~0ULL; /* the allocator will refuse it */
 	return size * cnt;
-}
-
-static __always_inline bool is_skipped(__u64 size)
-{
-	__u64 p;
-
-	if (size < min_size || size > max_size)
-		return true;
-	if (!sample_bytes)
-		return false;
-	p = sample_probability(size, sample_bytes);
-	return p < SAMPLE_ONE && bpf_get_prandom_u32() >= p;
 }
 
 /* A block is handed to realloc: take it out of the table while its fate is open. */
@@ -199,13 +188,25 @@ static __always_inline void finish_alloc(struct pt_regs *ctx, struct thread *thr
 	if (is_outermost(thread, thread->depth)) {
 		if (call->flags & PENDING_SKIPPED)
 			return;
-		block.stack_id =
-			stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx));
+		block.stack_id = stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx),
+					       PT_REGS_FP(ctx), false);
 	} else {
 		block.flags = BLOCK_NESTED;
 		count(STAT_NESTED_ALLOCS, 1);
 	}
 	block_add(&key, &block);
+}
+
+static __always_inline void alloc_failed(struct pt_regs *ctx, struct thread *thread,
+					 struct pending *call)
+{
+	__u64 size = call->size, stack_id;
+
+	count(STAT_FAILED_ALLOCS, 1);
+	if (!is_outermost(thread, thread->depth))
+		return;
+	stack_id = stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), false);
+	failure_add(thread->space, FAILURE_CAUSE_ALLOC, stack_id, size);
 }
 
 static __always_inline int on_alloc_exit(struct pt_regs *ctx)
@@ -241,7 +242,7 @@ static __always_inline int on_alloc_exit(struct pt_regs *ctx)
 		finish_old(thread, call, failed && call->size);
 	}
 	if (failed && (op != ALLOC_OP_REALLOC || call->size))
-		count(STAT_FAILED_ALLOCS, 1);
+		alloc_failed(ctx, thread, call);
 	if (!failed)
 		finish_alloc(ctx, thread, call, addr);
 	return 0;

@@ -9,6 +9,19 @@
 
 #define EEXIST 17
 
+/* Whether the user does not want blocks of this size, or chance has left this one out. */
+static __always_inline bool is_skipped(__u64 size)
+{
+	__u64 p;
+
+	if (size < min_size || size > max_size)
+		return true;
+	if (!sample_bytes)
+		return false;
+	p = sample_probability(size, sample_bytes);
+	return p < SAMPLE_ONE && bpf_get_prandom_u32() >= p;
+}
+
 /* Returns the sums of a stack in this space, made on first use; a stack without room counts as
  * lost. */
 static __noinline struct stack_cost *cost_get(__u32 space, __u32 layer, __u64 stack_id)
@@ -135,7 +148,10 @@ static __noinline int block_replace(struct block_key *key, struct block *block)
 	old = bpf_map_lookup_elem(&live_blocks, key);
 	if (old) {
 		copy = *old;
-		if (!(copy.flags & BLOCK_NESTED)) {
+		if (copy.layer == LAYER_PYTHON && !object_frees) {
+			count(STAT_OBJECTS_REUSED, 1);
+			block_ended(key->space, key->addr, &copy);
+		} else if (!(copy.flags & BLOCK_NESTED)) {
 			count(STAT_REPLACED, 1);
 			count(STAT_REPLACED_BYTES, copy.size);
 			block_ended(key->space, key->addr, &copy);

@@ -13,6 +13,12 @@
  *  code_files    code_file -> module       whose unwind table belongs to a file
  *  code_pages    code_page_key -> code_page  which file a page of code is mapped from
  *  unwind_modules, unwind_cells            the tables (include/unwind.h)
+ *  python_procs  space -> python_proc      how to walk the Python frames of its threads
+ *  python_stacks id -> python_stack        each distinct Python stack once
+ *  python_code_ids  python_code_key -> number  code objects that user space has been told of
+ *  python_codes  ring buffer               these, as they are told
+ *  python_walkers  task -> python_walker   what a walk over Python frames needs
+ *  failures      failure_key -> failure    memory that was refused
  *  events        ring buffer               life of processes, memory system calls
  *  raw_stacks    ring buffer               stacks that user space has to finish
  *  stats         enum stat_id -> u64          effort and losses
@@ -28,6 +34,7 @@
 #include "include/alloc_fn.h"
 #include "include/events.h"
 #include "include/maps.h"
+#include "include/python.h"
 #include "include/stats.h"
 #include "include/unwind.h"
 #include "stack_hash.bpf.h"
@@ -71,12 +78,13 @@ struct found_code {
 struct walk {
 	__u64 pc, sp, fp;
 	__u64 look; /* where pc's rule is looked up: a return address may lie behind its function */
-	__u64 context; /* where a signal's machine context lies, if it interrupted this frame */
+	__u64 context;	  /* where a signal's machine context lies, if it interrupted this frame */
 	__u64 trampoline; /* of return probes in this process, or 0 */
 	struct unwind_row row; /* of pc ... */
 	__u64 frame;	       /* ... and how it is told */
 	struct stack_hash hash;
-	__u32 depend_cnt; /* words read; MAX_DEPENDS + 1: too many, or it depended on more than words */
+	__u32 depend_cnt; /* words read; MAX_DEPENDS + 1: too many, or it depended on more than
+			     words */
 	__u32 frame_cnt;
 	bool fp_lost;
 	bool chained; /* the last step was by frame pointer */
@@ -88,9 +96,11 @@ struct walk {
  */
 struct memo {
 	__u64 pc, sp, fp;
+	__u64 python;	/* the Python frames beside it */
+	bool at_pc;	/* of stack_capture() */
 	__u64 stack_id; /* STACK_LOST: nothing to reuse */
 	__u32 depend_cnt;
-	__u32 end; /* enum unwind_end */
+	__u32 end;		      /* enum unwind_end */
 	__u32 depend_at[MAX_DEPENDS]; /* bytes from sp */
 	__u64 depend[MAX_DEPENDS];    /* the words there */
 };
@@ -126,7 +136,8 @@ struct thread {
 	__u64 syscall_brk;
 	__u64 syscall_args[6];
 	struct pending pending[MAX_PENDING];
-	__u32 code_space, code_epoch; /* `rules` and the walker's memo were true in this space then */
+	__u32 code_space,
+		code_epoch; /* `rules` and the walker's memo were true in this space then */
 	struct known_rule rules[KNOWN_RULES];
 };
 
@@ -141,6 +152,31 @@ struct walker {
 	struct walk walk;
 	struct found_code found;
 	struct memo memo;
+};
+
+#define KNOWN_CODES 64 /* a power of two */
+
+struct known_code {
+	__u64 addr, check;
+	__u32 space, id;
+};
+
+/* What a walk over a thread's Python frames needs. */
+struct python_walker {
+	struct python_stack stack;
+	__u64 at; /* the frame that comes next */
+	__u64 last_id, last_check;
+	__u32 cnt;
+	bool in_chunk;
+	__u8 frame[128 + 8]; /* the bytes of one; an offset below 128 leaves room for a word */
+	__u8 code[256 + 8];
+	struct known_code known[KNOWN_CODES];
+};
+
+/* A code object: by its address, and by what its fields say. */
+struct python_code_key {
+	__u64 addr, check;
+	__u32 space, zero;
 };
 
 /* code_pages: a cache of what the kernel's list of mappings says. */
@@ -160,7 +196,8 @@ struct code_page {
  * Linux 7 takes a task's storage from kmalloc_nolock(), which has nothing above 8 KiB: a bigger one
  * loads, and no task ever gets it.
  */
-_Static_assert(sizeof(struct thread) <= 8192 - 128 && sizeof(struct walker) <= 8192 - 128,
+_Static_assert(sizeof(struct thread) <= 8192 - 128 && sizeof(struct walker) <= 8192 - 128 &&
+		       sizeof(struct python_walker) <= 8192 - 128,
 	       "too big for a task's storage");
 
 #define PENDING(thread, i) (&(thread)->pending[(i) & (MAX_PENDING - 1)])
@@ -264,6 +301,49 @@ SHARED struct {
 } unwind_cells SEC(".maps");
 
 SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 16);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct python_proc);
+} python_procs SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 16);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, struct python_stack);
+} python_stacks SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 16);
+	__type(key, struct python_code_key);
+	__type(value, __u32);
+} python_code_ids SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 23);
+} python_codes SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct python_walker);
+} python_walkers SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 12);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct failure_key);
+	__type(value, struct failure);
+} failures SEC(".maps");
+
+SHARED struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 23);
 } events SEC(".maps");
@@ -286,8 +366,9 @@ SHARED const volatile __u64 max_size;
 SHARED const volatile __u64 sample_bytes;
 SHARED const volatile __u64 hash_seed;
 SHARED const volatile bool trace_all;
-SHARED const volatile bool watch_execs; /* report the exec of processes that are not traced too */
-SHARED const volatile __u32 own_tgid;	/* never trace the tool itself */
+SHARED const volatile bool object_frees; /* frees of Python objects are watched too */
+SHARED const volatile bool watch_execs;	 /* report the exec of processes that are not traced too */
+SHARED const volatile __u32 own_tgid;	 /* never trace the tool itself */
 
 /* Always false, known to the verifier and not to clang. */
 SHARED const volatile bool never;
@@ -313,9 +394,11 @@ SHARED __u64 heirs_total;  /* forked children that may still free inherited bloc
 /* Changes when code appears in a space: what was known of its addresses may be wrong now. Indexed
  * by the low bits of the space; neighbours only lose their caches. */
 SHARED __u32 code_epochs[CODE_EPOCHS];
-SHARED __u64 deferred_stacks; /* numbers them */
+SHARED __u32 python_cnt;       /* entries of python_procs: with none nobody is asked */
+SHARED __u32 next_code;	       /* code objects told so far */
+SHARED __u64 deferred_stacks;  /* numbers them */
 SHARED __u32 mappings_watched; /* 0: system calls are not seen, caches must expire by time */
-SHARED __u64 identified[2]; /* struct code_file: the answer of identify_code */
+SHARED __u64 identified[2];    /* struct code_file: the answer of identify_code */
 
 static __always_inline void count(enum stat_id stat, __u64 n)
 {

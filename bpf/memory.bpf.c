@@ -6,10 +6,12 @@
  */
 #include "arch.bpf.h"
 #include "code.bpf.h"
+#include "failure.bpf.h"
 #include "maps.bpf.h"
 #include "stack.bpf.h"
 #include "thread.bpf.h"
 
+#define ENOMEM 12
 #define PROT_EXEC 4
 #define MAP_ANONYMOUS 0x20
 
@@ -45,7 +47,7 @@ static __always_inline __u64 syscall_stack(struct thread *thread)
 	    bpf_probe_read_kernel(&sp, sizeof(sp), &PT_REGS_SP(regs)) ||
 	    bpf_probe_read_kernel(&fp, sizeof(fp), &PT_REGS_FP(regs)))
 		return STACK_LOST;
-	return stack_capture(thread, pc, sp, fp);
+	return stack_capture(thread, pc, sp, fp, false);
 }
 
 /* Whether the call has made code appear where other code may have been. */
@@ -122,6 +124,10 @@ int memory_exit(struct trace_event_raw_sys_exit *ctx)
 	if (!thread || !thread->syscall_active)
 		return 0;
 	thread->syscall_active = 0;
+	if (ret == -ENOMEM && is_outermost(thread, thread->depth) &&
+	    (nr == NR_MMAP || nr == NR_MREMAP))
+		return failure_add(thread->space, FAILURE_CAUSE_MAPPING, syscall_stack(thread),
+				   thread->syscall_args[nr == NR_MMAP ? 1 : 2]);
 	if (ret < 0 && ret > -4096)
 		return 0;
 	if (nr == NR_BRK && (__u64)ret == thread->syscall_brk)
@@ -151,6 +157,24 @@ int memory_exit(struct trace_event_raw_sys_exit *ctx)
 	}
 	if (nr == NR_MMAP && event->map.ino && event->map.prot & PROT_EXEC)
 		event->kind = EV_EXEC_MAP;
+	bpf_ringbuf_submit(event, 0);
+	return 0;
+}
+
+/* The kernel kills a process to get its memory. */
+SEC("?tracepoint/oom/mark_victim")
+int oom_victim(struct trace_event_raw_mark_victim *ctx)
+{
+	__u32 tgid = ctx->pid;
+	struct proc *proc = bpf_map_lookup_elem(&procs, &tgid);
+	struct event *event;
+
+	if (!proc)
+		return 0;
+	event = event_reserve(EV_OOM_KILL, proc->space);
+	if (!event)
+		return 0;
+	event->proc.tgid = tgid;
 	bpf_ringbuf_submit(event, 0);
 	return 0;
 }

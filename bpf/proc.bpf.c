@@ -43,6 +43,7 @@ static __always_inline void space_end(__u32 id)
 
 	if (!space)
 		return;
+	bpf_map_delete_elem(&python_procs, &id);
 	__sync_fetch_and_or(&space->flags, SPACE_ENDED);
 	if (!space->heirs)
 		space_release(id);
@@ -55,6 +56,7 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	__u32 parent_tgid = BPF_CORE_READ(parent, tgid), child_tgid = BPF_CORE_READ(child, tgid),
 	      id;
 	struct proc *proc, borrowed = {.flags = PROC_BORROWED};
+	struct python_proc *python;
 	struct space *space;
 
 	if (parent_tgid == child_tgid)
@@ -75,8 +77,11 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	space->last_fork_ns = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&space->heirs, 1);
 	__sync_fetch_and_add(&heirs_total, 1);
+	python = bpf_map_lookup_elem(&python_procs, &id);
 	id = space_create(child_tgid, id);
 	if (id) {
+		if (python)
+			bpf_map_update_elem(&python_procs, &id, python, BPF_ANY);
 		event_submit_proc(EV_FORK, id, child_tgid, proc->space, child);
 	} else {
 		__sync_fetch_and_sub(&space->heirs, 1);

@@ -10,6 +10,7 @@
  */
 #include "stack.bpf.h"
 #include "code.bpf.h"
+#include "python.bpf.h"
 #include "include/unwind_cfa.h"
 
 #define GO_ON 0
@@ -437,7 +438,7 @@ static __noinline __u64 defer(struct thread *thread, struct walker *walker)
 	return walk->hash.id;
 }
 
-static __always_inline void begin_walk(struct walker *walker, __u64 sp, __u64 fp)
+static __always_inline void begin_walk(struct walker *walker, __u64 sp, __u64 fp, __u64 python)
 {
 	struct walk *walk = &walker->walk;
 
@@ -445,32 +446,34 @@ static __always_inline void begin_walk(struct walker *walker, __u64 sp, __u64 fp
 	walk->fp = fp;
 	walk->context = 0;
 	walk->trampoline = trampoline_of_current();
-	walk->hash = stack_hash_begin(hash_seed);
+	walk->hash = stack_hash_begin(hash_seed ^ python);
 	walk->depend_cnt = 0;
 	walk->frame_cnt = 0;
 	walk->fp_lost = false;
 	walk->chained = false;
 	walker->stack.chained = false;
+	walker->stack.python = python;
 }
 
-static __always_inline __u32 walk_all(struct thread *thread, struct walker *walker, __u64 pc)
+static __always_inline __u32 walk_all(struct thread *thread, struct walker *walker, __u64 pc,
+				      bool at_pc)
 {
 	int end;
 
 	if (!walker)
 		return UNWIND_LOST;
-	end = stack_enter_frame(thread, walker, pc, false);
+	end = stack_enter_frame(thread, walker, pc, at_pc);
 	for (int i = 0; i <= MAX_FRAMES && !end; i++)
 		end = stack_step(thread, walker);
 	stack_hash_end(&walker->walk.hash, end);
 	return end;
 }
 
-__noinline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 fp)
+__noinline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 fp, bool at_pc)
 {
 	struct walker *walker;
 	struct memo *memo;
-	__u64 id;
+	__u64 id, python;
 
 	if (!thread)
 		return STACK_LOST;
@@ -481,18 +484,19 @@ __noinline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 
 		return STACK_LOST;
 	}
 	memo = &walker->memo;
+	python = python_cnt ? python_capture(thread) : 0;
 	check_code_epoch(thread, walker);
 	walker->window_words = 0;
-	if (memo->stack_id && memo->pc == pc && memo->sp == sp && memo->fp == fp &&
-	    stack_memo_holds(walker)) {
+	if (memo->stack_id && memo->pc == pc && memo->at_pc == at_pc && memo->sp == sp &&
+	    memo->fp == fp && memo->python == python && stack_memo_holds(walker)) {
 		count(STAT_STACKS_REUSED, 1);
 		count_end(memo->end);
 		return memo->stack_id;
 	}
 	memo->stack_id = STACK_LOST;
 	memo->sp = sp; /* depends are told from here */
-	begin_walk(walker, sp, fp);
-	walker->stack.end = walk_all(thread, walker, pc);
+	begin_walk(walker, sp, fp, python);
+	walker->stack.end = walk_all(thread, walker, pc, at_pc);
 	walker->stack.frame_cnt = walker->walk.frame_cnt;
 	count(STAT_STACKS_WALKED, 1);
 	count(STAT_FRAMES_WALKED, walker->walk.frame_cnt);
@@ -505,6 +509,8 @@ __noinline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 
 	id = store(walker);
 	if (walker->walk.depend_cnt <= MAX_DEPENDS && walker->stack.end != UNWIND_NO_TABLE) {
 		memo->pc = pc;
+		memo->at_pc = at_pc;
+		memo->python = python;
 		memo->fp = fp;
 		memo->end = walker->stack.end;
 		memo->depend_cnt = walker->walk.depend_cnt;

@@ -6,10 +6,11 @@
 #include "maps.bpf.h"
 
 /*
- * Takes the stack of user code that is at `pc` (a return address, or behind a system call) with
- * stack and frame pointer `sp` and `fp`. Returns the stack's id or STACK_LOST.
+ * Takes the stack of user code that is at `pc` with stack and frame pointer `sp` and `fp`. `at_pc`:
+ * the instruction there comes next; else pc is a return address, or lies behind a system call.
+ * Returns the stack's id or STACK_LOST.
  */
-__u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 fp);
+__u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 fp, bool at_pc);
 
 /* Must be called before code that has appeared in the thread's space can run. */
 static __always_inline void code_has_changed(struct thread *thread)

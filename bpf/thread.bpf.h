@@ -65,7 +65,8 @@ static __noinline struct thread *thread_join(struct task_struct *task, struct th
 	struct proc *proc = bpf_map_lookup_elem(&procs, &tgid);
 
 	if (proc) {
-		space = proc->space;
+		if (!(proc->flags & PROC_FINALIZING))
+			space = proc->space;
 	} else if (trace_all && tgid != own_tgid) {
 		space = space_create(tgid, SPACE_NONE);
 		if (space)

@@ -21,8 +21,11 @@ enum event_kind {
 	EV_ANCESTOR_FREE = 11, /* .freed: a process freed a block that a forked child still has */
 	EV_UNKNOWN_FREE = 12, /* .freed: a forked child freed an address that it did not allocate */
 	EV_CODE_NEW = 13, /* .code: a stack leads through a file whose unwind table is not known */
-	EV_CODE_WANTED = 14, /* .code: or was evicted */
-	EV_CODE_MAP = 15,    /* .code: what exec has mapped: the program, its dynamic loader */
+	EV_CODE_WANTED = 14,	 /* .code: or was evicted */
+	EV_CODE_MAP = 15,	 /* .code: what exec has mapped: the program, its dynamic loader */
+	EV_FAILURE = 16,	 /* .failed: memory was refused; the first time for this stack */
+	EV_OOM_KILL = 17,	 /* .proc: the kernel's OOM killer has chosen the process */
+	EV_PYTHON_FINALIZE = 18, /* the interpreter ends; the process is not looked at any more */
 };
 
 enum event_flag {
@@ -53,7 +56,7 @@ struct event {
 			__u32 dev; /* kernel encoding: major << 20 | minor; 0 = anonymous */
 			__u32 tgid;
 			__u64 ino;
-			__u64 pgoff; /* bytes */
+			__u64 pgoff;	  /* bytes */
 			__u32 generation; /* of the inode */
 		} map;
 		struct {
@@ -68,7 +71,12 @@ struct event {
 			struct block block;
 		} freed;
 		struct {
-			__u64 addr; /* in the code */
+			__u64 bytes;
+			__u32 cause; /* enum failure_cause */
+			__u32 tgid;
+		} failed;
+		struct {
+			__u64 addr;		 /* in the code */
 			__u64 start, end, pgoff; /* EV_CODE_MAP; bytes */
 			struct code_file file;
 			__u32 module; /* EV_CODE_WANTED */

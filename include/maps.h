@@ -39,24 +39,25 @@ struct block {
 
 /* How a walk ended. Frames are right as far as they go. */
 enum unwind_end {
-	UNWIND_LOST = 0,      /* no room for the stack */
-	UNWIND_COMPLETE = 1,  /* at the first function of the thread */
-	UNWIND_TRUNCATED = 2, /* deeper than MAX_FRAMES, the leaf side was kept */
-	UNWIND_BROKEN = 3,    /* the next frame is impossible: code that keeps no rules */
-	UNWIND_NO_TABLE = 4,  /* code whose table was not loaded yet, or had to go */
-	UNWIND_NO_RULE = 5,   /* code without unwind information that keeps no frame pointer */
-	UNWIND_ODD_RULE = 6,  /* code whose rule the tables cannot express */
+	UNWIND_LOST = 0,       /* no room for the stack */
+	UNWIND_COMPLETE = 1,   /* at the first function of the thread */
+	UNWIND_TRUNCATED = 2,  /* deeper than MAX_FRAMES, the leaf side was kept */
+	UNWIND_BROKEN = 3,     /* the next frame is impossible: code that keeps no rules */
+	UNWIND_NO_TABLE = 4,   /* code whose table was not loaded yet, or had to go */
+	UNWIND_NO_RULE = 5,    /* code without unwind information that keeps no frame pointer */
+	UNWIND_ODD_RULE = 6,   /* code whose rule the tables cannot express */
 	UNWIND_UNREADABLE = 7, /* the stack's memory could not be read: swapped out */
-	UNWIND_NO_CODE = 8,   /* a return address outside of code */
+	UNWIND_NO_CODE = 8,    /* a return address outside of code */
 	UNWIND_END_MAX
 };
 
 struct stack_frames {
 	__u16 frame_cnt;
-	__u8 end;	      /* enum unwind_end */
-	__u8 chained;	      /* some frame was found by frame pointers, without a table */
+	__u8 end;     /* enum unwind_end */
+	__u8 chained; /* some frame was found by frame pointers, without a table */
 	__u32 zero;
-	__u64 check;	      /* second, independent hash: tells a collision of ids */
+	__u64 python; /* id of the Python frames beside these (include/python.h), 0 = none */
+	__u64 check;  /* second, independent hash: tells a collision of ids */
 	__u64 frame[MAX_FRAMES]; /* leaf first, see FRAME_MODULE_SHIFT */
 };
 
@@ -78,7 +79,8 @@ struct raw_stack {
 	__u32 len; /* bytes of the stack, from sp on */
 	__u32 fp_lost;
 	__u32 return_cnt;
-	__u64 trampoline; /* stands on the stack in the place of these return addresses, newest first */
+	__u64 trampoline; /* stands on the stack in the place of these return addresses, newest
+			     first */
 	struct {
 		__u64 slot, pc;
 	} returns[MAX_RAW_RETURNS];
@@ -100,9 +102,29 @@ struct stack_cost {
 	__u64 free_count;
 };
 
+/* failures: memory that was asked for and refused, once for each stack */
+enum failure_cause {
+	FAILURE_CAUSE_ALLOC = 1,	/* an allocator returned nothing */
+	FAILURE_CAUSE_MAPPING = 2,	/* mmap, mremap, brk */
+	FAILURE_CAUSE_MEMORY_ERROR = 3, /* Python raises MemoryError */
+};
+
+struct failure_key {
+	__u64 stack_id;
+	__u32 space;
+	__u32 cause; /* enum failure_cause */
+};
+
+struct failure {
+	__u64 first_ns, last_ns; /* CLOCK_MONOTONIC */
+	__u64 bytes;		 /* asked for, the first time; 0 = not known */
+	__u64 cnt;
+};
+
 /* procs: tgid -> the space it runs in */
 enum proc_flag {
-	PROC_BORROWED = 1, /* vfork child: runs in its parent's space until it execs */
+	PROC_BORROWED = 1,   /* vfork child: runs in its parent's space until it execs */
+	PROC_FINALIZING = 2, /* its Python interpreter is being torn down: not looked at any more */
 };
 
 struct proc {

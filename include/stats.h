@@ -22,6 +22,10 @@
 	STAT(FRAMES_WALKED, "frames_walked", WORK, "their frames", "")                                              \
 	STAT(RULES_LOOKED_UP, "rules_looked_up", WORK, "frames whose rule the thread did not know yet", "")         \
 	STAT(STACKS_DEFERRED, "stacks_deferred", WORK, "stacks that waited for an unwind table", "")                \
+	STAT(HITS_OBJECT, "hits_object", WORK, "Python objects seen to be made", "")                                \
+	STAT(HITS_OBJECT_FREE, "hits_object_free", WORK, "Python objects seen to be freed", "")                     \
+	STAT(OBJECTS_REUSED, "objects_reused", WORK, "Python blocks that were given out again; frees are not watched", "") \
+	STAT(PYTHON_FRAMES_WALKED, "python_frames_walked", WORK, "Python frames walked", "")                        \
 	STAT(MAP_FULL, "map_full", LOSS, "blocks not followed: the block table is full", "--max-blocks")            \
 	STAT(MAP_FULL_BYTES, "map_full_bytes", LOSS, "bytes of those blocks", "--max-blocks")                       \
 	STAT(STACKS_LOST, "stacks_lost", LOSS, "blocks counted without their stack: the stack table is full",        \
@@ -36,6 +40,16 @@
 	STAT(STACKS_ODD_RULE, "stacks_odd_rule", LOSS, "stacks cut at code whose unwind rule is not supported", "") \
 	STAT(STACKS_UNREADABLE, "stacks_unreadable", LOSS, "stacks cut where their memory could not be read", "")   \
 	STAT(STACKS_NO_CODE, "stacks_no_code", LOSS, "stacks cut at a return address outside of code", "")          \
+	STAT(PYTHON_STACKS_LOST, "python_stacks_lost", LOSS, "stacks without their Python frames: the table is full", \
+	     "--max-stacks")                                                                                        \
+	STAT(PYTHON_STACKS_BROKEN, "python_stacks_broken", LOSS, "Python stacks cut at something that is no frame", "") \
+	STAT(PYTHON_STACKS_TRUNCATED, "python_stacks_truncated", LOSS, "Python stacks deeper than can be kept", "") \
+	STAT(PYTHON_STACKS_UNREADABLE, "python_stacks_unreadable", LOSS, "Python stacks cut where memory could not be read", "") \
+	STAT(CODES_LOST, "codes_lost", LOSS, "Python functions seen without their names: the ring buffer was full", \
+	     "--ring-size")                                                                                         \
+	STAT(OBJECTS_UNKNOWN, "objects_unknown", LOSS, "frees of Python blocks never seen (older than the trace, or lost)", "") \
+	STAT(OBJECTS_UNSIZED, "objects_unsized", LOSS, "Python blocks outside of any pool", "")                     \
+	STAT(FAILURES_LOST, "failures_lost", LOSS, "failed allocations not told: the table is full", "")           \
 	STAT(UNKNOWN_FREES, "unknown_frees", LOSS, "frees of blocks never seen (older than the trace, or lost)", "") \
 	STAT(REPLACED, "replaced", LOSS, "blocks whose free was not seen before their address came back", "")       \
 	STAT(REPLACED_BYTES, "replaced_bytes", LOSS, "bytes of those blocks", "")                                   \

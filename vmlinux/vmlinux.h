@@ -90,6 +90,20 @@ struct k_sigaction {
 	struct sigaction sa;
 };
 
+#if defined(__TARGET_ARCH_x86)
+struct thread_struct {
+	unsigned long fsbase; /* of user code: its thread pointer */
+};
+#elif defined(__TARGET_ARCH_arm64)
+struct thread_uw {
+	unsigned long tp_value;
+};
+
+struct thread_struct {
+	struct thread_uw uw;
+};
+#endif
+
 struct task_struct {
 	int pid;
 	int tgid;
@@ -99,9 +113,15 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct files_struct *files;
 	struct uprobe_task *utask;
+	struct thread_struct thread;
 };
 
 struct trace_entry {
+	int pid;
+};
+
+struct trace_event_raw_mark_victim {
+	struct trace_entry ent;
 	int pid;
 };
 

@@ -45,6 +45,22 @@ static const struct {
 	{"sys_enter_pkey_mprotect", "sys_exit_pkey_mprotect"},
 };
 
+static struct bpf_program *program_of(const struct attacher *attacher, enum probe_role role)
+{
+	struct leaksweep_bpf *skel = attacher->skel;
+	struct bpf_program *progs[ROLE_MAX] = {
+		[ROLE_FREE] = skel->progs.free_enter,
+		[ROLE_RETURN] = skel->progs.alloc_exit,
+		[ROLE_ENTER] = skel->progs.alloc_enter,
+		[ROLE_SESSION] = skel->progs.alloc_session,
+		[ROLE_OBJECT] = skel->progs.python_site,
+		[ROLE_NO_MEMORY] = skel->progs.python_no_memory,
+		[ROLE_FINALIZE] = skel->progs.python_finalize,
+	};
+
+	return progs[role];
+}
+
 static int quiet_print(enum libbpf_print_level level, const char *format, va_list args)
 {
 	if (level == LIBBPF_WARN && getenv("LEAKSWEEP_LIBBPF_LOG"))
@@ -66,11 +82,13 @@ static int configure(struct attacher *attacher, const struct attacher_opts *opts
 	skel->rodata->hash_seed = seed;
 	skel->rodata->trace_all = opts->trace_all;
 	skel->rodata->watch_execs = opts->watch_execs;
+	skel->rodata->object_frees = opts->object_frees;
 	skel->rodata->own_tgid = getpid();
 	skel->bss->target_epoch = 1;
 
 	err = bpf_map__set_max_entries(skel->maps.live_blocks, opts->max_blocks);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.stack_frames, opts->max_stacks);
+	err = err ? err : bpf_map__set_max_entries(skel->maps.python_stacks, opts->max_stacks);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.stack_costs, opts->max_stacks * 4);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.procs, opts->max_procs);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.spaces, opts->max_procs * 2);
@@ -94,11 +112,13 @@ static void select_programs(struct attacher *attacher)
 	if (session)
 		bpf_program__set_expected_attach_type(skel->progs.alloc_session,
 						      ATTACH_TRACE_UPROBE_SESSION);
+	bpf_program__set_autoload(skel->progs.oom_victim, tracepoint_id("oom", "mark_victim") >= 0);
 	if (!multi)
 		return;
-	bpf_program__set_expected_attach_type(skel->progs.free_enter, ATTACH_TRACE_UPROBE_MULTI);
-	bpf_program__set_expected_attach_type(skel->progs.alloc_enter, ATTACH_TRACE_UPROBE_MULTI);
-	bpf_program__set_expected_attach_type(skel->progs.alloc_exit, ATTACH_TRACE_UPROBE_MULTI);
+	for (enum probe_role role = 1; role < ROLE_MAX; role++)
+		if (role != ROLE_SESSION)
+			bpf_program__set_expected_attach_type(program_of(attacher, role),
+							      ATTACH_TRACE_UPROBE_MULTI);
 }
 
 static int keep_link(struct attacher *attacher, struct bpf_link *link)
@@ -183,6 +203,10 @@ static void fill_map_fds(struct attacher *attacher)
 		.events = bpf_map__fd(skel->maps.events),
 		.raw_stacks = bpf_map__fd(skel->maps.raw_stacks),
 		.stats = bpf_map__fd(skel->maps.stats),
+		.python_procs = bpf_map__fd(skel->maps.python_procs),
+		.python_stacks = bpf_map__fd(skel->maps.python_stacks),
+		.python_codes = bpf_map__fd(skel->maps.python_codes),
+		.failures = bpf_map__fd(skel->maps.failures),
 	};
 }
 
@@ -238,6 +262,8 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 		attacher->mmap_layer_err =
 			attach_tracepoint(attacher, attacher->skel->progs.signal_return, "syscalls",
 					  "sys_enter_rt_sigreturn");
+	if (bpf_program__autoload(attacher->skel->progs.oom_victim)) /* else its victims just end */
+		attach_tracepoint(attacher, attacher->skel->progs.oom_victim, "oom", "mark_victim");
 	attacher->skel->bss->mappings_watched = !attacher->mmap_layer_err;
 	*ret = attacher;
 	return 0;
@@ -317,19 +343,6 @@ void attacher__free(struct attacher *attacher)
 	free(attacher);
 }
 
-static int program_fd(const struct attacher *attacher, enum probe_role role)
-{
-	struct leaksweep_bpf *skel = attacher->skel;
-	struct bpf_program *progs[ROLE_MAX] = {
-		[ROLE_FREE] = skel->progs.free_enter,
-		[ROLE_RETURN] = skel->progs.alloc_exit,
-		[ROLE_ENTER] = skel->progs.alloc_enter,
-		[ROLE_SESSION] = skel->progs.alloc_session,
-	};
-
-	return bpf_program__fd(progs[role]);
-}
-
 static int keep_probe(struct attacher *attacher, int fd, pid_t pid)
 {
 	struct made_probe link = {.fd = fd, .pid = pid};
@@ -352,7 +365,7 @@ static int attach_sites(struct attacher *attacher, const struct plan_step *step,
 		.cookies = step->cookies.items + from,
 		.cnt = cnt,
 	};
-	int prog_fd = program_fd(attacher, step->role), type;
+	int prog_fd = bpf_program__fd(program_of(attacher, step->role)), type;
 
 	if (step->mode == LINK_PERF)
 		return keep_probe(attacher,
@@ -404,6 +417,38 @@ int attacher__attach(struct attacher *attacher, int fd, const struct elf_allocs 
 	attach_plan__free(&plan);
 	*ret_outcome = outcome;
 	return outcome.site_cnt ? 0 : outcome.refused_err ? outcome.refused_err : -ENOENT;
+}
+
+int attacher__attach_role(struct attacher *attacher, int fd, enum probe_role role,
+			  const struct probe_set *set, pid_t pid,
+			  struct attach_outcome *ret_outcome)
+{
+	struct attach_outcome outcome = {.mode = attacher->mode};
+	struct plan_step step = {
+		.role = role,
+		.mode = attacher->mode == LINK_PERF ? LINK_PERF : LINK_MULTI,
+		.offsets = {.items = (uint64_t *)set->offsets, .cnt = set->cnt},
+		.cookies = {.items = (uint64_t *)set->cookies, .cnt = set->cnt},
+	};
+
+	attach_step(attacher, &step, fd, pid, &outcome);
+	*ret_outcome = outcome;
+	return outcome.site_cnt ? 0 : outcome.refused_err ? outcome.refused_err : -ENOENT;
+}
+
+int attacher__set_python(struct attacher *attacher, uint32_t space,
+			 const struct python_proc *python)
+{
+	int err = bpf_map_update_elem(attacher->maps.python_procs, &space, python, BPF_ANY);
+
+	if (!err)
+		__atomic_store_n(&attacher->skel->bss->python_cnt, 1, __ATOMIC_SEQ_CST);
+	return err;
+}
+
+void attacher__forget_python(struct attacher *attacher, uint32_t space)
+{
+	bpf_map_delete_elem(attacher->maps.python_procs, &space);
 }
 
 int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space)
@@ -473,10 +518,9 @@ enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_
 double attacher__program_ns(const struct attacher *attacher)
 {
 	const struct bpf_program *progs[] = {
-		attacher->skel->progs.alloc_session,
-		attacher->skel->progs.alloc_enter,
-		attacher->skel->progs.alloc_exit,
-		attacher->skel->progs.free_enter,
+		attacher->skel->progs.alloc_session, attacher->skel->progs.alloc_enter,
+		attacher->skel->progs.alloc_exit,    attacher->skel->progs.free_enter,
+		attacher->skel->progs.python_site,
 	};
 	uint64_t time_ns = 0, runs = 0;
 

@@ -16,12 +16,14 @@
 #include "attach/probe_link.h"
 #include "attach/unwind_memory.h"
 #include "discover/elf_allocs.h"
+#include "include/python.h"
 
 struct attacher_opts {
 	uint64_t min_size, max_size; /* bytes; max_size 0 = no limit */
 	uint64_t sample_bytes;	     /* 0 = every allocation */
 	bool trace_all;		     /* every process of the host but this one */
 	bool watch_execs;	     /* tell of the exec of processes that are not traced */
+	bool object_frees; /* frees of Python objects are probed, see attacher__attach_role */
 	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
 	uint32_t ring_bytes;			    /* power of two, pages */
 	enum link_mode mode;			    /* LINK_AUTO unless forced */
@@ -30,6 +32,7 @@ struct attacher_opts {
 /* Descriptors of the maps, owned by the attacher. */
 struct map_fds {
 	int live_blocks, stack_frames, stack_costs, procs, spaces, events, raw_stacks, stats;
+	int python_procs, python_stacks, python_codes, failures;
 };
 
 /* What became of one file's probes. */
@@ -61,6 +64,25 @@ void attacher__free(struct attacher *attacher);
  */
 int attacher__attach(struct attacher *attacher, int fd, const struct elf_allocs *allocs, pid_t pid,
 		     struct attach_outcome *ret_outcome);
+
+/*
+ * The same for places whose role is one of Python's: ROLE_OBJECT, ROLE_NO_MEMORY, ROLE_FINALIZE.
+ * For ROLE_OBJECT those of frees must be among them if and only if attacher_opts.object_frees was
+ * set.
+ */
+int attacher__attach_role(struct attacher *attacher, int fd, enum probe_role role,
+			  const struct probe_set *set, pid_t pid,
+			  struct attach_outcome *ret_outcome);
+
+/*
+ * Tells the kernel side how to walk the Python frames of a space; again to replace it. Children
+ * inherit it by fork; it goes with the space. Returns 0 or a negative errno.
+ */
+int attacher__set_python(struct attacher *attacher, uint32_t space,
+			 const struct python_proc *python);
+
+/* The space's Python frames are not walked any more. */
+void attacher__forget_python(struct attacher *attacher, uint32_t space);
 
 /* Takes away the probes that were made for this process alone. */
 void attacher__forget_proc(struct attacher *attacher, pid_t pid);

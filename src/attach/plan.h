@@ -12,7 +12,16 @@
 #include "attach/probe_link.h"
 #include "discover/elf_allocs.h"
 
-enum probe_role { ROLE_FREE = 1, ROLE_RETURN = 2, ROLE_ENTER = 3, ROLE_SESSION = 4, ROLE_MAX };
+enum probe_role {
+	ROLE_FREE = 1,
+	ROLE_RETURN = 2,
+	ROLE_ENTER = 3,
+	ROLE_SESSION = 4,
+	ROLE_OBJECT = 5,    /* a place of Python's object allocator */
+	ROLE_NO_MEMORY = 6, /* PyErr_NoMemory */
+	ROLE_FINALIZE = 7,  /* Py_FinalizeEx */
+	ROLE_MAX
+};
 
 struct plan_step {
 	enum probe_role role;

@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * CPython from inside a probe: the frames of the current thread, the places where pymalloc gives
+ * and takes blocks, and the moments that matter to a user (MemoryError, the end of the
+ * interpreter).
+ *
+ * A thread's own frames hold still while its probe runs, with or without the GIL: nobody else
+ * changes them. What user space must know of a code object is copied at its first sight, for it may
+ * be freed at any time; a code object is known by its address and by what its fields say, so that
+ * another one at the same address is another one.
+ */
+#include "python.bpf.h"
+#include "arch.bpf.h"
+#include "block.bpf.h"
+#include "failure.bpf.h"
+#include "stack.bpf.h"
+#include "thread.bpf.h"
+
+#define GO_ON (-1)
+#define UNICODE_LENGTH 16 /* in PyASCIIObject and PyBytesObject (PyVarObject): s64 */
+#define UNICODE_STATE 32
+#define UNICODE_EXTRA 24     /* by which PyCompactUnicodeObject is larger, 3.8 to 3.11 ... */
+#define UNICODE_EXTRA_312 16 /* ... and since, without wstr_length */
+#define BYTES_DATA 32
+#define OBJECT_TYPE 8
+#define MAX_BLOCK 512 /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c */
+
+/* ---- frames -----------------------------------------------------------------------------------
+ */
+
+/* Returns the current thread's thread state, 0 = it has none. */
+static __always_inline __u64 find_thread_state(const struct python_proc *proc)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	__u64 tp, state = 0, block = 0;
+	__u32 key = proc->key, fresh[2]; /* Py_tss_t: _is_initialized, _key */
+
+	if (proc->key_at) {
+		if (bpf_probe_read_user(fresh, sizeof(fresh), (void *)(proc->key_at - 4)) ||
+		    !fresh[0])
+			return 0;
+		key = fresh[1];
+	}
+
+#if defined(__TARGET_ARCH_x86)
+	tp = BPF_CORE_READ(task, thread.fsbase);
+#else
+	tp = BPF_CORE_READ(task, thread.uw.tp_value);
+#endif
+	if (key < 32) {
+		bpf_probe_read_user(&state, sizeof(state),
+				    (void *)(tp + proc->tsd_first + 16 * (__u64)key));
+		return state;
+	}
+	bpf_probe_read_user(&block, sizeof(block),
+			    (void *)(tp + proc->tsd_second + 8 * (key / 32)));
+	if (block)
+		bpf_probe_read_user(&state, sizeof(state), (void *)(block + 16 * (key % 32) + 8));
+	return state;
+}
+
+static __always_inline __u64 find_first_frame(const struct python_proc *proc, __u64 state)
+{
+	__u64 frame = 0, holder = state + proc->thread_frame;
+
+	if (bpf_probe_read_user(&frame, sizeof(frame), (void *)holder))
+		return 0;
+	if (proc->cframe_frame < 0 || !frame)
+		return frame;
+	holder = frame + proc->cframe_frame;
+	if (bpf_probe_read_user(&frame, sizeof(frame), (void *)holder))
+		return 0;
+	return frame;
+}
+
+static __always_inline __u64 frame_word(const struct python_walker *walker, __u32 off)
+{
+	return *(__u64 *)(walker->frame + (off & 127));
+}
+
+static __always_inline __u64 code_word(const struct python_walker *walker, __u32 off)
+{
+	return *(__u64 *)(walker->code + (off & 255));
+}
+
+static __always_inline void copy_text(struct python_text *text, __u64 string,
+				      const struct python_proc *proc)
+{
+	__u32 state = 0, width, extra;
+	__u64 chars = 0, len, at;
+
+	text->chars = 0;
+	text->len = 0;
+	text->width = 0;
+	text->is_ascii = 0;
+	if (bpf_probe_read_user(&chars, sizeof(chars), (void *)(string + UNICODE_LENGTH)) ||
+	    bpf_probe_read_user(&state, sizeof(state), (void *)(string + UNICODE_STATE)))
+		return;
+	/* { interned:2; kind:3; compact:1; ascii:1 }; in some builds of 3.14 interned has 16 bits */
+	state = state & 28 ? state >> 2 : state >> 16;
+	width = state & 7;
+	if ((width != 1 && width != 2 && width != 4) || !(state & 8) || chars > 1 << 20)
+		return;
+	extra = proc->ascii_size == 48 ? UNICODE_EXTRA : UNICODE_EXTRA_312;
+	at = string + proc->ascii_size + (state & 16 ? 0 : extra);
+	len = chars * width;
+	if (len > PYTHON_TEXT_BYTES)
+		len = PYTHON_TEXT_BYTES;
+	if (len && bpf_probe_read_user(text->bytes, len, (void *)at))
+		return;
+	text->chars = chars;
+	text->len = len;
+	text->is_ascii = !!(state & 16);
+	text->width = width;
+}
+
+static __always_inline void copy_lines(struct python_code *record, __u64 bytes)
+{
+	__u64 len = 0;
+
+	record->lines_at = bytes + BYTES_DATA;
+	record->lines_len = 0;
+	record->lines_copied = 0;
+	if (bpf_probe_read_user(&len, sizeof(len), (void *)(bytes + UNICODE_LENGTH)) ||
+	    len > 1 << 24)
+		return;
+	record->lines_len = len;
+	if (len > PYTHON_LINES_BYTES)
+		len = PYTHON_LINES_BYTES;
+	if (len && !bpf_probe_read_user(record->lines, len, (void *)record->lines_at))
+		record->lines_copied = len;
+}
+
+/* Tells user space of a code object. Returns its new number, or PYTHON_CODE_LOST. */
+static __noinline __u32 tell_code(struct python_walker *walker, const struct python_proc *proc,
+				  __u64 addr, __u32 space)
+{
+	struct python_code *record;
+	__u32 id;
+
+	if (!walker || !proc)
+		return PYTHON_CODE_LOST;
+	record = bpf_ringbuf_reserve(&python_codes, sizeof(*record), 0);
+	if (!record) {
+		count(STAT_CODES_LOST, 1);
+		return PYTHON_CODE_LOST;
+	}
+	id = __sync_fetch_and_add(&next_code, 1) + PYTHON_CODE_FIRST;
+	record->id = id;
+	record->space = space;
+	record->addr = addr;
+	record->first_line = code_word(walker, proc->code_first_line);
+	record->zero = 0;
+	copy_text(&record->file, code_word(walker, proc->code_file), proc);
+	copy_text(&record->name, code_word(walker, proc->code_name), proc);
+	copy_lines(record, code_word(walker, proc->code_lines));
+	bpf_ringbuf_submit(record, 0);
+	return id;
+}
+
+/* Returns the number of the code object whose bytes are in walker->code. */
+static __noinline __u32 find_code(struct python_walker *walker, const struct python_proc *proc,
+				  __u64 addr, __u32 space)
+{
+	struct python_code_key key = {.addr = addr, .space = space};
+	struct known_code *known;
+	__u32 *found, id;
+	__u64 check;
+
+	if (!walker || !proc)
+		return PYTHON_CODE_LOST;
+	check = code_word(walker, proc->code_name) * 0x9e3779b97f4a7c15ULL;
+	check = (check ^ code_word(walker, proc->code_file)) * 0x9e3779b97f4a7c15ULL;
+	check = (check ^ check >> 32 ^ code_word(walker, proc->code_lines)) * 0x9e3779b97f4a7c15ULL;
+	check ^= check >> 32 ^ (__u32)code_word(walker, proc->code_first_line);
+	known = &walker->known[(addr >> 4 ^ addr >> 10) & (KNOWN_CODES - 1)];
+	if (known->addr == addr && known->check == check && known->space == space)
+		return known->id;
+	key.check = check;
+	found = bpf_map_lookup_elem(&python_code_ids, &key);
+	if (found) {
+		id = *found;
+	} else {
+		id = tell_code(walker, proc, addr, space);
+		if (id == PYTHON_CODE_LOST)
+			return id;
+		/* Another thread may have been faster: then it has two numbers, which is no harm.
+		 */
+		if (bpf_map_update_elem(&python_code_ids, &key, &id, BPF_ANY))
+			count(STAT_CODES_LOST, 1);
+	}
+	known->addr = addr;
+	known->check = check;
+	known->space = space;
+	known->id = id;
+	return id;
+}
+
+static __always_inline __u32 find_unit(const struct python_walker *walker,
+				       const struct python_proc *proc, __u64 code)
+{
+	__u64 instr = frame_word(walker, proc->frame_instr);
+
+	switch (proc->instr) {
+	case PYTHON_INSTR_POINTER:
+		instr = (instr - (code + proc->code_instrs)) / 2;
+		break;
+	case PYTHON_INSTR_UNITS:
+		instr = (__u32)instr;
+		break;
+	default:
+		instr = (__s32)instr < 0 ? PYTHON_NO_UNIT : (__u32)instr / 2;
+		break;
+	}
+	return instr < PYTHON_NO_UNIT ? instr : PYTHON_NO_UNIT;
+}
+
+static __always_inline void keep(struct python_walker *walker, __u64 frame)
+{
+	walker->stack.frame[walker->cnt++ & (MAX_PYTHON_FRAMES - 1)] = frame;
+}
+
+/* The last frame kept ends its chunk; with none in it the chunk is empty. */
+static __always_inline void end_chunk(struct python_walker *walker)
+{
+	if (walker->in_chunk)
+		walker->stack.frame[(walker->cnt - 1) & (MAX_PYTHON_FRAMES - 1)] |=
+			PYTHON_FRAME_LAST;
+	else
+		keep(walker, PYTHON_FRAME_LAST | (__u64)PYTHON_CODE_NONE << PYTHON_CODE_SHIFT);
+	walker->in_chunk = false;
+}
+
+/* Keeps the frame at walker->at and goes to its caller. Returns GO_ON or enum python_end. */
+__noinline int python_step(struct python_walker *walker, const struct python_proc *proc,
+			   __u32 space)
+{
+	__u64 code, frame;
+	__u8 owner;
+
+	if (!walker || !proc)
+		return PYTHON_END_BROKEN;
+	if (!walker->at)
+		return PYTHON_END_COMPLETE;
+	if (walker->cnt >= MAX_PYTHON_FRAMES)
+		return PYTHON_END_TRUNCATED;
+	if (bpf_probe_read_user(walker->frame, PYTHON_FRAME_BYTES, (void *)walker->at))
+		return PYTHON_END_UNREADABLE;
+	owner = *(walker->frame + (proc->frame_owner & 127));
+	if (proc->chunk == PYTHON_CHUNK_SHIM && owner >= 3) {
+		end_chunk(walker);
+		walker->at = frame_word(walker, proc->frame_back);
+		return GO_ON;
+	}
+	code = frame_word(walker, proc->frame_code) & proc->code_mask;
+	if (bpf_probe_read_user(walker->code, PYTHON_CODE_BYTES, (void *)code))
+		return PYTHON_END_UNREADABLE;
+	if (code_word(walker, OBJECT_TYPE) != proc->code_type)
+		return PYTHON_END_BROKEN;
+	frame = (__u64)find_code(walker, proc, code, space) << PYTHON_CODE_SHIFT;
+	frame |= find_unit(walker, proc, code);
+	keep(walker, frame);
+	walker->in_chunk = true;
+	if (proc->chunk == PYTHON_CHUNK_EACH || (proc->chunk == PYTHON_CHUNK_ENTRY && owner == 1))
+		end_chunk(walker);
+	walker->at = frame_word(walker, proc->frame_back);
+	return GO_ON;
+}
+
+/* Keeps the stack in the thread's scratch. Returns its id, or 0 (counted). */
+static __noinline __u64 store(struct python_walker *walker)
+{
+	struct stack_hash hash = stack_hash_begin(hash_seed);
+	struct python_stack *stored;
+	__u64 id;
+	int err;
+
+	if (!walker)
+		return 0;
+	for (int i = 0; i < MAX_PYTHON_FRAMES; i++) {
+		if (i >= walker->stack.frame_cnt)
+			break;
+		stack_hash_add(&hash, walker->stack.frame[i]);
+	}
+	stack_hash_end(&hash, walker->stack.end);
+	id = hash.id;
+	if (walker->last_id == id && walker->last_check == hash.check)
+		return id;
+	stored = bpf_map_lookup_elem(&python_stacks, &id);
+	if (stored) {
+		if (stored->check != hash.check) {
+			count(STAT_STACK_COLLISIONS, 1);
+			return 0;
+		}
+	} else {
+		walker->stack.check = hash.check;
+		err = bpf_map_update_elem(&python_stacks, &id, &walker->stack, BPF_NOEXIST);
+		if (err && err != -EEXIST) {
+			count(STAT_PYTHON_STACKS_LOST, 1);
+			return 0;
+		}
+	}
+	walker->last_id = id;
+	walker->last_check = hash.check;
+	return id;
+}
+
+__noinline __u64 python_capture(struct thread *thread)
+{
+	struct python_walker *walker;
+	struct python_proc *proc;
+	__u32 space;
+	__u64 state;
+	int end = GO_ON;
+
+	if (!thread)
+		return 0;
+	space = thread->space;
+	proc = bpf_map_lookup_elem(&python_procs, &space);
+	if (!proc)
+		return 0;
+	state = find_thread_state(proc);
+	if (!state)
+		return 0;
+	walker = bpf_task_storage_get(&python_walkers, bpf_get_current_task_btf(), 0,
+				      BPF_LOCAL_STORAGE_GET_F_CREATE);
+	if (!walker) {
+		count(STAT_PYTHON_STACKS_LOST, 1);
+		return 0;
+	}
+	walker->at = find_first_frame(proc, state);
+	walker->cnt = 0;
+	walker->in_chunk = false;
+	for (int i = 0; i <= 2 * MAX_PYTHON_FRAMES && end == GO_ON; i++)
+		end = python_step(walker, proc, space);
+	if (end == GO_ON)
+		end = PYTHON_END_TRUNCATED;
+	if (end == PYTHON_END_BROKEN)
+		count(STAT_PYTHON_STACKS_BROKEN, 1);
+	else if (end == PYTHON_END_TRUNCATED)
+		count(STAT_PYTHON_STACKS_TRUNCATED, 1);
+	else if (end == PYTHON_END_UNREADABLE)
+		count(STAT_PYTHON_STACKS_UNREADABLE, 1);
+	if (!walker->cnt)
+		return 0;
+	walker->stack.frame_cnt = walker->cnt < MAX_PYTHON_FRAMES ? walker->cnt : MAX_PYTHON_FRAMES;
+	walker->stack.end = end;
+	count(STAT_PYTHON_FRAMES_WALKED, walker->cnt);
+	return store(walker);
+}
+
+/* ---- objects ----------------------------------------------------------------------------------
+ */
+
+#define REG_CASE(n, name)                                                                          \
+	case n:                                                                                    \
+		value = ctx->name;                                                                 \
+		asm volatile("" : "+r"(value));                                                    \
+		return value
+
+static __always_inline __u64 site_register(struct pt_regs *ctx, unsigned int reg)
+{
+	__u64 value = 0;
+
+#if defined(__TARGET_ARCH_x86)
+	switch (reg) {
+		REG_CASE(0, rax);
+		REG_CASE(1, rcx);
+		REG_CASE(2, rdx);
+		REG_CASE(3, rbx);
+		REG_CASE(4, rsp);
+		REG_CASE(5, rbp);
+		REG_CASE(6, rsi);
+		REG_CASE(7, rdi);
+		REG_CASE(8, r8);
+		REG_CASE(9, r9);
+		REG_CASE(10, r10);
+		REG_CASE(11, r11);
+		REG_CASE(12, r12);
+		REG_CASE(13, r13);
+		REG_CASE(14, r14);
+		REG_CASE(15, r15);
+	}
+#endif
+	return value;
+}
+
+/* Returns the block's address, 0 = it could not be read. */
+static __always_inline __u64 site_block(struct pt_regs *ctx, __u64 cookie)
+{
+	__u64 addr = site_register(ctx, PYTHON_SITE_REG(cookie)) + (__s64)PYTHON_SITE_DISP(cookie);
+
+	if (PYTHON_SITE_PLACE(cookie) == PYTHON_PLACE_REG)
+		return addr;
+	if (bpf_probe_read_user(&addr, sizeof(addr), (void *)addr)) {
+		count(STAT_OUT_UNREADABLE, 1);
+		return 0;
+	}
+	return addr;
+}
+
+/* Returns the size of the blocks of the pool that holds `addr`, 0 = that is no pool. */
+static __always_inline __u64 pool_block_size(__u64 addr, __u64 cookie)
+{
+	__u64 pool = addr & ~((1ULL << (PYTHON_SITE_SHIFT(cookie) & 31)) - 1), size;
+	__u32 class;
+
+	if (bpf_probe_read_user(&class, sizeof(class), (void *)(pool + PYTHON_POOL_CLASS)))
+		return 0;
+	size = ((__u64) class + 1) * PYTHON_SITE_ALIGN(cookie);
+	return size <= MAX_BLOCK ? size : 0;
+}
+
+static __always_inline void object_made(struct pt_regs *ctx, struct thread *thread, __u64 addr,
+					__u64 cookie)
+{
+	struct block_key key = {.addr = addr, .space = thread->space};
+	struct block block = {.layer = LAYER_PYTHON};
+
+	count(STAT_HITS_OBJECT, 1);
+	block.size = pool_block_size(addr, cookie);
+	if (!block.size) {
+		count(STAT_OBJECTS_UNSIZED, 1);
+		return;
+	}
+	if (is_skipped(block.size))
+		return;
+	block.born_ns = bpf_ktime_get_ns();
+	block.stack_id =
+		stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), true);
+	block_add(&key, &block);
+}
+
+static __always_inline void object_freed(struct thread *thread, __u64 addr)
+{
+	struct block block;
+
+	count(STAT_HITS_OBJECT_FREE, 1);
+	if (block_take(thread->space, addr, &block))
+		block_ended(thread->space, addr, &block);
+	else
+		count(STAT_OBJECTS_UNKNOWN, 1);
+}
+
+SEC("?uprobe")
+int python_site(struct pt_regs *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx), addr;
+	struct thread *thread;
+
+	NO_PRIVATE_STACK(ctx);
+	if (!recording)
+		return 0;
+	thread = thread_current();
+	if (!thread) {
+		count(STAT_HITS_FOREIGN, 1);
+		return 0;
+	}
+	addr = site_block(ctx, cookie);
+	if (!addr)
+		return 0;
+	if (PYTHON_SITE_OP(cookie) == PYTHON_OP_ALLOC)
+		object_made(ctx, thread, addr, cookie);
+	else
+		object_freed(thread, addr);
+	return 0;
+}
+
+/* ---- moments ----------------------------------------------------------------------------------
+ */
+
+/* MemoryError is about to be raised. */
+SEC("?uprobe")
+int python_no_memory(struct pt_regs *ctx)
+{
+	struct thread *thread;
+	__u64 stack_id;
+
+	NO_PRIVATE_STACK(ctx);
+	if (!recording)
+		return 0;
+	thread = thread_current();
+	if (!thread)
+		return 0;
+	stack_id = stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), true);
+	failure_add(thread->space, FAILURE_CAUSE_MEMORY_ERROR, stack_id, 0);
+	return 0;
+}
+
+/*
+ * The interpreter is about to tear everything down: what is live now is what the program kept. The
+ * process is not looked at any more.
+ */
+SEC("?uprobe")
+int python_finalize(struct pt_regs *ctx)
+{
+	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct thread *thread;
+	struct event *event;
+	struct proc *proc;
+
+	NO_PRIVATE_STACK(ctx);
+	if (!recording)
+		return 0;
+	thread = thread_current();
+	proc = bpf_map_lookup_elem(&procs, &tgid);
+	if (!thread || !proc)
+		return 0;
+	event = event_reserve(EV_PYTHON_FINALIZE, thread->space);
+	if (event)
+		bpf_ringbuf_submit(event, 0);
+	__sync_fetch_and_or(&proc->flags, PROC_FINALIZING);
+	__sync_fetch_and_add(&target_epoch, 1);
+	return 0;
+}
