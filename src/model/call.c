@@ -8,6 +8,12 @@ void call__read(struct call call, const struct snapshot *snap, const struct symb
 	const struct symbol *symbol = symbols ? &symbols[frame] : NULL;
 
 	*ret = (struct call_info){.frame = frame};
+	if (snap->frames.items[frame].kind == FRAME_PYTHON) {
+		uint32_t code = snap->frames.items[frame].module;
+
+		ret->is_python = true;
+		ret->first_line = code == SNAP_NONE ? 0 : snap->codes.items[code].first_line;
+	}
 	if (!symbol)
 		return;
 	if (call.idx < symbol->inline_cnt) {
@@ -29,13 +35,15 @@ struct call call__next(struct call call, const struct snapshot *snap, const stru
 	if (call.idx < frame_inline_cnt(symbols, node->frame))
 		call.idx++;
 	else
-		call = (struct call){.node = node->parent};
+		call = (struct call){.node = node->parent, .in_python = call.in_python};
 	return call;
 }
 
 const char *frame_module_path(const struct snapshot *snap, uint32_t frame)
 {
-	uint32_t module = snap->frames.items[frame].module;
+	const struct snap_frame *item = &snap->frames.items[frame];
 
-	return module == SNAP_NONE ? NULL : snap->modules.items[module].path;
+	if (item->kind == FRAME_PYTHON || item->module == SNAP_NONE)
+		return NULL;
+	return snap->modules.items[item->module].path;
 }

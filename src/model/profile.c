@@ -4,8 +4,13 @@
 
 #include <string.h>
 
-#include "model/fold.h"
 #include "model/group_key.h"
+#include "model/row_order.h"
+
+static struct row_part part_of(const struct profile_row *row)
+{
+	return (struct row_part){row->row, row->type};
+}
 
 /*
  * Finds the entry of a row's key in `index`, which maps {hash, n} to rows of `rows`; n counts the
@@ -13,9 +18,8 @@
  * free.
  */
 static uint64_t *find_key(const struct hashmap *index, const struct keyer *keyer,
-			  const struct snap_row *row, uint64_t hash,
-			  const struct keyer *index_keyer, const struct profile *rows,
-			  uint64_t *ret_probe)
+			  struct row_part part, uint64_t hash, const struct keyer *index_keyer,
+			  const struct profile *rows, uint64_t *ret_probe)
 {
 	uint64_t *found;
 
@@ -25,163 +29,15 @@ static uint64_t *find_key(const struct hashmap *index, const struct keyer *keyer
 			*ret_probe = probe;
 			return NULL;
 		}
-		if (same_row(keyer, row, index_keyer, rows->rows.items[*found].row))
+		if (same_row(keyer, part, index_keyer, part_of(&rows->rows.items[*found])))
 			return found;
 	}
 }
 
-/* ---- order ---- */
-
-/* Everything that a comparison of rows looks at. */
-struct order {
-	const struct snapshot *snap;
-	enum profile_sort sort;
-	uint32_t *module_ranks; /* position of each module when sorted by path */
-};
-
-/* Returns the leaf frame of a stack that is not empty. */
-static const struct snap_frame *leaf_frame(const struct snapshot *snap, uint32_t stack)
-{
-	return &snap->frames.items[snap->nodes.items[stack].frame];
-}
-
-static int compare_u64(uint64_t a, uint64_t b)
-{
-	return a < b ? -1 : a > b;
-}
-
-/* Bigger first. */
-static int compare_down(int64_t a, int64_t b)
-{
-	return a > b ? -1 : a < b;
-}
-
-static int compare_modules(const struct snap_module *a, const struct snap_module *b)
-{
-	int order = strcmp(a->path, b->path);
-
-	if (!order)
-		order = memcmp(a->build_id, b->build_id, sizeof(a->build_id));
-	if (!order)
-		order = compare_u64(a->dev, b->dev);
-	return order ? order : compare_u64(a->ino, b->ino);
-}
-
-static int compare_module_ranks(const void *a, const void *b, void *context)
-{
-	const struct snap_module *modules = context;
-	const uint32_t *index_a = a, *index_b = b;
-	int order = compare_modules(&modules[*index_a], &modules[*index_b]);
-
-	return order ? order : compare_u64(*index_a, *index_b);
-}
-
-/* Ranks modules by path once, so that comparing two stacks compares integers. Returns 0 or -ENOMEM.
- */
-static int rank_modules(const struct snapshot *snap, uint32_t **ret_ranks)
-{
-	size_t cnt = snap->modules.cnt;
-	uint32_t *sorted = calloc(cnt + 1, sizeof(*sorted));
-	uint32_t *ranks = calloc(cnt + 1, sizeof(*ranks));
-
-	if (!sorted || !ranks) {
-		free(sorted);
-		free(ranks);
-		return -ENOMEM;
-	}
-	for (size_t i = 0; i < cnt; i++)
-		sorted[i] = i;
-	qsort_r(sorted, cnt, sizeof(*sorted), compare_module_ranks, snap->modules.items);
-	for (size_t i = 0; i < cnt; i++) {
-		bool tie = i && !compare_modules(&snap->modules.items[sorted[i - 1]],
-						 &snap->modules.items[sorted[i]]);
-
-		ranks[sorted[i]] = tie ? ranks[sorted[i - 1]] : i;
-	}
-	free(sorted);
-	*ret_ranks = ranks;
-	return 0;
-}
-
-static uint64_t frame_rank(const struct order *order, const struct snap_frame *frame)
-{
-	return frame->module == SNAP_NONE ? UINT64_MAX : order->module_ranks[frame->module];
-}
-
-/* Leaf first, by module path and offset. */
-static int compare_stacks(const struct order *order, uint32_t a, uint32_t b)
-{
-	const struct snapshot *snap = order->snap;
-	int result;
-
-	for (; a && b && a != b; a = snap->nodes.items[a].parent, b = snap->nodes.items[b].parent) {
-		const struct snap_frame *frame_a = leaf_frame(snap, a),
-					*frame_b = leaf_frame(snap, b);
-
-		result = compare_u64(frame_rank(order, frame_a), frame_rank(order, frame_b));
-		if (!result)
-			result = compare_u64(frame_a->offset, frame_b->offset);
-		if (!result)
-			result = compare_u64(frame_a->kind, frame_b->kind);
-		if (result)
-			return result;
-	}
-	return a == b ? 0 : a ? 1 : -1;
-}
-
-/* The order of rows that weigh the same; no two rows of a snapshot are equal in it. */
-static int compare_identity(const struct order *order, const struct snap_row *a,
-			    const struct snap_row *b)
-{
-	const struct snap_proc *proc_a = &order->snap->procs.items[a->proc];
-	const struct snap_proc *proc_b = &order->snap->procs.items[b->proc];
-	int result = proc_a->pid < proc_b->pid ? -1 : proc_a->pid > proc_b->pid;
-
-	if (!result)
-		result = compare_u64(proc_a->start_ns, proc_b->start_ns);
-	if (!result)
-		result = compare_u64(proc_state_order(proc_a), proc_state_order(proc_b));
-	if (!result)
-		result = compare_u64(a->layer, b->layer);
-	if (!result)
-		result = compare_stacks(order, a->stack, b->stack);
-	if (!result)
-		result = compare_u64(a->proc, b->proc);
-	return result ? result : (a < b ? -1 : a > b);
-}
-
-static int compare_rows(const void *a, const void *b, void *context)
-{
-	const struct profile_row *row_a = a, *row_b = b;
-	const struct order *order = context;
-	int result = 0;
-
-	if (order->sort == SORT_GROWTH)
-		result = compare_down(row_a->delta_bytes, row_b->delta_bytes);
-	if (!result && order->sort == SORT_COUNT)
-		result = compare_down(row_a->cost.live_count, row_b->cost.live_count);
-	if (!result)
-		result = compare_down(row_a->cost.live_bytes, row_b->cost.live_bytes);
-	if (!result)
-		result = compare_down(row_a->cost.live_count, row_b->cost.live_count);
-	return result ? result : compare_identity(order, row_a->row, row_b->row);
-}
-
 /* ---- building ---- */
 
-/* Whether `a` stands for its group rather than `b`. */
-static bool bigger_row(const struct order *order, const struct snap_row *a,
-		       const struct snap_row *b)
-{
-	int result = compare_down(a->cost.live_bytes, b->cost.live_bytes);
-
-	if (!result)
-		result = compare_down(a->cost.alloc_bytes, b->cost.alloc_bytes);
-	return (result ? result : compare_identity(order, a, b)) < 0;
-}
-
 static void add_to_group(struct profile_row *group, const struct snap_row *row,
-			 const struct order *order)
+			 const struct cost *cost, const struct row_order *order)
 {
 	/* An oldest age of 0: no live block of this row was looked at, so its newest says nothing
 	 * either. */
@@ -191,7 +47,7 @@ static void add_to_group(struct profile_row *group, const struct snap_row *row,
 		group->oldest_ns = row->oldest_ns;
 	if (!group->row || bigger_row(order, row, group->row))
 		group->row = row;
-	cost__add(&group->cost, &row->cost);
+	cost__add(&group->cost, cost);
 	group->rows++;
 }
 
@@ -207,31 +63,142 @@ static int count_proc(struct hashmap *seen, struct profile_row *group, size_t gr
 	return 0;
 }
 
-static int group_rows(struct profile *profile, const struct keyer *keyer, const struct order *order)
+/* What a group holds of a type. */
+struct group_share {
+	uint32_t group;
+	struct snap_type_share share;
+};
+
+/* Groups go by their keys. */
+struct grouper {
+	struct profile *profile;
+	const struct keyer *keyer;
+	const struct row_order *order;
+	struct hashmap index, procs;
+	struct hashmap share_index; /* {group, type} -> share */
+	ARRAY(struct group_share) shares;
+};
+
+static int add_share(struct grouper *grouper, uint32_t group, const struct snap_type_share *share)
 {
-	const struct snapshot *snap = profile->snap;
-	struct hashmap index = {0}, procs = {0};
+	const struct group_share empty = {group, {.type = share->type}};
+	struct group_share *sum;
+	uint64_t *found;
+	bool is_new;
+
+	found = hashmap__insert(&grouper->share_index, group, share->type, &is_new);
+	if (!found || (is_new && array_push(&grouper->shares, empty)))
+		return -ENOMEM;
+	if (is_new)
+		*found = grouper->shares.cnt - 1;
+	sum = &grouper->shares.items[*found];
+	sum->share.cnt += share->cnt;
+	sum->share.bytes += share->bytes;
+	return 0;
+}
+
+static int compare_shares(const void *a, const void *b, void *context)
+{
+	const struct group_share *share_a = a, *share_b = b;
+	const struct row_order *order = context;
+	int result = compare_u64(share_a->group, share_b->group);
+
+	if (!result)
+		result = compare_down(share_a->share.bytes, share_b->share.bytes);
+	if (!result)
+		result = compare_down(share_a->share.cnt, share_b->share.cnt);
+	return result ? result
+		      : compare_types(order->snap, share_a->share.type, share_b->share.type);
+}
+
+/* Hands the sums to the groups, which are not sorted yet. */
+static int give_shares(struct grouper *grouper)
+{
+	struct profile *profile = grouper->profile;
+
+	if (grouper->shares.cnt)
+		qsort_r(grouper->shares.items, grouper->shares.cnt, sizeof(struct group_share),
+			compare_shares, (void *)grouper->order);
+	for (size_t i = 0; i < grouper->shares.cnt; i++) {
+		const struct group_share *sum = &grouper->shares.items[i];
+		struct profile_row *row = &profile->rows.items[sum->group];
+
+		if (array_push(&profile->type_shares, sum->share))
+			return -ENOMEM;
+		if (!row->type_cnt++)
+			row->first_type = i;
+	}
+	return 0;
+}
+
+static int group_part(struct grouper *grouper, struct row_part part, const struct cost *cost,
+		      uint32_t *ret_group)
+{
+	struct profile *profile = grouper->profile;
+	uint64_t hash = hash_row(grouper->keyer, part), probe, *found;
+
+	found = find_key(&grouper->index, grouper->keyer, part, hash, grouper->keyer, profile,
+			 &probe);
+	if (!found) {
+		if (array_push(&profile->rows, (struct profile_row){.type = part.type}))
+			return -ENOMEM;
+		found = hashmap__insert(&grouper->index, hash, probe, NULL);
+		if (!found)
+			return -ENOMEM;
+		*found = profile->rows.cnt - 1;
+	}
+	*ret_group = *found;
+	add_to_group(&profile->rows.items[*found], part.row, cost, grouper->order);
+	return count_proc(&grouper->procs, &profile->rows.items[*found], *found, part.row->proc);
+}
+
+/* Gives each type its share of what is live, and the layer the rest of the row. */
+static int divide_row(struct grouper *grouper, const struct snap_row *row)
+{
+	const struct snapshot *snap = grouper->profile->snap;
+	struct cost rest = row->cost;
+	uint32_t group;
 	int err = 0;
 
-	for (size_t i = 0; i < snap->rows.cnt && !err; i++) {
-		const struct snap_row *row = &snap->rows.items[i];
-		uint64_t hash = hash_row(keyer, row), probe, *found;
+	for (uint32_t i = 0; i < row->type_cnt && !err; i++) {
+		const struct snap_type_share *share = &snap->type_shares.items[row->first_type + i];
+		const struct cost cost = {.live_bytes = share->bytes, .live_count = share->cnt};
 
-		found = find_key(&index, keyer, row, hash, keyer, profile, &probe);
-		if (!found) {
-			err = array_push(&profile->rows, (struct profile_row){0});
-			found = err ? NULL : hashmap__insert(&index, hash, probe, NULL);
-			if (!found) {
-				err = -ENOMEM;
-				break;
-			}
-			*found = profile->rows.cnt - 1;
-		}
-		add_to_group(&profile->rows.items[*found], row, order);
-		err = count_proc(&procs, &profile->rows.items[*found], *found, row->proc);
+		cost__sub(&rest, &cost);
+		err = group_part(grouper, (struct row_part){row, share->type}, &cost, &group);
 	}
-	hashmap__free(&index);
-	hashmap__free(&procs);
+	return err ? err : group_part(grouper, (struct row_part){row, SNAP_NONE}, &rest, &group);
+}
+
+static int add_row(struct grouper *grouper, const struct snap_row *row)
+{
+	const struct snapshot *snap = grouper->profile->snap;
+	uint32_t group;
+	int err;
+
+	if (grouper->keyer->group == GROUP_TYPE)
+		return divide_row(grouper, row);
+	err = group_part(grouper, (struct row_part){row, SNAP_NONE}, &row->cost, &group);
+	for (uint32_t i = 0; i < row->type_cnt && !err; i++)
+		err = add_share(grouper, group, &snap->type_shares.items[row->first_type + i]);
+	return err;
+}
+
+static int group_rows(struct profile *profile, const struct keyer *keyer,
+		      const struct row_order *order)
+{
+	struct grouper grouper = {.profile = profile, .keyer = keyer, .order = order};
+	const struct snapshot *snap = profile->snap;
+	int err = 0;
+
+	for (size_t i = 0; i < snap->rows.cnt && !err; i++)
+		err = add_row(&grouper, &snap->rows.items[i]);
+	if (!err)
+		err = give_shares(&grouper);
+	hashmap__free(&grouper.index);
+	hashmap__free(&grouper.procs);
+	hashmap__free(&grouper.share_index);
+	array_free(&grouper.shares);
 	return err;
 }
 
@@ -261,9 +228,7 @@ static int subtract_rows(struct profile *profile, const struct keyer *keyer,
 
 	err = keyer__init(&previous_keyer, previous, keyer->group);
 	for (size_t i = 0; i < previous->rows.cnt && !err; i++) {
-		const struct snap_row *row = previous->rows.items[i].row;
-
-		hash = hash_row(&previous_keyer, row);
+		hash = hash_row(&previous_keyer, part_of(&previous->rows.items[i]));
 		for (probe = 0; hashmap__find(&index, hash, probe);)
 			probe++;
 		found = hashmap__insert(&index, hash, probe, NULL);
@@ -275,7 +240,7 @@ static int subtract_rows(struct profile *profile, const struct keyer *keyer,
 	for (size_t i = 0; i < profile->rows.cnt && !err; i++) {
 		struct profile_row *row = &profile->rows.items[i];
 
-		found = find_key(&index, keyer, row->row, hash_row(keyer, row->row),
+		found = find_key(&index, keyer, part_of(row), hash_row(keyer, part_of(row)),
 				 &previous_keyer, previous, &probe);
 		if (!found)
 			continue;
@@ -325,8 +290,11 @@ void call__reduce(struct call_info *call, enum profile_group group)
 {
 	bool by_source = group == GROUP_FILE || group == GROUP_LINE;
 
-	if ((group == GROUP_FUNCTION && call->function) ||
-	    (by_source && !call__has_source(call, group)))
+	/* Names of Python functions are short and many; there are no modules to tell them apart. */
+	if (group == GROUP_FUNCTION && call->is_python)
+		call->line = call->first_line;
+	else if ((group == GROUP_FUNCTION && call->function) ||
+		 (by_source && !call__has_source(call, group)))
 		call->file = NULL;
 	if (group == GROUP_FILE && call->file)
 		call->function = NULL;
@@ -338,14 +306,20 @@ void call__reduce(struct call_info *call, enum profile_group group)
 
 struct call profile__begin(const struct profile *profile, uint32_t stack)
 {
-	return profile->opts.all_frames ? (struct call){.node = stack} : profile->begins[stack];
+	return profile->opts.all_frames ? (struct call){.node = stack}
+					: profile->folding.begins[stack];
+}
+
+struct call profile__next(const struct profile *profile, struct call call)
+{
+	return folding__next(&profile->folding, call, profile->snap, profile->symbols);
 }
 
 struct profile *profile__new(const struct snapshot *snap, const struct symbol *symbols,
 			     const struct profile_opts *opts, const struct profile *previous)
 {
 	struct profile *profile = calloc(1, sizeof(*profile));
-	struct order order = {.snap = snap, .sort = opts->sort};
+	struct row_order order = {0};
 	struct keyer keyer = {0};
 	int err = -ENOMEM;
 
@@ -355,12 +329,13 @@ struct profile *profile__new(const struct snapshot *snap, const struct symbol *s
 	profile->symbols = symbols;
 	profile->opts = *opts;
 	profile->proc_totals = calloc(snap->procs.cnt + 1, sizeof(*profile->proc_totals));
-	profile->begins = fold_stacks(snap, symbols);
-	if (!profile->proc_totals || !profile->begins)
+	if (!profile->proc_totals)
 		goto cleanup;
-	err = keyer__init(&keyer, profile, opts->group);
+	err = fold_stacks(snap, symbols, &profile->folding);
 	if (!err)
-		err = rank_modules(snap, &order.module_ranks);
+		err = keyer__init(&keyer, profile, opts->group);
+	if (!err)
+		err = row_order__init(&order, snap, opts->sort);
 	if (!err)
 		err = group_rows(profile, &keyer, &order);
 	if (err)
@@ -372,10 +347,10 @@ struct profile *profile__new(const struct snapshot *snap, const struct symbol *s
 		err = profile_stacks(profile, previous);
 	if (!err && profile->rows.cnt)
 		qsort_r(profile->rows.items, profile->rows.cnt, sizeof(*profile->rows.items),
-			compare_rows, &order);
+			compare_profile_rows, &order);
 cleanup:
 	keyer__destroy(&keyer);
-	free(order.module_ranks);
+	row_order__destroy(&order);
 	if (err) {
 		profile__free(profile);
 		profile = NULL;
@@ -388,8 +363,9 @@ void profile__free(struct profile *profile)
 	if (!profile)
 		return;
 	array_free(&profile->rows);
+	array_free(&profile->type_shares);
 	profile__free(profile->stacks);
-	free(profile->begins);
+	folding__free(&profile->folding);
 	free(profile->proc_totals);
 	free(profile);
 }

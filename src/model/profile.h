@@ -8,6 +8,7 @@
 
 #include "model/call.h"
 #include "model/cost.h"
+#include "model/fold.h"
 #include "model/snapshot.h"
 
 enum profile_sort { SORT_BYTES = 0, SORT_COUNT = 1, SORT_GROWTH = 2 };
@@ -18,6 +19,7 @@ enum profile_group {
 	GROUP_CGROUP = 3,
 	GROUP_LINE = 4,
 	GROUP_FILE = 5,
+	GROUP_TYPE = 6, /* of Python objects; what has none goes by its layer */
 };
 
 struct profile_opts {
@@ -28,16 +30,22 @@ struct profile_opts {
 };
 
 /*
- * One line of a report. For GROUP_STACK it is one process's stack; for the others the sum of all
- * rows that share a process, a cgroup, or the function, line or file of the first call that is
- * shown of their stacks, and `row` is the biggest of them. A stack without line or file goes by its
- * function.
+ * One line of a report. For GROUP_STACK it is one process's stack, or those that differ in nothing
+ * but an interpreter's machine code between and below Python frames (unless all frames are shown),
+ * `row` being the biggest; for the others the sum of all rows that share a process, a cgroup, or
+ * the function, line or file of the first call that is shown of their stacks, and `row` is the
+ * biggest of them. A stack without line or file goes by its function. GROUP_TYPE divides rows: each
+ * type gets its share of what is live, and the layer the rest of the cost.
  */
 struct profile_row {
 	const struct snap_row *row;
+	uint32_t type; /* GROUP_TYPE: index in the snapshot's types, SNAP_NONE = the rest of the
+			  row's layer */
 	struct cost cost;
 	int64_t delta_bytes,
 		delta_count; /* live, against the previous profile; all of it when there was none */
+	uint32_t first_type, type_cnt; /* in the profile's type_shares, largest first; not for
+					  GROUP_TYPE */
 	uint64_t oldest_ns, newest_ns;
 	uint32_t rows;	/* how many rows of the snapshot it sums up */
 	uint32_t procs; /* how many processes they belong to */
@@ -53,12 +61,13 @@ struct profile {
 	const struct snapshot *snap;  /* borrowed */
 	const struct symbol *symbols; /* borrowed, one per frame of the snapshot */
 	struct profile_opts opts;
+	ARRAY(struct snap_type_share) type_shares;
 	ARRAY(struct profile_row) rows; /* sorted; all of them, renderers show opts.top */
 	struct cost total;		/* of every row of the snapshot */
 	struct cost *proc_totals;	/* one per process of the snapshot */
 	int64_t delta_bytes;		/* of the total live bytes against the previous profile */
 	bool has_previous;
-	struct call *begins; /* per node of the stack tree, from fold_stacks */
+	struct folding folding;
 	/* When grouped otherwise, and compared with a previous profile: the same by stacks. Else
 	 * NULL: profile__new makes it at any time. */
 	struct profile *stacks;
@@ -77,10 +86,13 @@ void profile__free(struct profile *profile);
 bool call__has_source(const struct call_info *call, enum profile_group group);
 
 /* Leaves of a call what a grouping by function, line or file tells it from others by; nothing is
- * left out for the others. */
+ * left out for the others. The line of a Python function is its first. */
 void call__reduce(struct call_info *call, enum profile_group group);
 
 /* Returns the first call of a stack that is to be shown; its node is 0 when the stack was lost. */
 struct call profile__begin(const struct profile *profile, uint32_t stack);
+
+/* Returns the next one to be shown; its node is 0 behind the last one. */
+struct call profile__next(const struct profile *profile, struct call call);
 
 #endif

@@ -12,6 +12,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "model/hash.h"
+
 struct snapshot *snapshot__new(const char *mode)
 {
 	struct snapshot *snap = calloc(1, sizeof(*snap));
@@ -43,10 +45,26 @@ static void free_proc(struct snap_proc *proc)
 		free(proc->coverage.items[i].reason);
 	}
 	array_free(&proc->coverage);
+	free(proc->python.version);
+	free(proc->python.frames_reason);
+	free(proc->python.objects_reason);
 	free(proc->comm);
 	free(proc->exe);
 	free(proc->cgroup);
 	free(proc->container);
+}
+
+static void free_code(struct snap_code *code)
+{
+	free(code->file);
+	free(code->function);
+}
+
+static void free_source(struct snap_source *source)
+{
+	free(source->path);
+	free(source->text);
+	free(source->reason);
 }
 
 void snapshot__free(struct snapshot *snap)
@@ -59,7 +77,20 @@ void snapshot__free(struct snapshot *snap)
 		free_proc(&snap->procs.items[i]);
 	for (size_t i = 0; i < snap->notes.cnt; i++)
 		free(snap->notes.items[i]);
+	for (size_t i = 0; i < snap->codes.cnt; i++)
+		free_code(&snap->codes.items[i]);
+	for (size_t i = 0; i < snap->types.cnt; i++)
+		free(snap->types.items[i]);
+	for (size_t i = 0; i < snap->failures.cnt; i++)
+		free(snap->failures.items[i].limit);
+	for (size_t i = 0; i < snap->sources.cnt; i++)
+		free_source(&snap->sources.items[i]);
+	array_free(&snap->sources);
 	array_free(&snap->modules);
+	array_free(&snap->codes);
+	array_free(&snap->types);
+	array_free(&snap->type_shares);
+	array_free(&snap->failures);
 	array_free(&snap->frames);
 	array_free(&snap->nodes);
 	array_free(&snap->procs);
@@ -67,6 +98,8 @@ void snapshot__free(struct snapshot *snap)
 	array_free(&snap->notes);
 	hashmap__free(&snap->frame_index);
 	hashmap__free(&snap->node_index);
+	hashmap__free(&snap->code_index);
+	hashmap__free(&snap->type_index);
 	free(snap->hostname);
 	free(snap->kernel);
 	free(snap->arch);
@@ -97,14 +130,127 @@ uint32_t snapshot__add_module(struct snapshot *snap, const char *path, uint64_t 
 	return snap->modules.cnt++;
 }
 
+/* Returns the index of an equal function, or SNAP_NONE; *ret_probe is then the free place of its
+ * hash. */
+static uint32_t find_code(const struct snapshot *snap, const struct snap_code *code, uint64_t hash,
+			  uint64_t *ret_probe)
+{
+	const struct snap_code *known;
+	uint64_t *found;
+
+	for (*ret_probe = 0; (found = hashmap__find(&snap->code_index, hash, *ret_probe));
+	     ++*ret_probe) {
+		known = &snap->codes.items[*found];
+		if (known->first_line == code->first_line && !strcmp(known->file, code->file) &&
+		    !strcmp(known->function, code->function))
+			return *found;
+	}
+	return SNAP_NONE;
+}
+
+uint32_t snapshot__add_code(struct snapshot *snap, const char *file, const char *function,
+			    uint32_t first_line)
+{
+	struct snap_code code = {copy_text(file), copy_text(function), first_line};
+	uint64_t hash, probe, *slot = NULL;
+	uint32_t index = SNAP_NONE;
+
+	if (!code.file || !code.function)
+		goto cleanup;
+	hash = hash_mix(hash_mix(hash_text(code.file), hash_text(code.function)), first_line);
+	index = find_code(snap, &code, hash, &probe);
+	if (index != SNAP_NONE || snap->codes.cnt >= SNAP_NONE || array_reserve_one(&snap->codes))
+		goto cleanup;
+	slot = hashmap__insert(&snap->code_index, hash, probe, NULL);
+	if (!slot)
+		goto cleanup;
+	index = *slot = snap->codes.cnt;
+	snap->codes.items[snap->codes.cnt++] = code;
+	return index;
+cleanup:
+	free_code(&code);
+	return index;
+}
+
+uint32_t snapshot__add_type(struct snapshot *snap, const char *name)
+{
+	uint64_t hash = hash_text(name ? name : ""), probe = 0, *found;
+	char *copy;
+
+	for (; (found = hashmap__find(&snap->type_index, hash, probe)); probe++)
+		if (!strcmp(snap->types.items[*found], name ? name : ""))
+			return *found;
+	if (snap->types.cnt >= SNAP_NONE || array_reserve_one(&snap->types))
+		return SNAP_NONE;
+	copy = copy_text(name);
+	found = copy ? hashmap__insert(&snap->type_index, hash, probe, NULL) : NULL;
+	if (!found) {
+		free(copy);
+		return SNAP_NONE;
+	}
+	*found = snap->types.cnt;
+	snap->types.items[snap->types.cnt++] = copy;
+	return *found;
+}
+
+int snapshot__add_type_share(struct snapshot *snap, uint32_t type, int64_t cnt, int64_t bytes)
+{
+	const struct snap_type_share share = {type, cnt, bytes};
+	struct snap_row *row;
+
+	if (!snap->rows.cnt || type >= snap->types.cnt || snap->type_shares.cnt >= SNAP_NONE)
+		return -EINVAL;
+	row = &snap->rows.items[snap->rows.cnt - 1];
+	if (row->type_cnt && row->first_type + row->type_cnt != snap->type_shares.cnt)
+		return -EINVAL;
+	if (array_push(&snap->type_shares, share))
+		return -ENOMEM;
+	if (!row->type_cnt++)
+		row->first_type = snap->type_shares.cnt - 1;
+	return 0;
+}
+
+int snapshot__add_failure(struct snapshot *snap, const struct snap_failure *failure)
+{
+	struct snap_failure copy = *failure;
+
+	if (failure->proc >= snap->procs.cnt || failure->stack >= snap->nodes.cnt)
+		return -EINVAL;
+	copy.limit = copy_text(failure->limit);
+	if (!copy.limit || array_push(&snap->failures, copy)) {
+		free(copy.limit);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+int snapshot__add_source(struct snapshot *snap, const char *path, char *text, size_t len,
+			 int32_t pid, const char *reason)
+{
+	struct snap_source source = {
+		.path = copy_text(path),
+		.text = text,
+		.len = text ? len : 0,
+		.pid = pid,
+		.reason = copy_text(reason),
+	};
+
+	if (!source.path || !source.reason || array_push(&snap->sources, source)) {
+		free_source(&source);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
 uint32_t snapshot__add_frame(struct snapshot *snap, enum frame_kind kind, uint32_t module,
 			     uint64_t offset)
 {
 	const struct snap_frame frame = {.module = module, .kind = kind, .offset = offset};
+	size_t module_cnt = kind == FRAME_PYTHON ? snap->codes.cnt : snap->modules.cnt;
 	uint64_t *index;
 	bool is_new;
 
-	if (snap->frames.cnt >= SNAP_NONE || (module != SNAP_NONE && module >= snap->modules.cnt) ||
+	if (snap->frames.cnt >= SNAP_NONE || (module != SNAP_NONE && module >= module_cnt) ||
 	    array_reserve_one(&snap->frames))
 		return SNAP_NONE;
 	index = hashmap__insert(&snap->frame_index, offset, (uint64_t)kind << 32 | module, &is_new);
@@ -186,7 +332,8 @@ int snapshot__add_coverage(struct snapshot *snap, uint32_t proc, const char *nam
 
 int snapshot__add_row(struct snapshot *snap, const struct snap_row *row)
 {
-	if (row->proc >= snap->procs.cnt || row->stack >= snap->nodes.cnt)
+	if (row->proc >= snap->procs.cnt || row->stack >= snap->nodes.cnt ||
+	    (row->type_cnt && (uint64_t)row->first_type + row->type_cnt > snap->type_shares.cnt))
 		return -EINVAL;
 	return array_push(&snap->rows, *row);
 }

@@ -31,6 +31,14 @@ struct snap_module {
 	uint8_t build_id_len; /* 0 = none */
 	uint64_t dev, ino;    /* 0, 0 = no file */
 	int fd; /* borrowed, open for reading as long as the capture lives; -1 = none */
+	bool is_interpreter; /* holds a Python interpreter: its own frames are not the user's */
+};
+
+/* A Python function: its file and name as its interpreter tells them. Equal ones of all processes
+ * are one. */
+struct snap_code {
+	char *file, *function; /* owned, UTF-8 */
+	uint32_t first_line;
 };
 
 enum frame_kind { FRAME_NATIVE = 1, FRAME_PYTHON = 2, FRAME_KERNEL = 3 };
@@ -38,6 +46,9 @@ enum frame_kind { FRAME_NATIVE = 1, FRAME_PYTHON = 2, FRAME_KERNEL = 3 };
 /*
  * A return address. `offset` is the offset in the module's file; in a module without a file it is
  * the address itself. Naming looks one byte before it, where the call is.
+ *
+ * A Python frame is a line of a Python function: `module` is an index of `codes`, or SNAP_NONE (not
+ * known), `offset` is the line, 0 = unknown.
  */
 struct snap_frame {
 	uint32_t module; /* index, or SNAP_NONE */
@@ -62,6 +73,30 @@ struct snap_coverage {
 	char *reason; /* what is missing and why; "" when probed */
 };
 
+/*
+ * What is known of a process's Python interpreter and its object allocator. Blocks are those of
+ * pymalloc; what an interpreter takes from malloc is counted there.
+ */
+struct snap_python {
+	char *version;		      /* owned, "3.11.2"; NULL = the process has no Python */
+	enum coverage_status frames;  /* COVERAGE_PROBED: stacks have Python frames */
+	enum coverage_status objects; /* COVERAGE_PROBED: every block is seen */
+	char *frames_reason, *objects_reason; /* owned; "" when probed */
+	uint32_t alloc_sites, free_sites;     /* probed places of the object allocator */
+	bool has_frees;	  /* frees are seen; else a look at the pools tells who is live */
+	bool was_scanned; /* the pools were looked at for this snapshot; else all below is 0 */
+	uint64_t live_cnt, live_bytes;	   /* blocks in use, by the pools */
+	uint64_t seen_cnt, seen_bytes;	   /* of these, allocations that were seen */
+	uint64_t old_cnt, old_bytes;	   /* of these, older than the trace */
+	uint64_t missed_cnt, missed_bytes; /* of these, the rest: allocations that were not seen */
+	uint64_t dead_cnt;		   /* blocks whose free was not seen, though frees are */
+	uint64_t pool_free_bytes;	   /* kept by pymalloc in these pools */
+	uint64_t arena_bytes;		   /* mappings that pymalloc made for pools */
+	uint64_t torn_cnt;		   /* pools that changed while they were read */
+	uint64_t merge_violations; /* stacks whose Python frames could not be put into their places
+				    */
+};
+
 enum proc_state { PROC_RUNNING = 1, PROC_EXITED = 2, PROC_EXECED = 3 };
 
 struct snap_proc {
@@ -74,6 +109,40 @@ struct snap_proc {
 	bool inherited;	   /* forked from a traced process */
 	bool late;	   /* probes reached it only after it had begun to run */
 	ARRAY(struct snap_coverage) coverage;
+	struct snap_python python;
+};
+
+/* How many of a row's live blocks hold objects of a type. */
+struct snap_type_share {
+	uint32_t type; /* index in `types` */
+	int64_t cnt, bytes;
+};
+
+/* Memory that was asked for and refused, or a process that the kernel killed for memory. */
+enum failure_kind {
+	FAILURE_ALLOC = 1,	  /* an allocator returned nothing */
+	FAILURE_MAPPING = 2,	  /* mmap, mremap or brk failed */
+	FAILURE_MEMORY_ERROR = 3, /* Python raised MemoryError */
+	FAILURE_OOM_KILL = 4,	  /* the kernel's OOM killer chose the process */
+};
+
+struct snap_failure {
+	enum failure_kind kind;
+	uint32_t proc;	  /* index */
+	uint32_t stack;	  /* node, 0 = none */
+	uint64_t time_ns; /* CLOCK_REALTIME */
+	uint64_t bytes;	  /* asked for; 0 = not known */
+	uint64_t cnt;	  /* equal ones, this is the first */
+	char *limit;	  /* owned: which limit refused it, a sentence; "" = not known */
+};
+
+/* The text of a source file. */
+struct snap_source {
+	char *path;   /* owned, as symbols name it */
+	char *text;   /* owned; NULL = it could not be read */
+	size_t len;   /* bytes of it; there is no NUL among them */
+	int32_t pid;  /* through whose root it was read, 0 = the tool's own */
+	char *reason; /* owned: why there is no text, or what is to be said of it; "" */
 };
 
 /* All blocks of one process, layer and stack. */
@@ -84,6 +153,7 @@ struct snap_row {
 	uint8_t unwind; /* enum unwind_end */
 	bool chained;	/* some frame was found by frame pointers, without a table */
 	struct cost cost;
+	uint32_t first_type, type_cnt; /* in `type_shares`, largest first; none = not looked at */
 	uint64_t oldest_ns,
 		newest_ns; /* ages of live blocks at the snapshot; 0 when none was looked at */
 };
@@ -121,6 +191,11 @@ struct snapshot {
 	uint32_t cpus;
 
 	ARRAY(struct snap_module) modules;
+	ARRAY(struct snap_code) codes;
+	ARRAY(char *) types; /* owned names of Python types */
+	ARRAY(struct snap_type_share) type_shares;
+	ARRAY(struct snap_failure) failures; /* in their order */
+	ARRAY(struct snap_source) sources;   /* only those that somebody asked for */
 	ARRAY(struct snap_frame) frames;
 	ARRAY(struct snap_node) nodes;
 	ARRAY(struct snap_proc) procs;
@@ -142,7 +217,8 @@ struct snapshot {
 	ARRAY(char *)
 	notes; /* owned sentences for the reader: gaps, fall-backs, what was not seen */
 
-	struct hashmap frame_index, node_index; /* interning, private to snapshot.c */
+	/* interning, private to snapshot.c */
+	struct hashmap frame_index, node_index, code_index, type_index;
 };
 
 /* Returns an empty snapshot with the host's names filled in, or NULL. Free with snapshot__free. */
@@ -152,6 +228,27 @@ void snapshot__free(struct snapshot *snap);
 /* Adds a module; `path` is copied. Returns its index or SNAP_NONE (no memory). */
 uint32_t snapshot__add_module(struct snapshot *snap, const char *path, uint64_t dev, uint64_t ino,
 			      const uint8_t *build_id, size_t build_id_len, int fd);
+
+/* Interns a Python function; the text is copied. Returns its index or SNAP_NONE. */
+uint32_t snapshot__add_code(struct snapshot *snap, const char *file, const char *function,
+			    uint32_t first_line);
+
+/* Interns the name of a type. Returns its index or SNAP_NONE. */
+uint32_t snapshot__add_type(struct snapshot *snap, const char *name);
+
+/* Appends a share to the last row. Returns 0, -EINVAL (no row, no such type) or -ENOMEM. */
+int snapshot__add_type_share(struct snapshot *snap, uint32_t type, int64_t cnt, int64_t bytes);
+
+/* Appends a failure (copied; `limit` is copied too, NULL counts as ""). Returns 0, -EINVAL (no such
+ * process or stack) or -ENOMEM. */
+int snapshot__add_failure(struct snapshot *snap, const struct snap_failure *failure);
+
+/*
+ * Adds the text of a source file, taken over from the caller (NULL = none) also on failure; the
+ * rest is copied. Returns 0 or -ENOMEM.
+ */
+int snapshot__add_source(struct snapshot *snap, const char *path, char *text, size_t len,
+			 int32_t pid, const char *reason);
 
 /* Interns a frame. Returns its index or SNAP_NONE. */
 uint32_t snapshot__add_frame(struct snapshot *snap, enum frame_kind kind, uint32_t module,

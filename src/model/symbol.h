@@ -14,6 +14,7 @@ enum symbol_reason {
 	SYMBOL_STRIPPED = 4,   /* no symbol table, no debug file */
 	SYMBOL_GAP = 5,	       /* symbols, but none covers the address */
 	SYMBOL_KERNEL = 6,     /* kernel code whose symbols are hidden (kptr_restrict) */
+	SYMBOL_LOST = 7,       /* a Python function that there was no room to tell of */
 };
 
 /* Why a frame has no source line. */
@@ -31,7 +32,7 @@ struct symbol_inline {
 	uint32_t line;	      /* 0 = unknown */
 };
 
-/* All text is owned by the symbolizer. */
+/* All text is owned by the symbolizer, that of a Python frame by the snapshot. */
 struct symbol {
 	const char *function;	  /* demangled, NULL = none */
 	const char *file;	  /* source file, NULL = unknown */

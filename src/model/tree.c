@@ -35,6 +35,12 @@ static bool is_named(const struct call_info *call)
 	return call->function || call->file;
 }
 
+/* Lines of a Python function, which may be in many code objects, go by their text. */
+static uint32_t module_of(const struct snap_frame *frame)
+{
+	return frame->kind == FRAME_PYTHON ? SNAP_NONE : frame->module;
+}
+
 static uint64_t hash_label(const struct snapshot *snap, const struct tree_label *label)
 {
 	uint64_t hash = hash_mix(label->kind, label->value);
@@ -45,7 +51,7 @@ static uint64_t hash_label(const struct snapshot *snap, const struct tree_label 
 	if (label->kind != TREE_CALL)
 		return hash;
 	frame = &snap->frames.items[label->call.frame];
-	hash = hash_mix(frame->kind, frame->module);
+	hash = hash_mix(frame->kind, module_of(frame));
 	if (!is_named(&label->call))
 		return hash_mix(hash, frame->offset);
 	if (label->call.function)
@@ -69,7 +75,7 @@ static bool same_label(const struct snapshot *snap, const struct tree_label *a,
 		return a->value == b->value;
 	frame_a = &snap->frames.items[a->call.frame];
 	frame_b = &snap->frames.items[b->call.frame];
-	if (frame_a->kind != frame_b->kind || frame_a->module != frame_b->module)
+	if (frame_a->kind != frame_b->kind || module_of(frame_a) != module_of(frame_b))
 		return false;
 	if (!is_named(&a->call) || !is_named(&b->call))
 		return !is_named(&a->call) && !is_named(&b->call) &&
@@ -141,9 +147,10 @@ static int add_calls(struct builder *builder, const struct snap_row *row)
 	struct call call = profile__begin(builder->profile, row->stack);
 	int err = 0;
 
-	if (row->layer != LAYER_MALLOC)
+	/* A line of Python gets small objects from the one and large ones from the other. */
+	if (row->layer != LAYER_MALLOC && row->layer != LAYER_PYTHON)
 		err = add_value_label(builder, TREE_LAYER, row->layer);
-	for (; call.node && !err; call = call__next(call, builder->snap, symbols)) {
+	for (; call.node && !err; call = profile__next(builder->profile, call)) {
 		struct tree_label label = {.kind = TREE_CALL};
 
 		call__read(call, builder->snap, symbols, &label.call);

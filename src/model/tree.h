@@ -17,7 +17,8 @@ enum tree_kind {
 	TREE_PROC = 2,	 /* one process: .value = its index */
 	TREE_CGROUP = 3, /* one cgroup: .value = the index of one of its processes */
 	TREE_CALL = 4,	 /* .call; .value = its frame */
-	TREE_LAYER = 5,	 /* how memory was had if not from an allocator: .value = enum layer */
+	TREE_LAYER = 5,	 /* how memory was had if not from an allocator (malloc, Python's):
+			    .value = enum layer */
 	TREE_END = 6,	 /* callers are not known: .value = enum unwind_end */
 	TREE_REST = 7,	 /* branches that were too small to be shown: .value = how many */
 };

@@ -317,7 +317,7 @@ static void test_random_names(void **state)
 
 struct scene {
 	struct snapshot *snap;
-	struct symbol symbols[16];
+	struct symbol symbols[24];
 	uint32_t app, libc;
 };
 
@@ -342,15 +342,20 @@ static void check_begin(struct scene *scene, const uint32_t *frames, size_t cnt,
 			const char *expected, uint32_t expected_idx)
 {
 	uint32_t stack = snapshot__add_stack(scene->snap, frames, cnt);
-	struct call *begins = fold_stacks(scene->snap, scene->symbols);
+	struct folding folding;
 	struct call_info call;
+	struct call begin;
 
-	assert_non_null(begins);
-	assert_int_not_equal(begins[stack].node, 0);
-	call__read(begins[stack], scene->snap, scene->symbols, &call);
+	assert_int_equal(fold_stacks(scene->snap, scene->symbols, &folding), 0);
+	begin = folding.begins[stack];
+	assert_int_not_equal(begin.node, 0);
+	call__read(begin, scene->snap, scene->symbols, &call);
 	assert_string_equal(call.function, expected);
-	assert_int_equal(begins[stack].idx, expected_idx);
-	free(begins);
+	assert_int_equal(begin.idx, expected_idx);
+	/* Without Python nothing is left out behind the first call. */
+	for (; begin.node; begin = folding__next(&folding, begin, scene->snap, scene->symbols))
+		assert_false(begin.in_python);
+	folding__free(&folding);
 }
 
 #define CHECK_BEGIN(scene, expected, idx, ...)                                                     \
@@ -401,33 +406,173 @@ static void test_stacks(void **state)
 	snapshot__free(scene.snap);
 }
 
+/* ---- stacks with Python frames ---- */
+
+static uint32_t add_python(struct scene *scene, const char *file, const char *function,
+			   uint32_t line)
+{
+	uint32_t code = snapshot__add_code(scene->snap, file, function, line);
+	uint32_t frame = snapshot__add_frame(scene->snap, FRAME_PYTHON, code, line);
+
+	scene->symbols[frame] = (struct symbol){.function = function, .file = file, .line = line};
+	return frame;
+}
+
+/* Frames by a letter each. */
+struct letters {
+	uint32_t frames[128];
+};
+
+/* Checks which calls of a stack, written leaf first, are shown. */
+static void check_shown(struct scene *scene, const struct letters *letters, const char *stack,
+			const char *expected)
+{
+	uint32_t frames[32], node;
+	struct folding folding;
+	struct call_info info;
+	struct call call;
+	char shown[33];
+	size_t cnt = 0;
+
+	for (size_t i = 0; stack[i]; i++)
+		frames[i] = letters->frames[(unsigned char)stack[i]];
+	node = snapshot__add_stack(scene->snap, frames, strlen(stack));
+	assert_int_equal(fold_stacks(scene->snap, scene->symbols, &folding), 0);
+	for (call = folding.begins[node]; call.node;
+	     call = folding__next(&folding, call, scene->snap, scene->symbols)) {
+		call__read(call, scene->snap, scene->symbols, &info);
+		for (int letter = 'a'; letter <= 'z'; letter++)
+			if (letters->frames[letter] == info.frame && strchr(stack, letter))
+				shown[cnt++] = letter;
+	}
+	shown[cnt] = '\0';
+	if (strcmp(shown, expected))
+		fail_msg("%s is shown as '%s', not '%s'", stack, shown, expected);
+	folding__free(&folding);
+}
+
+static void test_python_stacks(void **state)
+{
+	struct letters letters = {0};
+	uint32_t *of = letters.frames;
+	struct scene scene;
+	uint32_t python, ext, dynload, launcher, libffi, unknown;
+
+	(void)state;
+	scene__init(&scene);
+	python = snapshot__add_module(scene.snap, "/usr/lib/libpython3.12.so.1.0", 1, 3, NULL, 0,
+				      -1);
+	scene.snap->modules.items[python].is_interpreter = true;
+	ext = snapshot__add_module(scene.snap, "/opt/venv/numpy/core/_multiarray_umath.so", 1, 4,
+				   NULL, 0, -1);
+	dynload = snapshot__add_module(scene.snap, "/usr/lib/python3.12/lib-dynload/_json.so", 1, 5,
+				       NULL, 0, -1);
+	launcher = snapshot__add_module(scene.snap, "/usr/bin/python3.12", 1, 6, NULL, 0, -1);
+	libffi = snapshot__add_module(scene.snap, "/usr/lib/libffi.so.8.1.2", 1, 7, NULL, 0, -1);
+	unknown = snapshot__add_frame(scene.snap, FRAME_PYTHON, SNAP_NONE, 0);
+	of['p'] = add_python(&scene, "app.py", "store", 42);
+	of['q'] = add_python(&scene, "app.py", "<module>", 7);
+	of['i'] = add_python(&scene, "<frozen importlib._bootstrap>", "_find_and_load", 9);
+	of['u'] = unknown;
+	of['n'] = add(&scene, python, NULL); /* stripped */
+	of['l'] = add(&scene, python, "PyList_Append");
+	of['x'] = add(&scene, ext, "array_alloc");
+	of['j'] = add(&scene, dynload, "scan_once");
+	of['f'] = add(&scene, libffi, "ffi_call");
+	of['o'] = add(&scene, launcher, NULL);
+	of['m'] = add(&scene, scene.app, "main");
+	of['s'] = add(&scene, scene.app, "_start");
+	of['r'] = add(&scene, scene.app, "run_script");
+	of['c'] = add(&scene, scene.libc, "__libc_start_main");
+	of['d'] = add(&scene, scene.libc, "qsort");
+
+	/* As a traceback: nothing of the interpreter, of main, of a thread's start. */
+	check_shown(&scene, &letters, "lnpqnocs", "pq");
+	check_shown(&scene, &letters, "npnqnnmcs", "pq");
+	check_shown(&scene, &letters, "pc", "p");
+	check_shown(&scene, &letters, "p", "p");
+	/* The user's own machine code comes first; what it called of the interpreter does not. */
+	check_shown(&scene, &letters, "dxnpqnmcs", "xpq");
+	check_shown(&scene, &letters, "nxnpqnmcs", "xpq");
+	check_shown(&scene, &letters, "lxnxpqnmcs", "xxpq");
+	/* ... and stays between Python's, with what runs it. */
+	check_shown(&scene, &letters, "npnxdxnqnmcs", "pxdxq");
+	check_shown(&scene, &letters, "njnpfdfnqnocs", "pdq");
+	/* Imports read like tracebacks, but what holds memory is named. */
+	check_shown(&scene, &letters, "npniniqnocs", "pq");
+	check_shown(&scene, &letters, "niniqnocs", "iq");
+	/* A program that has Python in it. */
+	check_shown(&scene, &letters, "npqnrmcs", "pqrmcs");
+	check_shown(&scene, &letters, "npqncnrnmcs", "pqrnmcs");
+	/* Frames that there was no room to tell of are Python's too. */
+	check_shown(&scene, &letters, "lnunqnocs", "uq");
+	/* Without Python frames the interpreter is a program like others. */
+	check_shown(&scene, &letters, "dlnmcs", "lnmcs");
+	check_shown(&scene, &letters, "nmcs", "nmcs");
+	snapshot__free(scene.snap);
+}
+
+static void test_python_modules(void **state)
+{
+	static const char *const own[] = {"/usr/bin/python3",
+					  "/opt/python",
+					  "/a/python3.13t",
+					  "python3.6m",
+					  "/usr/lib/libffi.so.8",
+					  "/x/libffi-806b1a9d.so.8.1.2",
+					  "/usr/lib/python3.11/lib-dynload/_ctypes.so",
+					  NULL};
+	static const char *const others[] = {"/usr/bin/pythonista",
+					     "/opt/python-service",
+					     "/opt/python3.11/app",
+					     "/opt/python3/site-packages/x.so",
+					     "/lib/libffish.so",
+					     "",
+					     NULL};
+
+	(void)state;
+	for (int i = 0; own[i]; i++)
+		if (!is_python_module(own[i]))
+			fail_msg("%s", own[i]);
+	for (int i = 0; others[i]; i++)
+		if (is_python_module(others[i]))
+			fail_msg("%s", others[i]);
+}
+
 static void test_no_names(void **state)
 {
 	struct scene scene;
 	uint32_t frames[2];
 	uint32_t stack;
-	struct call *begins;
+	struct folding folding;
 
 	(void)state;
 	scene__init(&scene);
 	frames[0] = add(&scene, scene.libc, NULL);
 	frames[1] = add(&scene, scene.app, NULL);
 	stack = snapshot__add_stack(scene.snap, frames, 2);
-	begins = fold_stacks(scene.snap, NULL);
-	assert_int_equal(begins[stack].node, scene.snap->nodes.items[stack].parent);
-	assert_int_equal(begins[0].node, 0);
-	free(begins);
+	assert_int_equal(fold_stacks(scene.snap, NULL, &folding), 0);
+	assert_int_equal(folding.begins[stack].node, scene.snap->nodes.items[stack].parent);
+	assert_int_equal(folding.begins[0].node, 0);
+	folding__free(&folding);
 	snapshot__free(scene.snap);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_c),      cmocka_unit_test(test_modules),
-		cmocka_unit_test(test_glib),   cmocka_unit_test(test_cxx),
-		cmocka_unit_test(test_rust),   cmocka_unit_test(test_sources),
-		cmocka_unit_test(test_parts),  cmocka_unit_test(test_random_names),
-		cmocka_unit_test(test_stacks), cmocka_unit_test(test_no_names),
+		cmocka_unit_test(test_c),
+		cmocka_unit_test(test_modules),
+		cmocka_unit_test(test_glib),
+		cmocka_unit_test(test_cxx),
+		cmocka_unit_test(test_rust),
+		cmocka_unit_test(test_sources),
+		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_random_names),
+		cmocka_unit_test(test_stacks),
+		cmocka_unit_test(test_no_names),
+		cmocka_unit_test(test_python_stacks),
+		cmocka_unit_test(test_python_modules),
 	};
 
 	return cmocka_run_group_tests_name("model fold", tests, NULL, NULL);

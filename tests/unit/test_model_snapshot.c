@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "model/snapshot.h"
@@ -108,6 +109,140 @@ static void test_frames_and_stacks_are_interned(void **state)
 	snapshot__free(snap);
 }
 
+static void test_python_codes(void **state)
+{
+	char file[] = "app/cache.py", function[] = "Cache.store";
+	struct snapshot *snap = snapshot__new("trace");
+	uint32_t store, module, frame;
+
+	(void)state;
+	assert_int_equal(snapshot__add_frame(snap, FRAME_PYTHON, 0, 42), SNAP_NONE);
+	store = snapshot__add_code(snap, file, function, 40);
+	assert_int_equal(store, 0);
+	assert_int_equal(snapshot__add_code(snap, file, function, 40), store);
+	assert_int_not_equal(snapshot__add_code(snap, file, function, 41), store);
+	assert_int_not_equal(snapshot__add_code(snap, file, "Cache", 40), store);
+	assert_int_not_equal(snapshot__add_code(snap, "cache.py", function, 40), store);
+	/* Where one text ends and the other begins counts. */
+	assert_int_not_equal(snapshot__add_code(snap, "ab", "c", 1),
+			     snapshot__add_code(snap, "a", "bc", 1));
+	assert_int_equal(snap->codes.cnt, 6);
+	memset(file, 'x', sizeof(file) - 1);
+	memset(function, 'x', sizeof(function) - 1);
+	assert_string_equal(snap->codes.items[store].file, "app/cache.py");
+	assert_string_equal(snap->codes.items[store].function, "Cache.store");
+	assert_int_equal(snap->codes.items[store].first_line, 40);
+	/* Python frames index codes, the others modules. */
+	module = snapshot__add_module(snap, "/bin/a", 1, 2, NULL, 0, -1);
+	assert_int_equal(module, store);
+	frame = snapshot__add_frame(snap, FRAME_PYTHON, store, 42);
+	assert_int_equal(snapshot__add_frame(snap, FRAME_PYTHON, store, 42), frame);
+	assert_int_not_equal(snapshot__add_frame(snap, FRAME_PYTHON, store, 43), frame);
+	assert_int_not_equal(snapshot__add_frame(snap, FRAME_NATIVE, module, 42), frame);
+	assert_int_not_equal(snapshot__add_frame(snap, FRAME_PYTHON, SNAP_NONE, 42), SNAP_NONE);
+	assert_int_not_equal(snapshot__add_frame(snap, FRAME_PYTHON, 5, 1), SNAP_NONE);
+	assert_int_equal(snapshot__add_frame(snap, FRAME_PYTHON, 6, 1), SNAP_NONE);
+	assert_int_equal(snapshot__add_frame(snap, FRAME_NATIVE, 1, 1), SNAP_NONE);
+	snapshot__free(snap);
+}
+
+static void test_many_codes(void **state)
+{
+	struct snapshot *snap = snapshot__new("trace");
+	char file[32], function[32];
+
+	(void)state;
+	for (int round = 0; round < 2; round++) {
+		for (uint32_t i = 0; i < 20000; i++) {
+			snprintf(file, sizeof(file), "f%u.py", i % 100);
+			snprintf(function, sizeof(function), "f%u", i / 100);
+			assert_int_equal(snapshot__add_code(snap, file, function, i % 7), i);
+			assert_int_equal(snapshot__add_type(snap, function), i / 100);
+		}
+	}
+	assert_int_equal(snap->codes.cnt, 20000);
+	assert_int_equal(snap->types.cnt, 200);
+	snapshot__free(snap);
+}
+
+static void test_types(void **state)
+{
+	struct snapshot *snap = snapshot__new("trace");
+	struct snap_row row = {0};
+	uint32_t dict, session;
+
+	(void)state;
+	dict = snapshot__add_type(snap, "dict");
+	session = snapshot__add_type(snap, "app.Session");
+	assert_int_equal(snapshot__add_type(snap, "dict"), dict);
+	assert_string_equal(snap->types.items[session], "app.Session");
+	assert_string_equal(snap->types.items[snapshot__add_type(snap, NULL)], "");
+	snapshot__add_proc(snap, 1, 1, "a", "", "", "");
+	assert_int_equal(snapshot__add_type_share(snap, dict, 1, 2), -EINVAL);
+	assert_int_equal(snapshot__add_row(snap, &row), 0);
+	assert_int_equal(snapshot__add_type_share(snap, 3, 1, 2), -EINVAL);
+	assert_int_equal(snapshot__add_type_share(snap, dict, 3, 696), 0);
+	assert_int_equal(snapshot__add_type_share(snap, session, 2, 96), 0);
+	assert_int_equal(snapshot__add_row(snap, &row), 0);
+	assert_int_equal(snapshot__add_row(snap, &row), 0);
+	assert_int_equal(snapshot__add_type_share(snap, session, 1, 48), 0);
+	assert_int_equal(snap->rows.items[0].first_type, 0);
+	assert_int_equal(snap->rows.items[0].type_cnt, 2);
+	assert_int_equal(snap->rows.items[1].type_cnt, 0);
+	assert_int_equal(snap->rows.items[2].first_type, 2);
+	assert_int_equal(snap->rows.items[2].type_cnt, 1);
+	assert_int_equal(snap->type_shares.items[1].type, session);
+	assert_int_equal(snap->type_shares.items[1].cnt, 2);
+	assert_int_equal(snap->type_shares.items[1].bytes, 96);
+	/* A row with shares that do not exist, or that are not the last. */
+	row.first_type = 2;
+	row.type_cnt = 2;
+	assert_int_equal(snapshot__add_row(snap, &row), -EINVAL);
+	row.first_type = UINT32_MAX;
+	row.type_cnt = UINT32_MAX;
+	assert_int_equal(snapshot__add_row(snap, &row), -EINVAL);
+	row.first_type = 0;
+	row.type_cnt = 1;
+	assert_int_equal(snapshot__add_row(snap, &row), 0);
+	assert_int_equal(snapshot__add_type_share(snap, dict, 1, 2), -EINVAL);
+	snapshot__free(snap);
+}
+
+static void test_failures_and_pythons(void **state)
+{
+	struct snapshot *snap = snapshot__new("trace");
+	char limit[] = "the address space limit (ulimit -v)";
+	struct snap_failure failure = {
+		.kind = FAILURE_MEMORY_ERROR,
+		.bytes = 8ULL << 30,
+		.cnt = 3,
+		.limit = limit,
+	};
+	struct snap_python *python;
+
+	(void)state;
+	assert_int_equal(snapshot__add_failure(snap, &failure), -EINVAL);
+	snapshot__add_proc(snap, 1, 1, "a", "", "", "");
+	failure.stack = 1;
+	assert_int_equal(snapshot__add_failure(snap, &failure), -EINVAL);
+	failure.stack = 0;
+	assert_int_equal(snapshot__add_failure(snap, &failure), 0);
+	memset(limit, 'x', sizeof(limit) - 1);
+	failure.limit = NULL;
+	assert_int_equal(snapshot__add_failure(snap, &failure), 0);
+	assert_int_equal(snap->failures.cnt, 2);
+	assert_string_equal(snap->failures.items[0].limit, "the address space limit (ulimit -v)");
+	assert_string_equal(snap->failures.items[1].limit, "");
+	assert_int_equal(snap->failures.items[1].bytes, 8ULL << 30);
+	/* What others put into a process is freed with it. */
+	python = &snap->procs.items[0].python;
+	assert_null(python->version);
+	python->version = strdup("3.11.2");
+	python->frames_reason = strdup("");
+	python->objects_reason = strdup("2 of 171 sites are not probed");
+	snapshot__free(snap);
+}
+
 /* Makes the frames of stack `i`: eight of a hundred functions, then a common end. */
 static void make_stack(const uint32_t *pool, uint32_t i, uint32_t frames[10])
 {
@@ -177,6 +312,10 @@ int main(void)
 		cmocka_unit_test(test_bad_indexes_are_refused),
 		cmocka_unit_test(test_frames_and_stacks_are_interned),
 		cmocka_unit_test(test_many_stacks),
+		cmocka_unit_test(test_python_codes),
+		cmocka_unit_test(test_many_codes),
+		cmocka_unit_test(test_types),
+		cmocka_unit_test(test_failures_and_pythons),
 		cmocka_unit_test(test_cost_algebra),
 	};
 

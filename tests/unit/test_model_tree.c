@@ -29,11 +29,26 @@ static void add_frames(struct scene *scene, unsigned int *seed)
 		{"std::string::_M_create(unsigned long)", NULL, 0},
 		{"small", "s.h", 3},
 		{"a", "a.c", 1}};
-	uint32_t modules[2];
+	/* Half of the snapshots are of Python. */
+	bool has_python = *seed & 1;
+	uint32_t modules[2], code;
 
 	modules[0] = snapshot__add_module(scene->snap, "/bin/app", 1, 1, NULL, 0, -1);
 	modules[1] = snapshot__add_module(scene->snap, "/lib/libx.so", 1, 2, NULL, 0, -1);
+	scene->snap->modules.items[modules[1]].is_interpreter = has_python;
 	for (uint32_t i = 0; i < MAX_SYMBOLS; i++) {
+		if (has_python && rand_r(seed) % 3 == 0) {
+			code = snapshot__add_code(scene->snap, "a.py", rand_r(seed) % 2 ? "a" : "b",
+						  rand_r(seed) % 2);
+			snapshot__add_frame(scene->snap, FRAME_PYTHON,
+					    rand_r(seed) % 8 ? code : SNAP_NONE, i);
+			scene->symbols[i] = (struct symbol){
+				.function = rand_r(seed) % 8 ? "a" : NULL,
+				.file = "a.py",
+				.line = rand_r(seed) % 3,
+			};
+			continue;
+		}
 		snapshot__add_frame(scene->snap, FRAME_NATIVE, modules[rand_r(seed) % 2], 16 * i);
 		scene->symbols[i] = (struct symbol){
 			.function = functions[rand_r(seed) % 8],
@@ -70,6 +85,13 @@ static void scene__init(struct scene *scene, unsigned int seed)
 			frames[j] = rand_r(&seed) % (j < 3 ? 4 : MAX_SYMBOLS);
 		row.stack = snapshot__add_stack(scene->snap, frames, depth);
 		assert_int_equal(snapshot__add_row(scene->snap, &row), 0);
+		for (int j = rand_r(&seed) % 4; j > 0; j--)
+			assert_int_equal(
+				snapshot__add_type_share(
+					scene->snap,
+					snapshot__add_type(scene->snap, j & 1 ? "int" : "str"),
+					rand_r(&seed) % 4, rand_r(&seed) % 900),
+				0);
 	}
 }
 
@@ -152,7 +174,7 @@ static void test_random_trees(void **state)
 		struct scene scene;
 
 		scene__init(&scene, seed);
-		for (int i = 0; i < 24; i++) {
+		for (int i = 0; i < 4 * (GROUP_TYPE + 1); i++) {
 			const struct profile_opts opts = {.group = i / 4, .all_frames = i & 1};
 			struct profile *profile =
 				profile__new(scene.snap, scene.symbols, &opts, NULL);
@@ -180,14 +202,14 @@ static void test_deltas(void **state)
 		unsigned int seed = round;
 		struct profile *before, *after;
 		struct scene old, new;
-		int64_t deltas[GROUP_FILE + 1];
+		int64_t deltas[GROUP_TYPE + 1];
 
 		scene__init(&old, seed);
 		scene__init(&new, seed);
 		for (size_t i = 0; i < new.snap->rows.cnt; i++)
 			new.snap->rows.items[i].cost.live_bytes += rand_r(&seed) % 900;
 		before = profile__new(old.snap, old.symbols, &opts, NULL);
-		for (int group = GROUP_STACK; group <= GROUP_FILE; group++) {
+		for (int group = GROUP_STACK; group <= GROUP_TYPE; group++) {
 			struct call_tree *tree;
 
 			opts.group = group;
