@@ -18,7 +18,7 @@
 #define MANY_ENDED 512 /* processes whose remains are worth a pass over the block table */
 
 struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
-				 struct space_table *table)
+				 struct space_table *table, struct code_table *codes)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
 
@@ -26,9 +26,11 @@ struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
 		return NULL;
 	collector->maps = maps;
 	collector->table = table;
+	collector->codes = codes;
 	collector->stacks = stack_cache__new(maps->stack_frames, hash_seed);
-	if (!collector->stacks) {
-		free(collector);
+	collector->python_stacks = python_stacks__new(maps->python_stacks);
+	if (!collector->stacks || !collector->python_stacks) {
+		collector__free(collector);
 		return NULL;
 	}
 	return collector;
@@ -38,11 +40,20 @@ void collector__free(struct collector *collector)
 {
 	if (!collector)
 		return;
+	pass__end_python(collector);
 	stack_cache__free(collector->stacks);
+	python_stacks__free(collector->python_stacks);
 	array_free(&collector->rows);
 	array_free(&collector->dead_blocks);
 	hashmap__free(&collector->row_index);
 	hashmap__free(&collector->purged);
+	array_free(&collector->pythons);
+	hashmap__free(&collector->python_index);
+	row_types__free(&collector->row_types);
+	hashmap__free(&collector->same_rows);
+	hashmap__free(&collector->snap_procs);
+	hashmap__free(&collector->snap_codes);
+	hashmap__free(&collector->violations);
 	free(collector);
 }
 
@@ -73,7 +84,8 @@ static struct raw_row *row_get(struct collector *c, struct space_info *space, ui
 	if (!slot)
 		return NULL;
 	if (is_new) {
-		*slot = c->rows.cnt;
+		row.id = c->rows.cnt;
+		*slot = row.id;
 		if (array_push(&c->rows, row))
 			return NULL;
 	}
@@ -95,6 +107,26 @@ static void row_add_if_old(const struct collector *c, struct raw_row *row, uint6
 		return;
 	row->old_bytes += bytes;
 	row->old_count += count_q16;
+}
+
+static void row_add_live(const struct collector *c, struct raw_row *row,
+			 const struct found_block *found)
+{
+	row->seen_bytes += found->bytes;
+	row->seen_count += found->count_q16;
+	row_add_age(row, found->block->born_ns);
+	row_add_if_old(c, row, found->block->born_ns, found->bytes, found->count_q16);
+}
+
+/* A block's address tells whose mapping it lies in. */
+static void mark_mapping(struct space_info *space, const struct found_block *found)
+{
+	if (!ranges__has_memory(space->ranges))
+		return;
+	if (found->block->layer == LAYER_PYTHON)
+		ranges__mark_arena(space->ranges, found->addr);
+	else
+		ranges__mark_allocator(space->ranges, found->addr);
 }
 
 /* Which ended spaces can go: nobody inherits from them, nobody wants to read about them. */
@@ -140,6 +172,9 @@ static int add_cost(struct collector *c, const struct cost_key *key,
 	if (!space)
 		return 0;
 	if (hashmap__find(&c->purged, key->space, 0)) {
+		/* How many of its objects lived at the end nobody knows. */
+		if (key->layer == LAYER_PYTHON && c->frees_unseen)
+			return 0;
 		c->table->ended_bytes += kernel->alloc_bytes - kernel->free_bytes;
 		c->table->ended_count += unscale(c, kernel->alloc_count - kernel->free_count);
 		return 0;
@@ -201,10 +236,13 @@ static void scaled(const struct collector *c, uint64_t size, int64_t *ret_bytes,
 
 static int add_block(struct collector *c, const struct block_key *key, const struct block *block)
 {
+	struct found_block found = {.addr = key->addr, .block = block};
+	const struct pool *pool = NULL;
+	struct python_pass *python;
 	struct space_info *space;
 	struct raw_row *row;
 	uint64_t *slot;
-	int64_t bytes, count_q16;
+	bool lives = true;
 
 	if (lineage__wants(&c->lineage, key->space) &&
 	    lineage__add(&c->lineage, key->space, key->addr, block))
@@ -214,19 +252,24 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	space = space_table__find(c->table, key->space);
 	if (!space || block->flags & BLOCK_NESTED)
 		return 0;
-	if (ranges__has_memory(space->ranges))
-		ranges__mark_allocator(space->ranges, key->addr);
+	mark_mapping(space, &found);
+	python = pass__python(c, space->id);
+	if (block->layer == LAYER_PYTHON)
+		lives = pass__object_lives(c, python, &found, false, &pool);
 	slot = hashmap__find(&c->row_index, stack_cache__same(c->stacks, block->stack_id),
 			     (uint64_t)key->space << 8 | block->layer);
 	if (!slot)
 		return 0;
 	row = &c->rows.items[*slot];
-	row_add_age(row, block->born_ns);
-	scaled(c, block->size, &bytes, &count_q16);
-	row->seen_bytes += bytes;
-	row->seen_count += count_q16;
-	row_add_if_old(c, row, block->born_ns, bytes, count_q16);
-	return 0;
+	scaled(c, block->size, &found.bytes, &found.count_q16);
+	if (!lives) { /* the sums do not know of its end */
+		row->cost.free_bytes += found.bytes;
+		row->cost.live_bytes -= found.bytes;
+		row->unseen_free_count += found.count_q16;
+		return 0;
+	}
+	row_add_live(c, row, &found);
+	return pass__note_type(c, row, python, &found, pool);
 }
 
 static int read_blocks(struct collector *c, struct snapshot *snap)
@@ -256,6 +299,34 @@ static int read_blocks(struct collector *c, struct snapshot *snap)
 }
 
 /* What fork handed down is live in the child as well, until it frees its copy. */
+static int add_heirloom(struct collector *c, struct space_info *space,
+			const struct inherited_block *item)
+{
+	struct found_block found = {.addr = item->addr, .block = item->block};
+	struct python_pass *python = pass__python(c, space->id);
+	const struct pool *pool = NULL;
+	bool lives = !item->freed;
+	struct raw_row *row;
+
+	mark_mapping(space, &found);
+	row = row_get(c, space, item->block->layer, item->block->stack_id);
+	if (!row)
+		return -ENOMEM;
+	scaled(c, item->block->size, &found.bytes, &found.count_q16);
+	row->cost.inherited_bytes += found.bytes;
+	row->inherited_count += found.count_q16;
+	if (lives && item->block->layer == LAYER_PYTHON)
+		lives = pass__object_lives(c, python, &found, true, &pool);
+	if (!lives) {
+		row->cost.free_bytes += found.bytes;
+		row->inherited_free_count += found.count_q16;
+		return 0;
+	}
+	row->cost.live_bytes += found.bytes;
+	row_add_live(c, row, &found);
+	return pass__note_type(c, row, python, &found, pool);
+}
+
 static int add_inherited(struct collector *c, struct space_info *space)
 {
 	struct inherited_blocks inherited;
@@ -265,33 +336,10 @@ static int add_inherited(struct collector *c, struct space_info *space)
 	if (err)
 		return err;
 	c->unknown_frees += inherited.unknown_frees;
-	for (size_t i = 0; i < inherited.blocks.cnt && !err; i++) {
-		const struct inherited_block *item = &inherited.blocks.items[i];
-		struct raw_row *row;
-		int64_t bytes, count_q16;
-
-		if (item->block->flags & BLOCK_NESTED)
-			continue;
-		ranges__mark_allocator(space->ranges, item->addr);
-		row = row_get(c, space, item->block->layer, item->block->stack_id);
-		if (!row) {
-			err = -ENOMEM;
-			break;
-		}
-		scaled(c, item->block->size, &bytes, &count_q16);
-		row->cost.inherited_bytes += bytes;
-		row->inherited_count += count_q16;
-		if (item->freed) {
-			row->cost.free_bytes += bytes;
-			row->inherited_free_count += count_q16;
-			continue;
-		}
-		row->cost.live_bytes += bytes;
-		row->seen_bytes += bytes;
-		row->seen_count += count_q16;
-		row_add_age(row, item->block->born_ns);
-		row_add_if_old(c, row, item->block->born_ns, bytes, count_q16);
-	}
+	/* The nearest ancestor's first: of two objects at one place the younger one lives. */
+	for (size_t i = inherited.blocks.cnt; i-- > 0 && !err;)
+		if (!(inherited.blocks.items[i].block->flags & BLOCK_NESTED))
+			err = add_heirloom(c, space, &inherited.blocks.items[i]);
 	inherited_blocks__free(&inherited);
 	return err;
 }
@@ -317,6 +365,7 @@ static int add_ranges(struct collector *c, struct space_info *space, struct snap
 	struct range_costs costs = {0};
 	int err;
 
+	pass__mark_arenas(pass__python(c, space->id), space);
 	snap->reserved_bytes += ranges__reserved_bytes(space->ranges);
 	err = ranges__costs(space->ranges, &costs);
 	for (size_t i = 0; i < costs.rows.cnt && !err; i++) {
@@ -327,13 +376,16 @@ static int add_ranges(struct collector *c, struct space_info *space, struct snap
 			err = -ENOMEM;
 			break;
 		}
-		row->cost = range->cost;
-		row->oldest_born = range->oldest_ns;
-		row->newest_born = range->newest_ns;
-		row->seen_bytes = range->cost.live_bytes;
-		row->seen_count = range->cost.live_count << WEIGHT_SHIFT;
-		if (range->oldest_ns)
-			row_add_if_old(c, row, range->oldest_ns, row->seen_bytes, row->seen_count);
+		/* Stacks that were finished later may have become one. */
+		cost__add(&row->cost, &range->cost);
+		row->seen_bytes += range->cost.live_bytes;
+		row->seen_count += range->cost.live_count << WEIGHT_SHIFT;
+		if (!range->oldest_ns)
+			continue;
+		row_add_age(row, range->oldest_ns);
+		row_add_age(row, range->newest_ns);
+		row_add_if_old(c, row, range->oldest_ns, range->cost.live_bytes,
+			       range->cost.live_count << WEIGHT_SHIFT);
 	}
 	range_costs__free(&costs);
 	return err;
@@ -341,6 +393,8 @@ static int add_ranges(struct collector *c, struct space_info *space, struct snap
 
 static void drop_purged(struct collector *c)
 {
+	if (c->codes && c->purged.cnt)
+		code_table__purge(c->codes, &c->purged);
 	for (size_t i = c->table->spaces.cnt; i-- > 0;) {
 		struct space_info *space = c->table->spaces.items[i];
 		uint32_t id = space->id;
@@ -373,6 +427,8 @@ static int read_all(struct collector *c, struct snapshot *snap)
 	if (!err)
 		err = find_purged(c);
 	if (!err)
+		err = pass__purge_failures(c);
+	if (!err)
 		err = read_costs(c);
 	if (!err)
 		err = lineage__begin(&c->lineage, c->table);
@@ -388,28 +444,31 @@ static int read_all(struct collector *c, struct snapshot *snap)
 		if (!err && pass_keeps(c, space))
 			err = add_ranges(c, space, snap);
 	}
-	return err;
+	return err ? err : row_types__read_large(&c->row_types);
 }
 
-static void begin_pass(struct collector *c, const struct collect_opts *opts)
+static int begin_pass(struct collector *c, const struct collect_opts *opts)
 {
+	pass__end_python(c);
 	c->opts = opts;
 	c->rows.cnt = 0;
 	c->dead_blocks.cnt = 0;
 	c->unknown_frees = 0;
 	hashmap__clear(&c->row_index);
 	hashmap__clear(&c->purged);
+	return pass__begin_python(c);
 }
 
 int collector__fill(struct collector *c, const struct collect_opts *opts, struct snapshot *snap)
 {
 	int err;
 
-	begin_pass(c, opts);
 	snap->min_age_ns = opts->min_age_ns;
 	snap->sample_bytes = opts->sample_bytes;
 	snap->estimated = opts->sample_bytes != 0;
-	err = read_all(c, snap);
+	err = begin_pass(c, opts);
+	if (!err)
+		err = read_all(c, snap);
 	if (!err)
 		err = stack_cache__refresh(c->stacks);
 	if (!err)
@@ -418,6 +477,8 @@ int collector__fill(struct collector *c, const struct collect_opts *opts, struct
 		drop_purged(c);
 	if (!opts->is_filtered)
 		snap->stats[STAT_UNKNOWN_FREES] += c->unknown_frees + c->ended_unknown_frees;
+	if (c->codes)
+		snap->stats[STAT_CODES_LOST] += c->codes->lost_cnt;
 	snap->ended_bytes = c->table->ended_bytes;
 	snap->ended_count = c->table->ended_count;
 	snap->ended_procs = c->table->ended_procs;
@@ -444,8 +505,9 @@ int collector__make_room(struct collector *c, const struct collect_opts *opts, u
 						  c->purged_blocks <
 					  max_blocks / 2)
 		return 0;
-	begin_pass(c, opts);
-	err = read_all(c, &scratch);
+	err = begin_pass(c, opts);
+	if (!err)
+		err = read_all(c, &scratch);
 	if (!err)
 		drop_purged(c);
 	lineage__free(&c->lineage);

@@ -7,36 +7,45 @@
 #include <stdint.h>
 
 #include "attach/attacher.h"
+#include "collect/codes.h"
+#include "collect/failures.h"
+#include "collect/python_view.h"
 #include "collect/space_table.h"
 #include "model/snapshot.h"
 
 struct collect_opts {
 	uint64_t now_ns;       /* CLOCK_MONOTONIC */
+	uint64_t looked_ns;    /* before the pools of `pythons` were looked at */
 	uint64_t min_age_ns;   /* 0 = all live blocks */
 	uint64_t sample_bytes; /* as the capture was configured */
 	bool is_filtered; /* blocks were left out on purpose: frees of unknown ones mean nothing */
 	bool is_final;	  /* recording is frozen: sums and blocks must agree, and are checked */
 	bool keep_ended; /* processes that ended stay in the report with what they held (a command's
 			    end) */
+	const struct python_view *pythons; /* one a space at most, in any order */
+	size_t python_cnt;
+	const struct failure_limit *failure_limits; /* in any order */
+	size_t failure_limit_cnt;
 };
 
 struct collector;
 
 /*
- * `maps` and `table` are borrowed and must outlive it; `hash_seed` as attacher__hash_seed. NULL: no
- * memory.
+ * `maps`, `table` and `codes` are borrowed and must outlive it; `hash_seed` as attacher__hash_seed;
+ * `codes` may be NULL. What purged spaces had in `codes` is freed. NULL: no memory.
  */
 struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
-				 struct space_table *table);
+				 struct space_table *table, struct code_table *codes);
 void collector__free(struct collector *collector);
 
 /*
- * Reads the frames that the kernel side has stored under `id`. Returns 0, -ENOENT or another negative
- * errno.
+ * Reads the frames that the kernel side has stored under `id`. Returns 0, -ENOENT or another
+ * negative errno.
  */
 int collector__begun_stack(struct collector *collector, uint64_t id, struct stack_frames *ret);
 
-/* Replaces the frames of stack `id`, which the kernel side could not finish. Returns 0 or -ENOMEM. */
+/* Replaces the frames of stack `id`, which the kernel side could not finish. Returns 0 or -ENOMEM.
+ */
 int collector__finish_stack(struct collector *collector, uint64_t id,
 			    const struct stack_frames *frames);
 
@@ -47,6 +56,12 @@ int collector__finish_stack(struct collector *collector, uint64_t id,
  */
 int collector__fill(struct collector *collector, const struct collect_opts *opts,
 		    struct snapshot *snap);
+
+/*
+ * Adds the failures of the processes in `snap`, which collector__fill has just filled with options
+ * that still live, in the order of their times. Returns 0 or a negative errno.
+ */
+int collector__read_failures(struct collector *collector, struct snapshot *snap);
 
 /*
  * Makes room between snapshots: once many processes have ended, or the block table is half full and

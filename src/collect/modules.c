@@ -42,6 +42,7 @@ void module_table__free(struct module_table *table)
 {
 	for (size_t i = 0; i < table->modules.cnt; i++) {
 		free(table->modules.items[i].path);
+		array_free(&table->modules.items[i].loops);
 		if (table->modules.items[i].fd >= 0)
 			close(table->modules.items[i].fd);
 	}

@@ -6,9 +6,11 @@
 #ifndef LEAKSWEEP_COLLECT_MODULES_H
 #define LEAKSWEEP_COLLECT_MODULES_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "python/build.h"
 #include "util/array.h"
 #include "util/hashmap.h"
 #include "util/procfs.h"
@@ -22,12 +24,14 @@ struct module {
 	int open_err; /* why, negative errno */
 	uint8_t build_id[32];
 	uint8_t build_id_len;
+	bool is_interpreter;		/* of Python; told by the engine, as are ... */
+	ARRAY(struct code_range) loops; /* ... the file offsets of its loop */
 };
 
 struct module_table {
 	ARRAY(struct module) modules;
-	struct hashmap by_inode; /* {dev, ino} -> index */
-	struct hashmap by_name;	 /* {hash of the name, 0} -> index, for what has no inode */
+	struct hashmap by_inode;   /* {dev, ino} -> index */
+	struct hashmap by_name;	   /* {hash of the name, 0} -> index, for what has no inode */
 	ARRAY(uint32_t) by_number; /* the kernel side's number -> index, or MODULE_NONE */
 };
 

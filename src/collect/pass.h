@@ -1,16 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What one pass over the maps has found, private to the collector: collector.c reads, pass_build.c
- * makes the snapshot of it. */
+/*
+ * What one pass over the maps has found, private to the collector: collector.c reads, pass_python.c
+ * looks at what Python says, pass_build.c and pass_stack.c make the snapshot of it.
+ */
 #ifndef LEAKSWEEP_COLLECT_PASS_H
 #define LEAKSWEEP_COLLECT_PASS_H
 
 #include "collect/collector.h"
 #include "collect/lineage.h"
+#include "collect/objects.h"
+#include "collect/python_stacks.h"
+#include "collect/row_types.h"
 #include "collect/stack_cache.h"
 
 struct raw_row {
 	uint64_t stack_id;
 	struct space_info *space;
+	uint32_t id; /* its place in the order in which rows were found */
 	uint8_t layer;
 	struct cost cost;
 	uint64_t oldest_born, newest_born;
@@ -18,12 +24,29 @@ struct raw_row {
 	int64_t seen_bytes, seen_count; /* live blocks found one by one */
 	int64_t inherited_count,
 		inherited_free_count; /* counts of this kind are in 1/65536 until the end */
+	int64_t unseen_free_count;    /* blocks that were freed although nobody saw it */
+	/* in the snapshot */
+	uint32_t node;
+	uint8_t unwind; /* enum unwind_end */
+	bool chained;
+	bool is_part;	    /* of an earlier row with the same stack ... */
+	uint32_t next_part; /* ... that begins this list: index + 1, 0 = none */
+};
+
+/* The Python of a space. */
+struct python_pass {
+	const struct python_view *view;
+	struct object_tally tally;
+	uint64_t dead_cnt; /* recorded as live, and not in use */
+	uint64_t merge_violations;
 };
 
 struct collector {
 	const struct map_fds *maps;
 	struct space_table *table;
+	struct code_table *codes;
 	struct stack_cache *stacks;
+	struct python_stacks *python_stacks;
 
 	/* of the pass that is running */
 	const struct collect_opts *opts;
@@ -33,9 +56,26 @@ struct collector {
 	struct lineage lineage;
 	ARRAY(struct block_key) dead_blocks;
 	uint64_t unknown_frees;
+	ARRAY(struct python_pass) pythons;
+	struct hashmap python_index; /* {space, 0} -> index */
+	struct row_types row_types;
+
+	/* of the snapshot that is being made */
+	struct hashmap same_rows;  /* {node, process << 16 | layer << 8 | unwind} -> index */
+	struct hashmap snap_procs; /* {space, 0} -> index of the process */
+	struct hashmap snap_codes; /* {number of the code, 0} -> index + 1 of its function */
+	struct hashmap violations; /* {stack id, space} -> 1: could not be merged */
 
 	uint64_t purged_blocks;	      /* since the start */
 	uint64_t ended_unknown_frees; /* the same */
+	bool frees_unseen; /* the same: some Python's blocks are freed without anybody seeing it */
+};
+
+/* A block of the table, or a copy that fork has handed down. */
+struct found_block {
+	uint64_t addr;
+	const struct block *block;
+	int64_t bytes, count_q16; /* what it stands for */
 };
 
 /* Whether the space's processes are in the report. */
@@ -53,7 +93,60 @@ static inline uint64_t pass_age_ns(const struct collector *c, uint64_t born_ns)
 	return c->opts->now_ns > born_ns ? c->opts->now_ns - born_ns : 0;
 }
 
-/* Turns modules, spaces, rows and their stacks into the snapshot's. Returns 0 or a negative errno. */
+/* ---- pass_python.c ---- */
+
+/* Takes over the views of the pass's options. Returns 0 or -ENOMEM; pass__end_python is due. */
+int pass__begin_python(struct collector *c);
+void pass__end_python(struct collector *c);
+
+/* Returns what is known of the Python of a space, or NULL. */
+struct python_pass *pass__python(const struct collector *c, uint32_t space);
+
+/*
+ * Tells whether an object's block still is in use, as far as its pools can tell. `handed_down`: the
+ * block is a copy of an ancestor's. *ret_pool is its pool, or NULL.
+ */
+bool pass__object_lives(struct collector *c, struct python_pass *python,
+			const struct found_block *found, bool handed_down,
+			const struct pool **ret_pool);
+
+/* Counts the type of a live block with its row. Returns 0 or -ENOMEM. */
+int pass__note_type(struct collector *c, const struct raw_row *row,
+		    const struct python_pass *python, const struct found_block *found,
+		    const struct pool *pool);
+
+/* Tells the space's ranges where its pools are: those are arenas. */
+void pass__mark_arenas(const struct python_pass *python, struct space_info *space);
+
+/* Fills in what the snapshot says of the process's Python. Returns 0 or -ENOMEM. */
+int pass__tell_python(const struct collector *c, const struct python_pass *python,
+		      const struct space_info *space, struct snap_python *ret);
+
+/* Adds the types of a row and of its parts to the snapshot's last row. Returns 0 or -ENOMEM. */
+int pass__add_types(struct collector *c, struct snapshot *snap, const struct raw_row *row);
+
+/* ---- pass_stack.c ---- */
+
+struct pass_stack {
+	uint32_t node;
+	uint8_t unwind; /* enum unwind_end */
+	bool chained;
+};
+
+/* Adds a stack of a process to the snapshot, Python frames in their places. Returns 0 or a negative
+ * errno. */
+int pass__add_stack(struct collector *c, struct snapshot *snap, const struct space_info *space,
+		    uint64_t stack_id, struct pass_stack *ret);
+
+/* ---- failures.c ---- */
+
+/* Forgets the failures of the spaces that are purged. Returns 0 or a negative errno. */
+int pass__purge_failures(struct collector *c);
+
+/* ---- pass_build.c ---- */
+
+/* Turns modules, spaces, rows and their stacks into the snapshot's. Returns 0 or a negative errno.
+ */
 int pass__build(struct collector *c, struct snapshot *snap);
 
 #endif

@@ -12,21 +12,31 @@ static int add_modules(const struct collector *c, struct snapshot *snap)
 	for (size_t i = 0; i < c->table->modules.modules.cnt; i++) {
 		const struct module *m = &c->table->modules.modules.items[i];
 
-		if (snapshot__add_module(snap, m->path, m->dev, m->ino, m->build_id,
-					 m->build_id_len, m->fd) == SNAP_NONE)
+		uint32_t index = snapshot__add_module(snap, m->path, m->dev, m->ino, m->build_id,
+						      m->build_id_len, m->fd);
+
+		if (index == SNAP_NONE)
 			return -ENOMEM;
+		snap->modules.items[index].is_interpreter = m->is_interpreter;
 	}
 	return 0;
 }
 
-static int add_proc(struct snapshot *snap, const struct space_info *space, uint32_t *ret_index)
+static int add_proc(struct collector *c, struct snapshot *snap, const struct space_info *space,
+		    uint32_t *ret_index)
 {
 	uint32_t index = snapshot__add_proc(snap, space->tgid, space->start_ns, space->comm,
 					    space->exe, space->cgroup, "");
+	const struct python_pass *python = pass__python(c, space->id);
 	struct snap_proc *proc;
+	uint64_t *slot;
 
 	if (index == SNAP_NONE)
 		return -ENOMEM;
+	slot = hashmap__insert(&c->snap_procs, space->id, 0, NULL);
+	if (!slot)
+		return -ENOMEM;
+	*slot = index;
 	proc = &snap->procs.items[index];
 	proc->state = space->state;
 	proc->exit_code = space->exit_code;
@@ -41,57 +51,19 @@ static int add_proc(struct snapshot *snap, const struct space_info *space, uint3
 			return -ENOMEM;
 	}
 	*ret_index = index;
-	return 0;
+	return python ? pass__tell_python(c, python, space, &proc->python) : 0;
 }
 
-/* Interns a frame. Code without a file has an address only, which the list of mappings may explain. */
-static uint32_t add_frame(struct collector *c, struct snapshot *snap,
-			  const struct space_info *space, uint64_t frame)
-{
-	uint32_t number = frame >> FRAME_MODULE_SHIFT, module;
-	const struct code_map *code;
-
-	if (number) {
-		module = module_table__of_number(&c->table->modules, number);
-		return snapshot__add_frame(snap, FRAME_NATIVE,
-					   module == MODULE_NONE ? SNAP_NONE : module,
-					   frame & FRAME_OFFSET_MASK);
-	}
-	/* A call may be the last instruction of its mapping. */
-	code = space_info__find_code(space, frame - 1);
-	if (code && code->replaced) /* whose it was then is not known */
-		code = NULL;
-	return snapshot__add_frame(snap, FRAME_NATIVE, code ? code->module : SNAP_NONE,
-				   code ? frame - code->start + code->off : frame);
-}
-
-static int add_stack(struct collector *c, struct snapshot *snap, const struct space_info *space,
-		     uint64_t stack_id, struct snap_row *row)
-{
-	uint32_t frames[MAX_FRAMES];
-	const struct cached_stack *stack = stack_cache__find(c->stacks, stack_id);
-	size_t cnt = stack ? stack->frame_cnt : 0;
-
-	row->unwind = stack ? stack->end : UNWIND_LOST;
-	row->chained = stack && stack->chained;
-	for (size_t i = 0; i < cnt; i++) {
-		frames[i] = add_frame(c, snap, space, stack->frame[i]);
-		if (frames[i] == SNAP_NONE)
-			return -ENOMEM;
-	}
-	row->stack = snapshot__add_stack(snap, frames, cnt);
-	return row->stack == SNAP_NONE ? -ENOMEM : 0;
-}
-
-/* Adds what was inherited to the counts, rounded once. */
-static void settle_inherited(struct raw_row *raw)
+/* Adds what was handed down, and what ended unseen, to the counts, rounded once. */
+static void settle_counts(struct raw_row *raw)
 {
 	int64_t inherited = raw->inherited_count >> WEIGHT_SHIFT,
-		freed = raw->inherited_free_count >> WEIGHT_SHIFT;
+		freed = raw->inherited_free_count >> WEIGHT_SHIFT,
+		unseen = raw->unseen_free_count >> WEIGHT_SHIFT;
 
 	raw->cost.inherited_count += inherited;
-	raw->cost.free_count += freed;
-	raw->cost.live_count += inherited - freed;
+	raw->cost.free_count += freed + unseen;
+	raw->cost.live_count += inherited - freed - unseen;
 }
 
 static void check_row(struct collector *c, struct snapshot *snap, const struct raw_row *raw)
@@ -104,14 +76,17 @@ static void check_row(struct collector *c, struct snapshot *snap, const struct r
 
 static int add_row(struct collector *c, struct snapshot *snap, struct raw_row *raw, uint32_t proc)
 {
-	struct snap_row row = {.proc = proc, .layer = raw->layer};
+	struct snap_row row = {
+		.proc = proc,
+		.layer = raw->layer,
+		.stack = raw->node,
+		.unwind = raw->unwind,
+		.chained = raw->chained,
+	};
 	int err;
 
-	settle_inherited(raw);
+	settle_counts(raw);
 	row.cost = raw->cost;
-	err = add_stack(c, snap, raw->space, raw->stack_id, &row);
-	if (err)
-		return err;
 	check_row(c, snap, raw);
 	if (raw->oldest_born) {
 		row.oldest_ns = pass_age_ns(c, raw->oldest_born);
@@ -123,7 +98,80 @@ static int add_row(struct collector *c, struct snapshot *snap, struct raw_row *r
 		snap->young_bytes += raw->cost.live_bytes - row.cost.live_bytes;
 		snap->young_count += raw->cost.live_count - row.cost.live_count;
 	}
-	return snapshot__add_row(snap, &row);
+	err = snapshot__add_row(snap, &row);
+	return err ? err : pass__add_types(c, snap, raw);
+}
+
+/* Takes `part`, a row with the same stack, into `row`. */
+static void unite(struct raw_row *row, const struct raw_row *part)
+{
+	cost__add(&row->cost, &part->cost);
+	if (part->oldest_born && (!row->oldest_born || part->oldest_born < row->oldest_born))
+		row->oldest_born = part->oldest_born;
+	if (part->newest_born > row->newest_born)
+		row->newest_born = part->newest_born;
+	row->old_bytes += part->old_bytes;
+	row->old_count += part->old_count;
+	row->seen_bytes += part->seen_bytes;
+	row->seen_count += part->seen_count;
+	row->inherited_count += part->inherited_count;
+	row->inherited_free_count += part->inherited_free_count;
+	row->unseen_free_count += part->unseen_free_count;
+	row->chained |= part->chained;
+}
+
+/*
+ * Finds out the stack of row number `i`. Several kernel stacks may be one here: of Python code a
+ * line is told, and not the instruction.
+ */
+static int place_row(struct collector *c, struct snapshot *snap, size_t i, uint32_t proc)
+{
+	struct raw_row *row = &c->rows.items[i], *first;
+	struct pass_stack stack;
+	uint64_t *slot;
+	bool is_new;
+	int err;
+
+	err = pass__add_stack(c, snap, row->space, row->stack_id, &stack);
+	if (err)
+		return err;
+	row->node = stack.node;
+	row->unwind = stack.unwind;
+	row->chained = stack.chained;
+	row->is_part = false;
+	row->next_part = 0;
+	slot = hashmap__insert(&c->same_rows, row->node,
+			       (uint64_t)proc << 16 | row->layer << 8 | row->unwind, &is_new);
+	if (!slot)
+		return -ENOMEM;
+	if (is_new) {
+		*slot = i;
+		return 0;
+	}
+	first = &c->rows.items[*slot];
+	unite(first, row);
+	row->is_part = true;
+	row->next_part = first->next_part;
+	first->next_part = i + 1;
+	return 0;
+}
+
+/* Adds rows [begin, end), all of one process. */
+static int add_rows(struct collector *c, struct snapshot *snap, size_t begin, size_t end,
+		    uint32_t proc)
+{
+	const struct python_pass *python;
+	int err = 0;
+
+	for (size_t i = begin; i < end && !err; i++)
+		err = place_row(c, snap, i, proc);
+	for (size_t i = begin; i < end && !err; i++)
+		if (!c->rows.items[i].is_part)
+			err = add_row(c, snap, &c->rows.items[i], proc);
+	python = begin < end ? pass__python(c, c->rows.items[begin].space->id) : NULL;
+	if (python)
+		snap->procs.items[proc].python.merge_violations = python->merge_violations;
+	return err;
 }
 
 static int compare_rows(const void *a, const void *b)
@@ -137,12 +185,21 @@ static int compare_rows(const void *a, const void *b)
 	return x->stack_id < y->stack_id ? -1 : x->stack_id > y->stack_id;
 }
 
+static void begin_snapshot(struct collector *c)
+{
+	hashmap__clear(&c->same_rows);
+	hashmap__clear(&c->snap_procs);
+	hashmap__clear(&c->snap_codes);
+	hashmap__clear(&c->violations);
+}
+
 int pass__build(struct collector *c, struct snapshot *snap)
 {
-	size_t next = 0;
+	size_t next = 0, begin;
 	uint32_t proc;
 	int err;
 
+	begin_snapshot(c);
 	/* Rows of one space become neighbours, in the order in which spaces were born. */
 	if (c->rows.cnt) /* qsort takes no NULL */
 		qsort(c->rows.items, c->rows.cnt, sizeof(struct raw_row), compare_rows);
@@ -152,11 +209,15 @@ int pass__build(struct collector *c, struct snapshot *snap)
 
 		if (!pass_keeps(c, space))
 			continue;
-		err = add_proc(snap, space, &proc);
+		err = add_proc(c, snap, space, &proc);
+		if (err)
+			break;
 		while (next < c->rows.cnt && c->rows.items[next].space->id < space->id)
 			next++;
-		for (; !err && next < c->rows.cnt && c->rows.items[next].space == space; next++)
-			err = add_row(c, snap, &c->rows.items[next], proc);
+		begin = next;
+		while (next < c->rows.cnt && c->rows.items[next].space == space)
+			next++;
+		err = add_rows(c, snap, begin, next, proc);
 	}
 	return err;
 }

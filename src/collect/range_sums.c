@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-#define MAPPING_FIRST (RANGE_FILE + 1)
+#define MAPPING_FIRST (RANGE_ARENA + 1)
 
 static void add_wrapping(int64_t *sum, uint64_t value)
 {
@@ -169,7 +169,7 @@ enum range_kind range_sums__kind(const struct range_sums *sums, uint32_t mapping
 	return sums->mappings.items[mapping].kind;
 }
 
-void range_sums__discount(struct range_sums *sums, uint32_t i)
+void range_sums__discount(struct range_sums *sums, uint32_t i, enum range_kind kind)
 {
 	struct range_mapping *mapping = &sums->mappings.items[i];
 	struct cost *cost = &sums->rows.items[mapping->row].cost;
@@ -186,8 +186,18 @@ void range_sums__discount(struct range_sums *sums, uint32_t i)
 		cost->inherited_count--;
 	else
 		cost->alloc_count--;
-	mapping->kind = RANGE_ALLOCATOR;
+	mapping->kind = kind;
 	sums->live_cnt--;
+}
+
+uint64_t range_sums__bytes(const struct range_sums *sums, enum range_kind kind)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < sums->mappings.cnt; i++)
+		if (sums->mappings.items[i].kind == kind)
+			bytes += sums->mappings.items[i].live_bytes;
+	return bytes;
 }
 
 static void find_ages(const struct range_sums *sums, struct range_costs *costs)

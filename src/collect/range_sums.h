@@ -62,8 +62,11 @@ void range_sums__shrink(struct range_sums *sums, uint32_t mapping, uint64_t byte
 
 enum range_kind range_sums__kind(const struct range_sums *sums, uint32_t mapping);
 
-/* Turns a mapping of memory into one of RANGE_ALLOCATOR that was never counted. */
-void range_sums__discount(struct range_sums *sums, uint32_t mapping);
+/* Turns a mapping of memory into one of another kind that was never counted. */
+void range_sums__discount(struct range_sums *sums, uint32_t mapping, enum range_kind kind);
+
+/* Returns the live bytes of all mappings of a kind. */
+uint64_t range_sums__bytes(const struct range_sums *sums, enum range_kind kind);
 
 /* As ranges__costs. */
 int range_sums__costs(const struct range_sums *sums, struct range_costs *ret);

@@ -441,13 +441,42 @@ int ranges__remap(struct ranges *ranges, uint64_t old_addr, uint64_t old_len, ui
 
 /* ---- questions ---- */
 
-void ranges__mark_allocator(struct ranges *ranges, uint64_t addr)
+static void mark(struct ranges *ranges, uint64_t addr, enum range_kind kind)
 {
 	const struct range_piece *piece = range_tree__find(&ranges->tree, addr);
 
 	if (piece && piece->start <= addr &&
 	    range_sums__kind(&ranges->sums, piece->mapping) == RANGE_MEMORY)
-		range_sums__discount(&ranges->sums, piece->mapping);
+		range_sums__discount(&ranges->sums, piece->mapping, kind);
+}
+
+void ranges__mark_allocator(struct ranges *ranges, uint64_t addr)
+{
+	mark(ranges, addr, RANGE_ALLOCATOR);
+}
+
+void ranges__mark_arena(struct ranges *ranges, uint64_t addr)
+{
+	mark(ranges, addr, RANGE_ARENA);
+}
+
+uint64_t ranges__arena_bytes(const struct ranges *ranges)
+{
+	return range_sums__bytes(&ranges->sums, RANGE_ARENA);
+}
+
+uint64_t ranges__known_bytes(const struct ranges *ranges, uint64_t start, uint64_t end)
+{
+	const struct range_piece *piece;
+	uint64_t bytes = 0;
+
+	for (uint64_t pos = start; pos < end; pos = piece->end) {
+		piece = range_tree__find(&ranges->tree, pos);
+		if (!piece || piece->start >= end)
+			break;
+		bytes += min_u64(piece->end, end) - max_u64(piece->start, pos);
+	}
+	return bytes;
 }
 
 uint64_t ranges__unknown_bytes(const struct ranges *ranges)

@@ -24,6 +24,7 @@ enum range_kind {
 	RANGE_ALLOCATOR = 2, /* belongs to an allocator, whose blocks are counted instead */
 	RANGE_RESERVED = 3,  /* anonymous, PROT_NONE so far */
 	RANGE_FILE = 4,	     /* backed by a file */
+	RANGE_ARENA = 5, /* holds pools of Python's object allocator, whose blocks are counted */
 };
 
 /* One mmap or brk as it happened. */
@@ -98,6 +99,15 @@ int ranges__protect(struct ranges *ranges, uint64_t addr, uint64_t len, bool acc
  * one, or when nothing is mapped there.
  */
 void ranges__mark_allocator(struct ranges *ranges, uint64_t addr);
+
+/* The same for a block or a pool of pymalloc: RANGE_MEMORY turns to RANGE_ARENA. */
+void ranges__mark_arena(struct ranges *ranges, uint64_t addr);
+
+/* Bytes that are mapped in RANGE_ARENA. */
+uint64_t ranges__arena_bytes(const struct ranges *ranges);
+
+/* How many bytes of [start, end) were mapped while somebody looked, whatever they are. */
+uint64_t ranges__known_bytes(const struct ranges *ranges, uint64_t start, uint64_t end);
 
 /* Bytes unmapped that belonged to no known range (mapped before the trace began). */
 uint64_t ranges__unknown_bytes(const struct ranges *ranges);

@@ -60,6 +60,7 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 	stack->frame_cnt = cnt;
 	stack->end = frames->end;
 	stack->chained = frames->chained;
+	stack->python = frames->python;
 	memcpy(stack->frame, frames->frame, cnt * sizeof(stack->frame[0]));
 	*slot = (uintptr_t)stack;
 	return 0;
@@ -84,7 +85,7 @@ int stack_cache__refresh(struct stack_cache *cache)
 
 int stack_cache__finish(struct stack_cache *cache, uint64_t id, const struct stack_frames *frames)
 {
-	struct stack_hash hash = stack_hash_begin(cache->seed);
+	struct stack_hash hash = stack_hash_begin(cache->seed ^ frames->python);
 	uint64_t *slot;
 
 	for (uint32_t i = 0; i < frames->frame_cnt && i < MAX_FRAMES; i++)

@@ -13,14 +13,16 @@
 
 struct cached_stack {
 	uint32_t frame_cnt;
-	uint8_t end;   /* enum unwind_end */
-	bool chained;  /* struct stack_frames */
+	uint8_t end;	  /* enum unwind_end */
+	bool chained;	  /* struct stack_frames */
+	uint64_t python;  /* the same */
 	uint64_t frame[]; /* leaf first, as in struct stack_frames */
 };
 
 struct stack_cache;
 
-/* `map_fd` is the map stack_frames, borrowed; `seed` as in bpf/stack_hash.bpf.h. NULL: no memory. */
+/* `map_fd` is the map stack_frames, borrowed; `seed` as in bpf/stack_hash.bpf.h. NULL: no
+ * memory. */
 struct stack_cache *stack_cache__new(int map_fd, uint64_t seed);
 void stack_cache__free(struct stack_cache *cache);
 
