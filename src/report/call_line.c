@@ -2,6 +2,7 @@
 #include "report/call_line.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "report/render.h"
@@ -29,6 +30,19 @@ static const char *module_basename(const struct profile *profile, const struct c
 	return module ? path_basename(module) : NULL;
 }
 
+/*
+ * Returns the owned name of a module as a reader needs it: an extension's without what it was built
+ * for, "_fast.so" of "_fast.cpython-311-x86_64-linux-gnu.so" (PEP 3149).
+ */
+static char *module_label(const char *module)
+{
+	const char *tag = strstr(module, ".cpython-"), *end = tag ? strchr(tag + 1, '.') : NULL;
+
+	if (!end || strcmp(end, ".so"))
+		return strdup(module);
+	return format_text("%.*s.so", (int)(tag - module), module);
+}
+
 /* What stands behind the name. Owned, raw text; NULL = not there. */
 struct place {
 	char *at;   /* "+0x12", "+0x29d90 [stripped]" */
@@ -48,8 +62,19 @@ static char *unnamed_at(const struct profile *profile, const struct call_info *c
 	const struct symbol *symbol = frame_symbol(profile, call->frame);
 	const char *why = symbol_reason__text(symbol->reason);
 
+	if (call->is_python)
+		return format_text("[Python: %.*s]", (int)strcspn(why, ":"), why);
 	return format_text("%s0x%" PRIx64 " [%.*s]", module_basename(profile, call) ? "+" : "",
 			   frame_of(profile, call)->offset, (int)strcspn(why, ":"), why);
+}
+
+static char *module_tail(const char *module)
+{
+	char *label = module_label(module ? module : "?"), *tail;
+
+	tail = label ? format_text(" (%s)", label) : NULL;
+	free(label);
+	return tail;
 }
 
 /* Returns 0 or -ENOMEM; to be freed in both cases. */
@@ -66,14 +91,14 @@ static int place__make(struct place *place, const struct profile *profile,
 		place->file = strdup(call->file);
 	if (!call->function && !call->file)
 		place->at = unnamed_at(profile, call);
-	else if (with_offset && call->function && !call->inlined && !call->line)
+	else if (with_offset && call->function && !call->inlined && !call->line && !call->is_python)
 		place->at = format_text("+0x%" PRIx64, symbol->function_offset);
 	else
 		place->at = strdup("");
 	if (call->inlined)
 		place->tail = strdup(" [inlined]");
-	else if ((call->function || call->file) && !is_kernel(profile, call))
-		place->tail = format_text(" (%s)", module ? module : "?");
+	else if ((call->function || call->file) && !is_kernel(profile, call) && !call->is_python)
+		place->tail = module_tail(module);
 	else
 		place->tail = strdup("");
 	return place->at && place->tail && (place->file || !call->file) ? 0 : -ENOMEM;
@@ -173,17 +198,33 @@ int screen__call(struct screen *screen, const struct profile *profile, const str
 	return 0;
 }
 
+/* Says which `__init__` or `<lambda>` it is: " (app/cache.py:42)". */
+static void put_python_place(FILE *out, const struct call_info *call)
+{
+	if (!call->file)
+		return;
+	fputs(" (", out);
+	text_put_folded(out, call->file);
+	if (call->line)
+		fprintf(out, ":%" PRIu32, call->line);
+	fputc(')', out);
+}
+
 void call_put_folded(FILE *out, const struct profile *profile, const struct call_info *call)
 {
 	const char *module = module_basename(profile, call);
 
 	if (call->function) {
 		text_put_folded(out, call->function);
+	} else if (call->is_python) {
+		fputs("[Python]", out);
 	} else {
 		if (module)
 			text_put_folded(out, module);
 		fprintf(out, "%s0x%" PRIx64, module ? "+" : "", frame_of(profile, call)->offset);
 	}
+	if (call->is_python)
+		put_python_place(out, call);
 	/* As flame graph tools colour them. */
 	if (is_kernel(profile, call))
 		fputs("_[k]", out);
@@ -195,8 +236,12 @@ char *call_key(const struct profile *profile, const struct call_info *call)
 {
 	const char *module = module_basename(profile, call);
 
+	if (call->function && call->is_python && call->file)
+		return format_text("%s (%s:%" PRIu32 ")", call->function, call->file, call->line);
 	if (call->function)
 		return strdup(call->function);
+	if (call->is_python)
+		return strdup("[Python]");
 	return format_text("%s%s0x%" PRIx64, module ? module : "", module ? "+" : "",
 			   frame_of(profile, call)->offset);
 }

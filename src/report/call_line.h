@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* How a call looks on a line of text: "handle  src/server.cc:123 (server)". */
+/* How a call looks on a line of text: "handle  src/server.cc:123 (server)", and one of Python:
+ * "Cache.store  app/cache.py:42". */
 #ifndef LEAKSWEEP_REPORT_CALL_LINE_H
 #define LEAKSWEEP_REPORT_CALL_LINE_H
 
@@ -15,10 +16,12 @@
 int screen__call(struct screen *screen, const struct profile *profile, const struct call_info *call,
 		 size_t used, bool with_offset);
 
-/* Writes the name of a call, or module and offset, for one frame of a folded line. */
+/* Writes the name of a call, or module and offset, for one frame of a folded line; a Python
+ * function with its file and line. */
 void call_put_folded(FILE *out, const struct profile *profile, const struct call_info *call);
 
-/* Returns the owned name of a call, or its module and offset, for a key; NULL = no memory. */
+/* Returns the owned name of a call, or its module and offset, for a key (a Python function with its
+ * file and line); NULL = no memory. */
 char *call_key(const struct profile *profile, const struct call_info *call);
 
 #endif

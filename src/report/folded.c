@@ -34,12 +34,12 @@ static int put_stack(const struct profile *profile, const struct snap_row *row,
 	struct call call = profile__begin(profile, row->stack);
 
 	put_process(snap, row->proc, out);
-	if (row->layer != LAYER_MALLOC)
+	if (row->layer != LAYER_MALLOC && row->layer != LAYER_PYTHON)
 		fprintf(out, ";[%s]", layer_name(row->layer));
 	if (!row->stack)
 		fputs(";[stack lost]", out);
 	list->calls.cnt = 0;
-	for (; call.node; call = call__next(call, snap, profile->symbols))
+	for (; call.node; call = profile__next(profile, call))
 		if (array_push(&list->calls, call))
 			return -ENOMEM;
 	for (size_t i = list->calls.cnt; i-- > 0;) {
@@ -71,9 +71,10 @@ static void put_group_call(const struct profile *profile, uint32_t stack, FILE *
 }
 
 /* Writes what the line is about, without the value. */
-static int put_key(const struct profile *profile, const struct snap_row *row,
+static int put_key(const struct profile *profile, const struct profile_row *item,
 		   struct call_list *list, FILE *out)
 {
+	const struct snap_row *row = item->row;
 	const char *cgroup;
 
 	switch (profile->opts.group) {
@@ -88,6 +89,12 @@ static int put_key(const struct profile *profile, const struct snap_row *row,
 	case GROUP_CGROUP:
 		cgroup = profile->snap->procs.items[row->proc].cgroup;
 		text_put_folded(out, *cgroup ? cgroup : "[no cgroup]");
+		return 0;
+	case GROUP_TYPE:
+		if (item->type == SNAP_NONE)
+			fprintf(out, "(other) %s", layer_name(row->layer));
+		else
+			text_put_folded(out, profile->snap->types.items[item->type]);
 		return 0;
 	case GROUP_STACK:
 		break;
@@ -110,7 +117,7 @@ int report_folded(const struct profile *profile, const struct report_opts *opts,
 			continue;
 		if (profile->opts.top && shown++ == profile->opts.top)
 			break;
-		err = put_key(profile, row->row, &list, out);
+		err = put_key(profile, row, &list, out);
 		fprintf(out, " %" PRId64 "\n", row->cost.live_bytes);
 	}
 	array_free(&list.calls);

@@ -11,7 +11,9 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "report/failures.h"
 #include "report/json_fields.h"
+#include "report/python_coverage.h"
 #include "report/render.h"
 
 /* ---- the head ---- */
@@ -149,7 +151,7 @@ static int put_head(const struct profile *profile, FILE *out)
 static void add_coverage(struct fields *fields, const struct snap_proc *proc)
 {
 	struct json_object *allocators = json_object_new_array();
-	struct fields coverage, python, allocator;
+	struct fields coverage, allocator;
 
 	fields__new(&coverage);
 	for (size_t i = 0; i < proc->coverage.cnt && allocators && !coverage.err; i++) {
@@ -163,11 +165,7 @@ static void add_coverage(struct fields *fields, const struct snap_proc *proc)
 		coverage.err = append_fields(allocators, &allocator);
 	}
 	add_value(&coverage, "allocators", allocators);
-	fields__new(&python);
-	add_null(&python, "version");
-	add_text(&python, "status", status_name(COVERAGE_SKIPPED));
-	add_text(&python, "reason", "Python frames and objects are not followed by this version");
-	add_fields(&coverage, "python", &python);
+	add_python(&coverage, &proc->python);
 	add_fields(fields, "coverage", &coverage);
 }
 
@@ -228,6 +226,8 @@ int report_json(const struct profile *profile, const struct report_opts *opts, F
 	err = put_head(profile, out);
 	if (!err)
 		err = put_processes(profile, out);
+	if (!err)
+		err = json_put_failures(profile, out);
 	if (!err)
 		err = profile->opts.group == GROUP_STACK ? json_put_stacks(profile, out)
 							 : json_put_groups_and_stacks(profile, out);

@@ -50,6 +50,27 @@ int put_fields(struct fields *fields, bool close, FILE *out);
 
 /* ---- the parts of the report that list stacks (json_stacks.c) ---- */
 
+/* The JSON text of every call that was needed so far, without its last brace. */
+struct call_texts {
+	struct call_text {
+		char *text;
+		size_t len;
+	} * items;
+	size_t cnt;
+	size_t *begins; /* per frame: its innermost call */
+};
+
+/* Returns 0 or -ENOMEM; to be freed in both cases. */
+int call_texts__init(struct call_texts *texts, const struct profile *profile);
+void call_texts__free(struct call_texts *texts);
+
+/*
+ * Writes as "frames" all calls of a stack, behind other members, and closes their object. Those that
+ * other reports leave out are marked. Returns 0 or -ENOMEM.
+ */
+int json_put_calls(const struct profile *profile, uint32_t stack, struct call_texts *texts,
+		   FILE *out);
+
 /* Write the list of stacks; groups before it when the profile is grouped otherwise. Return 0 or
  * -ENOMEM. */
 int json_put_stacks(const struct profile *profile, FILE *out);

@@ -11,17 +11,7 @@
 #include "report/render.h"
 #include "util/format.h"
 
-/* The JSON text of every call that was needed so far, without its last brace. */
-struct call_texts {
-	struct call_text {
-		char *text;
-		size_t len;
-	} * items;
-	size_t cnt;
-	size_t *begins; /* per frame: its innermost call */
-};
-
-static void call_texts__free(struct call_texts *texts)
+void call_texts__free(struct call_texts *texts)
 {
 	for (size_t i = 0; texts->items && i < texts->cnt; i++)
 		free(texts->items[i].text);
@@ -29,8 +19,7 @@ static void call_texts__free(struct call_texts *texts)
 	free(texts->begins);
 }
 
-/* Returns 0 or -ENOMEM; to be freed in both cases. */
-static int call_texts__init(struct call_texts *texts, const struct profile *profile)
+int call_texts__init(struct call_texts *texts, const struct profile *profile)
 {
 	size_t frame_cnt = profile->snap->frames.cnt;
 
@@ -46,16 +35,18 @@ static int call_texts__init(struct call_texts *texts, const struct profile *prof
 	return texts->items ? 0 : -ENOMEM;
 }
 
-static void add_build_id(struct fields *fields, const struct snapshot *snap, uint32_t module)
+static void add_build_id(struct fields *fields, const struct snapshot *snap,
+			 const struct snap_frame *frame)
 {
 	char hex[2 * MAX_BUILD_ID + 1] = "";
 	const struct snap_module *item;
 
-	if (module == SNAP_NONE || !snap->modules.items[module].build_id_len) {
+	if (frame->kind == FRAME_PYTHON || frame->module == SNAP_NONE ||
+	    !snap->modules.items[frame->module].build_id_len) {
 		add_null(fields, "build_id");
 		return;
 	}
-	item = &snap->modules.items[module];
+	item = &snap->modules.items[frame->module];
 	for (size_t i = 0; i < item->build_id_len; i++)
 		sprintf(hex + 2 * i, "%02x", item->build_id[i]);
 	add_text(fields, "build_id", hex);
@@ -78,8 +69,8 @@ static int make_call_text(const struct profile *profile, const struct call_info 
 	add_known_text(&fields, "file", call->file);
 	add_uint(&fields, "line", call->line);
 	add_known_text(&fields, "module", frame_module_path(profile->snap, call->frame));
-	add_build_id(&fields, profile->snap, item->module);
-	add_uint(&fields, "offset", item->offset);
+	add_build_id(&fields, profile->snap, item);
+	add_uint(&fields, "offset", call->is_python ? 0 : item->offset);
 	add_bool(&fields, "inlined", call->inlined);
 	if (!call->function)
 		add_text(&fields, "reason",
@@ -93,13 +84,12 @@ static int make_call_text(const struct profile *profile, const struct call_info 
 	return fclose(out) ? -ENOMEM : err;
 }
 
-/* Writes all calls of a stack; those that other reports leave out are marked. */
-static int put_calls(const struct profile *profile, uint32_t stack, struct call_texts *texts,
-		     FILE *out)
+int json_put_calls(const struct profile *profile, uint32_t stack, struct call_texts *texts,
+		   FILE *out)
 {
-	struct call call = {.node = stack}, begin = profile->begins[stack];
-	bool runtime = stack;
+	struct call call = {.node = stack}, shown = profile->folding.begins[stack];
 	struct call_info info;
+	bool runtime;
 	int err;
 
 	fputs(",\"frames\":[", out);
@@ -114,7 +104,9 @@ static int put_calls(const struct profile *profile, uint32_t stack, struct call_
 		if (call.node != stack || call.idx)
 			fputc(',', out);
 		fwrite(text->text, 1, text->len, out);
-		runtime = runtime && (call.node != begin.node || call.idx != begin.idx);
+		runtime = call.node != shown.node || call.idx != shown.idx;
+		if (!runtime)
+			shown = profile__next(profile, shown);
 		fputs(runtime ? ",\"runtime\":true}" : ",\"runtime\":false}", out);
 	}
 	fputs("]}", out);
@@ -135,6 +127,29 @@ static void add_ages_and_delta(struct fields *fields, const struct profile *prof
 	add_int(fields, "delta_live_count", row->delta_count);
 }
 
+/* What the live blocks of a row hold, as far as it was looked at. */
+static void add_types(struct fields *fields, const struct profile *profile,
+		      const struct profile_row *row)
+{
+	struct json_object *types;
+	struct fields type;
+
+	if (!row->type_cnt)
+		return;
+	types = json_object_new_array();
+	for (uint32_t i = 0; i < row->type_cnt && types && !fields->err; i++) {
+		const struct snap_type_share *share =
+			&profile->type_shares.items[row->first_type + i];
+
+		fields__new(&type);
+		add_text(&type, "type", profile->snap->types.items[share->type]);
+		add_int(&type, "count", share->cnt);
+		add_int(&type, "bytes", share->bytes);
+		fields->err = append_fields(types, &type);
+	}
+	add_value(fields, "types", types);
+}
+
 static int put_stack(const struct profile *profile, const struct profile_row *row,
 		     struct call_texts *texts, FILE *out)
 {
@@ -151,8 +166,9 @@ static int put_stack(const struct profile *profile, const struct profile_row *ro
 	add_ages_and_delta(&fields, profile, row);
 	add_text(&fields, "unwind", unwind_name(row->row->unwind));
 	add_bool(&fields, "chained", row->row->chained);
+	add_types(&fields, profile, row);
 	err = put_fields(&fields, false, out);
-	return err ? err : put_calls(profile, row->row->stack, texts, out);
+	return err ? err : json_put_calls(profile, row->row->stack, texts, out);
 }
 
 static size_t shown_rows(const struct profile *profile)
@@ -190,7 +206,7 @@ static void add_call_key(struct fields *fields, const struct profile *profile, u
 		call__read(begin, profile->snap, profile->symbols, &call);
 		call__reduce(&call, profile->opts.group);
 		module = frame_module_path(profile->snap, call.frame);
-		if (!call.file)
+		if (!call.file || profile->opts.group == GROUP_FUNCTION)
 			key = call_key(profile, &call);
 		else
 			key = call.line ? format_text("%s:%" PRIu32, call.file, call.line)
@@ -203,12 +219,33 @@ static void add_call_key(struct fields *fields, const struct profile *profile, u
 	} else {
 		add_text(fields, "key", "[stack lost]");
 	}
-	if (profile->opts.group != GROUP_FUNCTION) {
+	if (profile->opts.group != GROUP_FUNCTION || (begin.node && call.is_python)) {
 		add_known_text(fields, "function", begin.node ? call.function : NULL);
 		add_known_text(fields, "file", begin.node ? call.file : NULL);
 		add_uint(fields, "line", begin.node ? call.line : 0);
 	}
 	add_known_text(fields, "module", module);
+}
+
+/* The rest of a layer's memory has no type. */
+static void add_type_key(struct fields *fields, const struct snapshot *snap,
+			 const struct profile_row *row)
+{
+	char *key;
+
+	if (row->type != SNAP_NONE) {
+		add_text(fields, "key", snap->types.items[row->type]);
+		add_text(fields, "type", snap->types.items[row->type]);
+		return;
+	}
+	key = format_text("(other) %s", layer_name(row->row->layer));
+	if (key)
+		add_text(fields, "key", key);
+	else
+		fields->err = -ENOMEM;
+	free(key);
+	add_null(fields, "type");
+	add_text(fields, "layer", layer_name(row->row->layer));
 }
 
 static void add_process_key(struct fields *fields, const struct snap_proc *proc)
@@ -237,11 +274,19 @@ static int put_group(const struct profile *profile, const struct profile_row *ro
 		add_process_key(&fields, proc);
 	else if (profile->opts.group == GROUP_CGROUP)
 		add_text(&fields, "key", proc->cgroup);
+	else if (profile->opts.group == GROUP_TYPE)
+		add_type_key(&fields, profile->snap, row);
 	else
 		add_call_key(&fields, profile, row->row->stack);
 	add_uint(&fields, "stacks", row->rows);
 	add_uint(&fields, "processes", row->procs);
-	add_cost(&fields, &row->cost);
+	if (row->type == SNAP_NONE) {
+		add_cost(&fields, &row->cost);
+	} else {
+		/* What was freed has no type any more. */
+		add_int(&fields, "live_bytes", row->cost.live_bytes);
+		add_int(&fields, "live_count", row->cost.live_count);
+	}
 	add_ages_and_delta(&fields, profile, row);
 	return put_fields(&fields, true, out);
 }

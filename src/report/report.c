@@ -11,6 +11,7 @@ static const struct {
 	{"tree", report_tree},
 	{"json", report_json},
 	{"folded", report_folded},
+	{"lines", report_lines},
 };
 
 report_fn report__by_name(const char *name)

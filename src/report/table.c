@@ -9,12 +9,15 @@
 #include <string.h>
 
 #include "report/call_line.h"
+#include "report/failures.h"
 #include "report/render.h"
 #include "report/report.h"
 #include "util/units.h"
 
 #define ROW_WIDTH 55 /* of the numbers of a row, with the blanks behind them */
 #define ROW_WIDTH_DELTA 68
+#define PROCESSES_WIDTH 15 /* ", 123 processes" */
+#define LEAST_TYPE_WIDTH 16
 #define CELL_MAX (UNITS_MAX + 4)
 
 static void read_stack(struct situation *situation, const struct profile *profile,
@@ -29,7 +32,7 @@ static void read_stack(struct situation *situation, const struct profile *profil
 	situation->ends[row->unwind < UNWIND_END_CNT ? row->unwind : UNWIND_BROKEN]++;
 	if (!begin.node)
 		return;
-	if (begin.node != row->stack || begin.idx)
+	if (begin.node != row->stack || begin.idx || begin.in_python)
 		situation->folded = true;
 	call__read(begin, profile->snap, profile->symbols, &call);
 	if (!call.function)
@@ -124,8 +127,28 @@ static int put_group_call(struct screen *screen, const struct profile *profile,
 	}
 	call__read(begin, profile->snap, profile->symbols, &call);
 	call__reduce(&call, group);
-	/* ", 123 processes" */
-	return screen__call(screen, profile, &call, used + (row->procs > 1 ? 15 : 0), false);
+	used += row->procs > 1 ? PROCESSES_WIDTH : 0;
+	return screen__call(screen, profile, &call, used, false);
+}
+
+/* Writes the type that a group goes by, behind `used` columns. */
+static void put_type(struct screen *screen, const struct profile *profile,
+		     const struct profile_row *row, size_t used)
+{
+	const char *type;
+
+	if (row->type == SNAP_NONE) {
+		fprintf(screen->line, "(other) %s", layer_name(row->row->layer));
+		return;
+	}
+	type = profile->snap->types.items[row->type];
+	used += row->procs > 1 ? PROCESSES_WIDTH : 0;
+	if (!screen->columns)
+		text_put(screen->line, type);
+	else
+		text_put_clipped(screen->line, type,
+				 screen->columns > used + LEAST_TYPE_WIDTH ? screen->columns - used
+									   : LEAST_TYPE_WIDTH);
 }
 
 static void put_process_name(struct screen *screen, const struct snap_proc *proc)
@@ -164,6 +187,9 @@ static int put_subject(struct screen *screen, const struct profile *profile,
 	case GROUP_CGROUP:
 		text_put(screen->line, *proc->cgroup ? proc->cgroup : "[no cgroup]");
 		break;
+	case GROUP_TYPE:
+		put_type(screen, profile, row, profile->has_previous ? ROW_WIDTH_DELTA : ROW_WIDTH);
+		break;
 	}
 	if (row->procs > 1)
 		fprintf(screen->line, ", %" PRIu32 " processes", row->procs);
@@ -198,6 +224,7 @@ static void put_heading(struct screen *screen, const struct profile *profile, si
 		[GROUP_STACK] = "stack",     [GROUP_FUNCTION] = "function",
 		[GROUP_PROCESS] = "process", [GROUP_CGROUP] = "cgroup",
 		[GROUP_LINE] = "line",	     [GROUP_FILE] = "file",
+		[GROUP_TYPE] = "type",
 	};
 	bool is_process = profile->opts.group == GROUP_PROCESS;
 	size_t top = profile->opts.top;
@@ -244,8 +271,10 @@ static int put_rows(struct screen *screen, const struct profile *profile,
 		if (profile->opts.top && rank == profile->opts.top)
 			break;
 		err = put_row(screen, profile, ++rank, row);
-		if (!err && profile->opts.group == GROUP_STACK)
-			err = table_calls(screen, profile, row->row);
+		if (err || profile->opts.group != GROUP_STACK)
+			continue;
+		table_types(screen, profile, row);
+		err = table_calls(screen, profile, row->row);
 	}
 	return err;
 }
@@ -271,10 +300,13 @@ int table_render(const struct profile *profile, const struct report_opts *opts, 
 		return err;
 	situation__read(&situation, profile);
 	err = table_head(&screen, profile, &situation);
-	if (!err && situation.live_rows)
-		err = body(&screen, profile, opts, &situation);
-	else if (!err)
+	if (!err)
+		err = table_failures(&screen, profile);
+	if (!err && !situation.live_rows)
 		table_no_rows(&screen, profile, &situation);
+	/* Lines of source also tell what was allocated and freed again. */
+	if (!err && (situation.live_rows || opts->annotate))
+		err = body(&screen, profile, opts, &situation);
 	if (!err)
 		table_foot(&screen, profile, &situation);
 	if (!err && ferror(screen.line))

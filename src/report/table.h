@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The parts of the text report. Private to its two renderers: table and tree. */
+/* The parts of the text report. Private to its renderers: table, tree, annotate. */
 #ifndef LEAKSWEEP_REPORT_TABLE_H
 #define LEAKSWEEP_REPORT_TABLE_H
 
@@ -26,7 +26,8 @@ struct situation {
 
 void situation__read(struct situation *situation, const struct profile *profile);
 
-/* Writes what is live, between head and foot; there is something. Returns 0 or -ENOMEM. */
+/* Writes what is live, between head and foot; there is something, unless opts->annotate is set.
+ * Returns 0 or -ENOMEM. */
 typedef int (*table_body_fn)(struct screen *screen, const struct profile *profile,
 			     const struct report_opts *opts, const struct situation *situation);
 
@@ -41,12 +42,19 @@ int table_render(const struct profile *profile, const struct report_opts *opts, 
 int table_head(struct screen *screen, const struct profile *profile,
 	       const struct situation *situation);
 
+/* Writes what is followed of the Pythons in the traced processes. */
+void table_pythons(struct screen *screen, const struct snapshot *snap);
+
 /* Writes why there are no rows to show: nothing seen is never called nothing found. */
 void table_no_rows(struct screen *screen, const struct profile *profile,
 		   const struct situation *situation);
 
 /* Writes the calls of a row's stack. Returns 0 or -ENOMEM. */
 int table_calls(struct screen *screen, const struct profile *profile, const struct snap_row *row);
+
+/* Writes the types of a row's live blocks, one line; nothing when they were not looked at. */
+void table_types(struct screen *screen, const struct profile *profile,
+		 const struct profile_row *row);
 
 /* Writes below the list what a reader should know about it (what is folded, how stacks ended), and
  * the last line. */

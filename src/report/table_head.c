@@ -504,6 +504,7 @@ static int put_coverage(struct screen *screen, const struct snapshot *snap,
 		screen__end(screen);
 	}
 	put_bare_processes(screen, snap, situation->bare);
+	table_pythons(screen, snap);
 	free(groups);
 	return 0;
 }

@@ -11,18 +11,22 @@
 
 #define CALL_INDENT 6
 #define MAX_CALLS_SHOWN 12
+#define MAX_TYPES_SHOWN 4
+#define MAX_TYPE_WIDTH 40
+#define LEAST_TYPE_WIDTH 16
+#define REST_WIDTH 20 /* of ", 62 % " and ", 38 % other" */
 
 /* Steps over a call and those right above it that are the same one (recursion). Returns the caller
  * behind them. */
 static struct call skip_repeats(const struct profile *profile, struct call call, size_t *ret_times)
 {
 	const struct snapshot *snap = profile->snap;
-	struct call next = call__next(call, snap, profile->symbols);
+	struct call next = profile__next(profile, call);
 
 	*ret_times = 1;
 	while (next.node && next.idx == call.idx &&
 	       snap->nodes.items[next.node].frame == snap->nodes.items[call.node].frame) {
-		next = call__next(next, snap, profile->symbols);
+		next = profile__next(profile, next);
 		++*ret_times;
 	}
 	return next;
@@ -82,6 +86,60 @@ int table_calls(struct screen *screen, const struct profile *profile, const stru
 	return err;
 }
 
+/* ---- types ---- */
+
+static unsigned int percent_of(int64_t bytes, int64_t total)
+{
+	return 100.0 * bytes / total + 0.5;
+}
+
+/* Returns the columns that a type's name may take behind `used` others: what does not fit belongs
+ * to "other". 0 = it has no place. */
+static size_t type_room(const struct screen *screen, const char *type, size_t used, bool is_first)
+{
+	size_t width = text_width(type), room = MAX_TYPE_WIDTH;
+
+	if (screen->columns && screen->columns < used + room + REST_WIDTH)
+		room = screen->columns > used + REST_WIDTH ? screen->columns - used - REST_WIDTH
+							   : 0;
+	if (is_first && room < LEAST_TYPE_WIDTH)
+		room = LEAST_TYPE_WIDTH;
+	return is_first || room == MAX_TYPE_WIDTH || width <= room ? room : 0;
+}
+
+void table_types(struct screen *screen, const struct profile *profile,
+		 const struct profile_row *row)
+{
+	int64_t total = row->cost.live_bytes, rest = total;
+	size_t used = CALL_INDENT;
+	bool is_first = true;
+
+	if (!row->type_cnt || total <= 0)
+		return;
+	fprintf(screen->line, "%*s", CALL_INDENT, "");
+	screen__paint(screen, PAINT_WEAK);
+	for (uint32_t i = 0; i < row->type_cnt && i < MAX_TYPES_SHOWN; i++) {
+		const struct snap_type_share *share =
+			&profile->type_shares.items[row->first_type + i];
+		const char *type = profile->snap->types.items[share->type];
+		size_t room = type_room(screen, type, used, is_first), width = text_width(type);
+
+		if (share->bytes <= 0 || !percent_of(share->bytes, total) || !room)
+			break;
+		used += fprintf(screen->line, "%s%u %% ", is_first ? "" : ", ",
+				percent_of(share->bytes, total));
+		text_put_clipped(screen->line, type, room);
+		used += width < room ? width : room;
+		rest -= share->bytes;
+		is_first = false;
+	}
+	if (rest > 0 && (is_first || percent_of(rest, total)))
+		fprintf(screen->line, "%s%u %% other", is_first ? "" : ", ",
+			percent_of(rest, total));
+	screen__paint(screen, PAINT_NONE);
+	screen__end_whole(screen);
+}
+
 /* ---- below the list ---- */
 
 /* Names how many stacks end how, in one line. */
@@ -121,7 +179,7 @@ static void put_without_source(struct screen *screen, const struct profile *prof
 		if (!begin.node || !profile_row__is_live(row))
 			continue;
 		call__read(begin, profile->snap, profile->symbols, &info);
-		if (call__has_source(&info, group))
+		if (info.is_python || call__has_source(&info, group))
 			continue;
 		bytes += row->cost.live_bytes;
 		cnt++;
@@ -142,7 +200,7 @@ static void put_remarks(struct screen *screen, const struct profile *profile,
 			const struct situation *situation)
 {
 	enum profile_group group = profile->opts.group;
-	bool by_call = group != GROUP_PROCESS && group != GROUP_CGROUP;
+	bool by_call = group != GROUP_PROCESS && group != GROUP_CGROUP && group != GROUP_TYPE;
 
 	if (situation->folded && by_call) {
 		screen__label(screen, "folded");

@@ -9,6 +9,8 @@
  *   show      names that no earlier batch has seen are demangled, all at once
  *   answer    one struct symbol a frame, copied from its entry
  *
+ * A Python frame has its name in the snapshot and takes no part in the rest.
+ *
  * The symbol table's name is the name of the function: the linker kept it, and it tells clones
  * apart. Entries are kept for the next snapshot, and nothing is forgotten before symbolizer__free:
  * answers point into entries and pools.
@@ -101,6 +103,8 @@ const char *symbol_reason__text(enum symbol_reason reason)
 		return "gap: no symbol covers the address";
 	case SYMBOL_KERNEL:
 		return "hidden: kernel addresses are not shown (kernel.kptr_restrict, CAP_SYSLOG)";
+	case SYMBOL_LOST:
+		return "lost: there was no room to tell of this Python function";
 	}
 	return "unknown";
 }
@@ -216,6 +220,26 @@ static int find_entry(struct batch *batch, uint32_t source, uint64_t address, ui
 	return name_entry(symbolizer, &symbolizer->sources.list.items[source], entry);
 }
 
+/* The interpreter has told everything. */
+static void name_python_frame(const struct snapshot *snap, const struct snap_frame *frame,
+			      struct symbol *symbol)
+{
+	const struct snap_code *code;
+
+	symbol->line_reason = LINE_GAP;
+	symbol->reason = SYMBOL_LOST;
+	if (frame->module >= snap->codes.cnt)
+		return;
+	code = &snap->codes.items[frame->module];
+	symbol->function = code->function;
+	symbol->file = strcmp(code->file, "?") ? code->file : NULL; /* could not be read */
+	symbol->reason = SYMBOL_FOUND;
+	if (!frame->offset || frame->offset > UINT32_MAX)
+		return;
+	symbol->line = frame->offset;
+	symbol->line_reason = LINE_FOUND;
+}
+
 static int look_up(struct batch *batch, size_t index)
 {
 	const struct snap_frame *frame = &batch->snap->frames.items[index];
@@ -225,6 +249,10 @@ static int look_up(struct batch *batch, size_t index)
 	uint64_t address;
 
 	batch->entries[index] = NO_ENTRY;
+	if (frame->kind == FRAME_PYTHON) {
+		name_python_frame(batch->snap, frame, symbol);
+		return 0;
+	}
 	symbol->line_reason = LINE_NO_DEBUG_INFO;
 	symbol->reason = frame->kind == FRAME_NATIVE ? SYMBOL_NO_MODULE : SYMBOL_GAP;
 	/*

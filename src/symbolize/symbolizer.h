@@ -27,8 +27,8 @@ void symbolizer__free(struct symbolizer *symbolizer);
 
 /*
  * Names all frames of the snapshot. *ret_symbols is an array of snap->frames.cnt entries that the
- * caller frees; the strings belong to the symbolizer. Returns 0 or a negative errno; a frame
- * without a name is no error.
+ * caller frees; the strings belong to the symbolizer, those of Python frames to the snapshot.
+ * Returns 0 or a negative errno; a frame without a name is no error.
  */
 int symbolizer__resolve(struct symbolizer *symbolizer, const struct snapshot *snap,
 			struct symbol **ret_symbols);

@@ -24,7 +24,7 @@ static void check_clean(const struct scene *scene)
 {
 	static const char *const formats[] = {"table", "folded", "json", "tree"};
 
-	for (int group = GROUP_STACK; group <= GROUP_FILE; group++) {
+	for (int group = GROUP_STACK; group <= GROUP_TYPE; group++) {
 		struct profile *profile = profile_of(scene, group, NULL);
 
 		for (int i = 0; i < 4; i++) {
@@ -54,7 +54,8 @@ static void test_random_names(void **state)
 	(void)state;
 	for (int round = 0; round < 300; round++) {
 		struct scene scene = {.snap = new_snapshot()};
-		uint32_t module, frame;
+		struct snap_python *python;
+		uint32_t module, frames[2];
 		size_t len = rand_r(&seed) % sizeof(name);
 
 		/* Half of the bytes look like the beginning or the middle of a UTF-8 character. */
@@ -66,8 +67,18 @@ static void test_random_names(void **state)
 		snapshot__add_proc(scene.snap, 1, 1, name, name, name, name);
 		snapshot__add_coverage(scene.snap, 0, name, name, COVERAGE_PARTIAL, name);
 		module = snapshot__add_module(scene.snap, name, 1, 2, NULL, 0, -1);
-		frame = add_frame(&scene, module, 0x10, round % 2 ? name : NULL, name, 3);
-		add_row(&scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, &frame, 1, 100, 1);
+		frames[0] = add_frame(&scene, module, 0x10, round % 2 ? name : NULL, name, 3);
+		frames[1] = snapshot__add_frame(scene.snap, FRAME_PYTHON,
+						snapshot__add_code(scene.snap, name, name, 1), 2);
+		scene.symbols[frames[1]] = (struct symbol){.function = name, .file = name};
+		add_row(&scene, 0, LAYER_PYTHON, UNWIND_COMPLETE, frames + 1, 1, 100, 1);
+		snapshot__add_type_share(scene.snap, snapshot__add_type(scene.snap, name), 1, 60);
+		add_row(&scene, 0, LAYER_MALLOC, UNWIND_COMPLETE, frames, 2, 100, 1);
+		python = &scene.snap->procs.items[0].python;
+		python->version = strdup(name);
+		python->frames = python->objects = COVERAGE_PARTIAL;
+		python->frames_reason = strdup(name);
+		python->objects_reason = strdup("");
 		check_clean(&scene);
 		scene__free(&scene);
 	}

@@ -312,7 +312,7 @@ static void test_names(void **state)
 	assert_ptr_equal(report__by_name("folded"), report_folded);
 	assert_null(report__by_name("Table"));
 	assert_null(report__by_name(""));
-	assert_string_equal(report__names(), "table, tree, json, folded");
+	assert_string_equal(report__names(), "table, tree, json, folded, lines");
 }
 
 static void test_failed_write(void **state)

@@ -158,9 +158,10 @@ static void every_reason(void **state)
 	assert_int_equal(symbols[6].reason, SYMBOL_UNREADABLE);
 	assert_int_equal(symbols[7].reason, SYMBOL_UNREADABLE);
 	assert_int_equal(symbols[8].reason, SYMBOL_STRIPPED);
-	for (size_t i = 9; i < 13; i++)
+	for (size_t i = 9; i < 12; i++)
 		assert_int_equal(symbols[i].reason, SYMBOL_GAP);
-	for (int reason = SYMBOL_FOUND; reason <= SYMBOL_GAP; reason++)
+	assert_int_equal(symbols[12].reason, SYMBOL_LOST);
+	for (int reason = SYMBOL_FOUND; reason <= SYMBOL_LOST; reason++)
 		assert_true(strlen(symbol_reason__text((enum symbol_reason)reason)) > 3);
 	free(symbols);
 	free_snapshot(&snap);
@@ -169,6 +170,42 @@ static void every_reason(void **state)
 	close(cxx);
 	close(text);
 	close(stripped);
+}
+
+/* A Python frame has its name in the snapshot, whatever modules there are. */
+static void python_frames(void **state)
+{
+	struct symbolizer *symbolizer = symbolizer__new();
+	struct snapshot *snap = snapshot__new("trace");
+	struct symbol *symbols;
+	uint32_t store, odd;
+
+	(void)state;
+	store = snapshot__add_code(snap, "app/cache.py", "Cache.store", 40);
+	odd = snapshot__add_code(snap, "?", "?", 0);
+	snapshot__add_frame(snap, FRAME_PYTHON, store, 42);
+	snapshot__add_frame(snap, FRAME_PYTHON, store, 0);
+	snapshot__add_frame(snap, FRAME_PYTHON, store, 1ULL << 32);
+	snapshot__add_frame(snap, FRAME_PYTHON, odd, 7);
+	snapshot__add_frame(snap, FRAME_PYTHON, SNAP_NONE, 7);
+	snapshot__add_frame(snap, FRAME_NATIVE, SNAP_NONE, 7);
+	symbols = resolve(symbolizer, snap);
+	for (int i = 0; i < 3; i++) {
+		assert_string_equal(symbols[i].function, "Cache.store");
+		assert_string_equal(symbols[i].file, "app/cache.py");
+		assert_int_equal(symbols[i].line, i ? 0 : 42);
+		assert_int_equal(symbols[i].reason, SYMBOL_FOUND);
+		assert_int_equal(symbols[i].line_reason, i ? LINE_GAP : LINE_FOUND);
+		assert_int_equal(symbols[i].inline_cnt, 0);
+	}
+	assert_string_equal(symbols[3].function, "?");
+	assert_null(symbols[3].file);
+	assert_null(symbols[4].function);
+	assert_int_equal(symbols[4].reason, SYMBOL_LOST);
+	assert_int_equal(symbols[5].reason, SYMBOL_NO_MODULE);
+	free(symbols);
+	snapshot__free(snap);
+	symbolizer__free(symbolizer);
 }
 
 static void an_empty_snapshot(void **state)
@@ -432,6 +469,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(names_and_offsets),
 		cmocka_unit_test(every_reason),
+		cmocka_unit_test(python_frames),
 		cmocka_unit_test(an_empty_snapshot),
 		cmocka_unit_test(files_are_told_apart),
 		cmocka_unit_test(hostile_names_come_out_clean),
