@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/census.h"
 #include "cli/doctor.h"
 #include "cli/trace.h"
 
@@ -11,6 +12,7 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"trace", cmd_trace, "record every allocation of some processes and report what stays"},
+	{"census", cmd_census, "count the living objects of a Python process by type"},
 	{"doctor", cmd_doctor, "tell what this host allows and what a probe costs here"},
 };
 

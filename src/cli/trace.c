@@ -127,15 +127,27 @@ static const struct option_spec specs[] = {
 	{'o', "output", OPT_STRING, "FILE", AT(capture.publish.path),
 	 "write the report there, atomically", NULL},
 	{0, "top", OPT_COUNT, "N", AT(top),
-	 "show N rows (default 10 in a table or tree, all elsewhere; 0 = all)", NULL},
+	 "show N rows (default 10 in a table, tree or source file, all elsewhere; 0 = all)", NULL},
 	{0, "sort", OPT_STRING, "KEY", AT(sort), "bytes (default), count or growth", NULL},
 	{0, "group-by", OPT_STRING, "KEY", AT(group_by),
-	 "stack (default), function, line, file, process or cgroup", NULL},
+	 "stack (default), function, line, file, type (of Python objects), process or cgroup",
+	 NULL},
 	{0, "all-frames", OPT_FLAG, NULL, AT(capture.publish.profile.all_frames),
 	 "show the calls inside allocators and runtimes too", NULL},
+	{0, "annotate", OPT_STRING, "FILE", AT(capture.publish.render.annotate),
+	 "show this source file (a path, or its end: app/cache.py) with what each line holds; "
+	 "--top "
+	 "0 = whole files",
+	 NULL},
 	{0, "tree", OPT_STRING, "FROM", AT(tree),
 	 "of --format tree: leaf (default), callers below what allocates, or root, from main down",
 	 NULL},
+	{0, "python-frees", OPT_FLAG, NULL, AT(capture.python.frees),
+	 "follow each Python object to its end (a command's always are), not only who is alive at "
+	 "the report",
+	 NULL},
+	{0, "no-python-objects", OPT_FLAG, NULL, AT(capture.python.no_objects),
+	 "leave Python's object allocator alone; stacks keep their Python frames", NULL},
 	{0, "min-age", OPT_DURATION, "TIME", AT(capture.min_age_ns),
 	 "only blocks at least this old", NULL},
 	{0, "min-size", OPT_SIZE, "BYTES", AT(capture.attach.min_size),
@@ -227,6 +239,33 @@ static int check_limits(struct trace_options *options, char **ret_message)
 	return 0;
 }
 
+/* Finds the renderer; two of them are about lines of source, however rows are grouped. */
+static int choose_report(struct trace_options *options, char **ret_message)
+{
+	const char *format = options->format ? options->format : options->tree ? "tree" : "table";
+	struct publish_opts *publish = &options->capture.publish;
+	const char *annotate = publish->render.annotate;
+
+	publish->report = annotate ? report_annotate : report__by_name(format);
+	if (!publish->report)
+		return fail(ret_message, -EINVAL, "--format: '%s' is not one of %s", format,
+			    report__names());
+	if (annotate && !*annotate)
+		return fail(ret_message, -EINVAL,
+			    "--annotate needs the path of a source file, or the end of one");
+	if (annotate && (options->format || options->tree || options->group_by))
+		return fail(ret_message, -EINVAL,
+			    "--annotate is a report of its own: leave out --format, --tree and "
+			    "--group-by");
+	if (publish->report != report_lines)
+		return 0;
+	if (options->group_by && publish->profile.group != GROUP_LINE)
+		return fail(ret_message, -EINVAL,
+			    "--format lines is grouped by line: leave out --group-by");
+	publish->profile.group = GROUP_LINE;
+	return 0;
+}
+
 static int check_choices(struct trace_options *options, char **ret_message)
 {
 	static const char *const sorts[] = {"bytes", "count", "growth", NULL};
@@ -234,12 +273,11 @@ static int check_choices(struct trace_options *options, char **ret_message)
 		[GROUP_STACK] = "stack",     [GROUP_FUNCTION] = "function",
 		[GROUP_PROCESS] = "process", [GROUP_CGROUP] = "cgroup",
 		[GROUP_LINE] = "line",	     [GROUP_FILE] = "file",
-		[GROUP_FILE + 1] = NULL,
+		[GROUP_TYPE] = "type",	     [GROUP_TYPE + 1] = NULL,
 	};
 	static const char *const trees[] = {"leaf", "root", NULL};
 	static const char *const scopes[] = {"host", "process", NULL};
 	static const char *const modes[] = {"auto", "perf", "multi", "session", NULL};
-	const char *format = options->format ? options->format : options->tree ? "tree" : "table";
 	struct capture_opts *capture = &options->capture;
 	int sort, group, tree, scope, mode;
 
@@ -254,11 +292,7 @@ static int check_choices(struct trace_options *options, char **ret_message)
 	capture->publish.render.root_first = tree;
 	capture->per_process = scope;
 	capture->attach.mode = mode;
-	capture->publish.report = report__by_name(format);
-	if (!capture->publish.report)
-		return fail(ret_message, -EINVAL, "--format: '%s' is not one of %s", format,
-			    report__names());
-	return 0;
+	return choose_report(options, ret_message);
 }
 
 static int check_targets(struct trace_options *options, int rest, int argc, char **argv,
@@ -281,6 +315,10 @@ static int check_targets(struct trace_options *options, int rest, int argc, char
 			ret_message, -EINVAL,
 			"nothing to trace: name it with -p PID, --comm NAME, --cgroup PATH, -a, or "
 			"-- COMMAND");
+	/* When a command ends nobody can look at its pools any more. */
+	capture->python.frees |= capture->command != NULL;
+	capture->attach.object_frees = capture->python.frees;
+	capture->python.per_process = capture->per_process;
 	capture->attach.watch_execs = capture->comms.cnt || capture->all;
 	capture->attach.trace_all = capture->all;
 	capture->elf.user_fns = options->user_fns.fns.items;
@@ -310,12 +348,14 @@ static void choose_cache(struct trace_options *options)
 		dir = options->default_cache_dir = table_loader__default_dir();
 	options->capture.unwind.cache_dir = dir && *dir && strcmp(dir, "none") ? dir : NULL;
 	options->capture.unwind.cache_bytes = CACHE_BYTES;
+	options->capture.python.cache_dir = options->capture.unwind.cache_dir;
 }
 
 static void choose_rendering(struct trace_options *options)
 {
 	struct publish_opts *publish = &options->capture.publish;
-	bool is_screen = publish->report == report_table || publish->report == report_tree;
+	bool is_screen = publish->report == report_table || publish->report == report_tree ||
+			 publish->report == report_annotate;
 	struct winsize size = {0};
 
 	publish->profile.top = options->top == UINT64_MAX ? (is_screen ? 10 : 0) : options->top;

@@ -114,6 +114,8 @@ static int loop__start(struct loop *loop, const struct session *session)
 	if (!err)
 		err = add_wakeup(loop, deferred__poll_fd(session->deferred), WAKE_EVENTS);
 	if (!err)
+		err = add_wakeup(loop, ring_source__poll_fd(session->code_records), WAKE_EVENTS);
+	if (!err)
 		err = add_timer(loop, opts->interval_ns, true, WAKE_INTERVAL);
 	if (!err)
 		err = add_timer(loop, opts->duration_ns, false, WAKE_END);
@@ -149,6 +151,55 @@ static void read_timer(struct loop *loop, enum wakeup wakeup)
 		return; /* read by somebody else's wake-up: nothing to do */
 }
 
+static int answer(struct loop *loop, struct session *session, enum wakeup wakeup, bool *end)
+{
+	int err = 0;
+
+	switch (wakeup) {
+	case WAKE_EVENTS:
+		err = session__process_events(session);
+		*end |= session__is_over(session);
+		break;
+	case WAKE_SIGNAL:
+		*end |= read_signals(loop, session);
+		break;
+	case WAKE_INTERVAL:
+		read_timer(loop, WAKE_INTERVAL);
+		err = session__report(session, false, NULL);
+		break;
+	case WAKE_END:
+		*end = true;
+		break;
+	case WAKE_POLL:
+		read_timer(loop, WAKE_POLL);
+		err = session__poll_cgroups(session);
+		break;
+	case WAKE_STATS:
+		read_timer(loop, WAKE_STATS);
+		session__end_stats(session);
+		break;
+	case WAKE_ROOM:
+		read_timer(loop, WAKE_ROOM);
+		err = session__make_room(session);
+		*end |= session__is_over(session);
+		break;
+	case WAKE_MAX:
+		break;
+	}
+	return err;
+}
+
+/* Returns after how many milliseconds there is something to do without a wake-up, -1 = never. */
+static int wait_ms(const struct session *session)
+{
+	int python = pythons__wait_ms(session->pythons),
+	    failure = failures__wait_ms(session->failures, clock_ns(CLOCK_MONOTONIC));
+
+	if (python < 0 || failure < 0)
+		return python < 0 ? failure : python;
+	return python < failure ? python : failure;
+}
+
 /* Runs until something ends the capture. Returns 0 or a negative errno. */
 static int run_loop(struct loop *loop, struct session *session)
 {
@@ -157,42 +208,16 @@ static int run_loop(struct loop *loop, struct session *session)
 	int err = 0, cnt;
 
 	while (!err && !end) {
-		cnt = epoll_wait(loop->epoll_fd, ready, 8, -1);
+		cnt = epoll_wait(loop->epoll_fd, ready, 8, wait_ms(session));
 		if (cnt < 0 && errno != EINTR)
 			return -errno;
-		for (int i = 0; i < cnt && !err; i++) {
-			switch ((enum wakeup)ready[i].data.u32) {
-			case WAKE_EVENTS:
-				err = session__process_events(session);
-				end |= session__is_over(session);
-				break;
-			case WAKE_SIGNAL:
-				end |= read_signals(loop, session);
-				break;
-			case WAKE_INTERVAL:
-				read_timer(loop, WAKE_INTERVAL);
-				err = session__report(session, false, NULL);
-				break;
-			case WAKE_END:
-				end = true;
-				break;
-			case WAKE_POLL:
-				read_timer(loop, WAKE_POLL);
-				err = session__poll_cgroups(session);
-				break;
-			case WAKE_STATS:
-				read_timer(loop, WAKE_STATS);
-				session__end_stats(session);
-				break;
-			case WAKE_ROOM:
-				read_timer(loop, WAKE_ROOM);
-				err = session__make_room(session);
-				end |= session__is_over(session);
-				break;
-			case WAKE_MAX:
-				break;
-			}
-		}
+		for (int i = 0; i < cnt && !err; i++)
+			err = answer(loop, session, ready[i].data.u32, &end);
+		if (!err)
+			err = session__poll_pythons(session);
+		session__tell_failures(session, clock_ns(CLOCK_MONOTONIC));
+		if (!err && failures__wants_report(session->failures, clock_ns(CLOCK_MONOTONIC)))
+			err = session__report(session, false, NULL);
 	}
 	return err;
 }
@@ -201,14 +226,20 @@ static int run_loop(struct loop *loop, struct session *session)
 static int finish(struct session *session, struct capture_result *ret)
 {
 	const struct timespec pause = {.tv_nsec = DRAIN_NS};
+	int err;
 
 	if (session->launch.pid && session__is_over(session))
 		launch__wait(&session->launch);
+	err = session__look(session);
+	if (err)
+		return err;
 	attacher__freeze(session->attacher);
 	nanosleep(&pause, NULL);
 	attacher__detach(
 		session->attacher); /* neither the targets nor our own reporting pay any longer */
-	return session__report(session, true, &ret->live_bytes);
+	err = session__report(session, true, &ret->live_bytes);
+	session__tell_failures(session, UINT64_MAX);
+	return err;
 }
 
 int capture__run(const struct capture_opts *opts, struct capture_result *ret)

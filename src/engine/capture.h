@@ -14,6 +14,7 @@
 #include "attach/attacher.h"
 #include "discover/elf_allocs.h"
 #include "engine/publish.h"
+#include "engine/pythons.h"
 #include "engine/unwinder.h"
 #include "util/array.h"
 
@@ -30,6 +31,7 @@ struct capture_opts {
 	struct attacher_opts attach;
 	struct elf_allocs_opts elf;
 	struct unwinder_opts unwind;
+	struct pythons_opts python;
 	struct publish_opts publish;
 	FILE *status; /* lines about what is going on; NULL = quiet */
 };

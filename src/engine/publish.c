@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "engine/source_text.h"
 #include "symbolize/symbolizer.h"
 #include "util/io.h"
 
@@ -170,7 +171,7 @@ static int write_in_place(const char *path, const char *text, size_t len)
 	return err;
 }
 
-static int write_report(const struct publish_opts *opts, const char *text, size_t len)
+int publish__write(const struct publish_opts *opts, const char *text, size_t len)
 {
 	const char *path = opts->path;
 	struct stat st;
@@ -197,6 +198,9 @@ int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64
 	int err;
 
 	err = symbolizer__resolve(publisher->symbolizer, snap, &symbols);
+	if (!err && publisher->opts->render.annotate)
+		err = source_text__add(snap, symbols, publisher->opts->render.annotate,
+				       publisher->snap);
 	if (err)
 		goto fail;
 	err = -ENOMEM;
@@ -208,7 +212,7 @@ int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64
 	if (fclose(out) && !err)
 		err = -errno;
 	if (!err)
-		err = write_report(publisher->opts, text, len);
+		err = publish__write(publisher->opts, text, len);
 	if (err)
 		goto fail;
 	if (ret_live_bytes)

@@ -11,6 +11,7 @@
 #include "engine/targets.h"
 #include "util/clock.h"
 #include "util/message.h"
+#include "util/remote.h"
 
 #define INIT_PID_NS_INO 0xeffffffc /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
 
@@ -123,21 +124,25 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 		err = load(session, ret_message);
 	if (err)
 		return err;
-	session->events = ring_source__new(attacher__maps(session->attacher)->events,
-					   sizeof(struct event));
+	session->events =
+		ring_source__new(attacher__maps(session->attacher)->events, sizeof(struct event));
 	session->prober =
 		prober__new(session->attacher, &session->table, &opts->elf, opts->per_process);
 	session->collector = collector__new(attacher__maps(session->attacher),
-					    attacher__hash_seed(session->attacher),
-					    &session->table);
+					    attacher__hash_seed(session->attacher), &session->table,
+					    &session->codes);
 	session->publisher = publisher__new(&opts->publish);
 	err = unwinder__new(&opts->unwind, session->attacher, &session->table, &session->unwinder);
 	if (err)
 		return err;
+	session->pythons = pythons__new(&opts->python, session->attacher, &session->table);
+	session->failures = failures__new();
+	session->code_records = ring_source__new(attacher__maps(session->attacher)->python_codes,
+						 sizeof(struct python_code));
 	session->deferred = deferred__new(attacher__maps(session->attacher)->raw_stacks,
 					  session->unwinder, session->collector, &session->table);
 	if (!session->events || !session->prober || !session->collector || !session->publisher ||
-	    !session->deferred)
+	    !session->deferred || !session->pythons || !session->failures || !session->code_records)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
 	if (!err)
@@ -158,6 +163,10 @@ void session__free(struct session *session)
 	prober__free(session->prober);
 	deferred__free(session->deferred);
 	unwinder__free(session->unwinder);
+	pythons__free(session->pythons);
+	failures__free(session->failures);
+	ring_source__free(session->code_records);
+	code_table__free(&session->codes);
 	ring_source__free(session->events);
 	attacher__free(session->attacher);
 	space_table__free(&session->table);
@@ -181,12 +190,71 @@ static int cover(struct session *session, struct space_info *space)
 	err = unwinder__cover(session->unwinder, space);
 	if (err)
 		return err;
+	err = pythons__cover(session->pythons, space, session->launch.in_loader);
+	if (err)
+		return err;
 	err = prober__cover(session->prober, space, &new_files);
 	if (new_files && session->begun && !session->launch.in_loader) {
 		space->late = true;
 		session->late_files += new_files;
 	}
 	return err;
+}
+
+/* Reads the part of a line table that the kernel side had no room for. */
+static uint8_t *read_rest(const struct session *session, const struct python_code *record,
+			  uint32_t *ret_len)
+{
+	struct space_info *space = space_table__find(&session->table, record->space);
+	uint32_t len = record->lines_len - record->lines_copied;
+	uint8_t *rest;
+
+	*ret_len = 0;
+	if (!space || record->lines_len <= record->lines_copied || !record->lines_copied)
+		return NULL;
+	rest = malloc(len);
+	if (rest && !remote_read(space->tgid, record->lines_at + record->lines_copied, rest, len))
+		*ret_len = len;
+	return rest;
+}
+
+/* Takes what the kernel side tells of Python code: it may be freed at any time. */
+static int take_codes(struct session *session)
+{
+	const struct python_code *records;
+	const void *drained;
+	size_t cnt;
+	int err;
+
+	err = ring_source__drain(session->code_records, &drained, &cnt);
+	records = drained;
+	for (size_t i = 0; i < cnt && !err; i++) {
+		uint32_t rest_len;
+		uint8_t *rest = read_rest(session, &records[i], &rest_len);
+
+		err = code_table__add(&session->codes, &records[i],
+				      pythons__version(session->pythons, records[i].space), rest,
+				      rest_len);
+		free(rest);
+	}
+	return err;
+}
+
+int session__poll_pythons(struct session *session)
+{
+	return pythons__poll(session->pythons, session->begun);
+}
+
+void session__tell_failures(const struct session *session, uint64_t now_ns)
+{
+	FILE *out = session->opts->status;
+	char *line;
+
+	while ((line = failures__next_line(session->failures, now_ns))) {
+		if (out && fprintf(out, "leaksweep: %s\n", line) > 0)
+			fflush(out);
+		free(line);
+	}
 }
 
 int session__process_events(struct session *session)
@@ -207,6 +275,9 @@ int session__process_events(struct session *session)
 			err = targets__consider_exec(session, &events[i]);
 		else
 			err = space_table__apply(&session->table, &events[i]);
+		if (!err)
+			err = failures__apply(session->failures, &events[i], &session->table);
+		session->finalized += events[i].kind == EV_PYTHON_FINALIZE;
 		/* After exec the process is probed anew: what it maps now may be other files. */
 		if (session->opts->per_process &&
 		    (events[i].kind == EV_EXIT || events[i].kind == EV_EXEC))
@@ -221,6 +292,8 @@ int session__process_events(struct session *session)
 	/* What stacks have asked for can be answered now that the mappings are known. */
 	for (size_t i = 0; i < cnt && !err; i++)
 		err = unwinder__apply(session->unwinder, &events[i]);
+	if (!err)
+		err = take_codes(session);
 	return err ? err : deferred__finish(session->deferred, false);
 }
 
@@ -296,7 +369,7 @@ int session__begin(struct session *session, char **ret_message)
 	attacher__start(session->attacher);
 	session->begun = true;
 	print_status(session);
-	return 0;
+	return session__poll_pythons(session);
 }
 
 void session__end_stats(struct session *session)

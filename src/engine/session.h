@@ -9,14 +9,17 @@
 
 #include "attach/attacher.h"
 #include "attach/calibrate.h"
+#include "collect/codes.h"
 #include "collect/collector.h"
 #include "collect/ring_source.h"
 #include "collect/space_table.h"
 #include "engine/capture.h"
 #include "engine/deferred.h"
+#include "engine/failures.h"
 #include "engine/launch.h"
 #include "engine/prober.h"
 #include "engine/publish.h"
+#include "engine/pythons.h"
 #include "engine/unwinder.h"
 
 struct session {
@@ -27,6 +30,14 @@ struct session {
 	struct space_table table;
 	struct prober *prober;
 	struct unwinder *unwinder;
+	struct pythons *pythons;
+	struct failures *failures;
+	size_t finalized;		  /* Python interpreters that ended */
+	struct ring_source *code_records; /* of Python ... */
+	struct code_table codes;	  /* ... and what they say */
+	uint64_t looked_ns;		  /* CLOCK_MONOTONIC: when session__look began */
+	const struct python_view *views;  /* what it saw, owned by `pythons` */
+	size_t view_cnt;
 	struct deferred *deferred;
 	struct collector *collector;
 	struct publisher *publisher;
@@ -55,6 +66,12 @@ int session__begin(struct session *session, char **ret_message);
 /* Applies waiting events, follows new processes and libraries. Returns 0 or a negative errno. */
 int session__process_events(struct session *session);
 
+/* Prints what was refused since the last time; UINT64_MAX: all of it (engine/failures.h). */
+void session__tell_failures(const struct session *session, uint64_t now_ns);
+
+/* Goes on with Python interpreters that are not ready yet. Returns 0 or a negative errno. */
+int session__poll_pythons(struct session *session);
+
 /* Purges what ended processes left once it is much. Returns 0 or a negative errno. */
 int session__make_room(struct session *session);
 
@@ -66,6 +83,12 @@ int session__poll_cgroups(struct session *session);
 
 /* Whether all named targets have ended. */
 bool session__is_over(const struct session *session);
+
+/*
+ * Looks into processes for the final report; reports at intervals do it themselves. It has to be
+ * before recording is frozen: what is made after that would seem to have been missed.
+ */
+int session__look(struct session *session);
 
 /* Takes a snapshot and publishes it. *ret_live_bytes may be NULL. */
 int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes);

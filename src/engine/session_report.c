@@ -15,11 +15,12 @@ static void fill_overhead(struct session *session, struct snapshot *snap)
 {
 	struct snap_overhead *overhead = &snap->overhead;
 	const uint64_t *stats = snap->stats;
-	uint64_t calls;
+	uint64_t calls, objects;
 	double cost_ns;
 
 	overhead->probe_hits = stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] +
 			       stats[STAT_HITS_FREE] + stats[STAT_HITS_SYSCALL] +
+			       stats[STAT_HITS_OBJECT] + stats[STAT_HITS_OBJECT_FREE] +
 			       stats[STAT_HITS_FOREIGN];
 	overhead->foreign_hits = stats[STAT_HITS_FOREIGN];
 	overhead->tool_cpu_percent =
@@ -28,9 +29,10 @@ static void fill_overhead(struct session *session, struct snapshot *snap)
 	if (!session->calibrated && calibrate__trap(&session->traps))
 		session->traps = (struct trap_costs){0};
 	session->calibrated = true;
-	calls = stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] + stats[STAT_HITS_FREE];
+	objects = stats[STAT_HITS_OBJECT] + stats[STAT_HITS_OBJECT_FREE];
+	calls = stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] + stats[STAT_HITS_FREE] + objects;
 	cost_ns = session->traps.emulated_ns * (stats[STAT_HITS_ALLOC] + stats[STAT_HITS_FREE] +
-						overhead->foreign_hits) +
+						objects + overhead->foreign_hits) +
 		  (session->traps.call_return_ns - session->traps.emulated_ns) *
 			  stats[STAT_HITS_RETURN] +
 		  attacher__program_ns(session->attacher) * calls;
@@ -62,6 +64,12 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 					 "unwind tables are not kept between runs: the cache "
 					 "cannot be used (%s); see --cache-dir",
 					 strerror(-snap->unwind.cache_err));
+	if (!err && session->finalized)
+		err = snapshot__add_note(
+			snap,
+			"%zu Python interpreter%s ended: shown is what was live when "
+			"that began, frees after it do not count",
+			session->finalized, session->finalized == 1 ? "" : "s");
 	if (!err && missed)
 		err = snapshot__add_note(snap,
 					 "the kernel skipped %llu probe runs that nested in others",
@@ -111,13 +119,21 @@ int session__make_room(struct session *session)
 	return collector__make_room(session->collector, &collect, session->opts->attach.max_blocks);
 }
 
+int session__look(struct session *session)
+{
+	int err = session__process_events(session);
+
+	session->looked_ns = clock_ns(CLOCK_MONOTONIC);
+	return err ? err : pythons__look(session->pythons, &session->views, &session->view_cnt);
+}
+
 int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes)
 {
 	struct collect_opts collect;
 	struct snapshot *snap;
 	int err;
 
-	err = session__process_events(session);
+	err = is_final ? session__process_events(session) : session__look(session);
 	if (err)
 		return err;
 	for (size_t i = 0; i < session->table.spaces.cnt; i++)
@@ -130,12 +146,21 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	if (!snap)
 		return -ENOMEM;
 	collect = collect_opts(session, is_final);
+	collect.looked_ns = session->looked_ns;
+	collect.pythons = session->views;
+	collect.python_cnt = session->view_cnt;
+	collect.failure_limits =
+		failures__limits(session->failures, &session->table, &collect.failure_limit_cnt);
 	snap->probe_mode = link_mode__name(attacher__mode(session->attacher, &snap->probe_why));
 	snap->started_at_ns = session->started_real_ns;
 	snap->duration_ns = collect.now_ns - session->started_ns;
 	unwinder__tell(session->unwinder, snap);
 	snap->interval = is_final ? 0 : ++session->interval;
 	err = collector__fill(session->collector, &collect, snap);
+	if (!err)
+		err = collector__read_failures(session->collector, snap);
+	if (!err)
+		err = failures__tell(session->failures, snap);
 	deferred__tell(session->deferred, snap);
 	if (!err)
 		err = add_notes(session, snap);

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The Python interpreters of the processes that are traced: recognised by their files, checked in
+ * the living process, their object allocators probed, their pools looked at for every report.
+ */
+#ifndef LEAKSWEEP_ENGINE_PYTHONS_H
+#define LEAKSWEEP_ENGINE_PYTHONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "attach/attacher.h"
+#include "collect/python_view.h"
+#include "collect/space_table.h"
+#include "include/python.h"
+
+struct pythons_opts {
+	const char *cache_dir; /* of what was found out about files; NULL = none */
+	bool no_objects; /* only frames: what pymalloc gives out is not followed */
+	bool frees;	 /* frees of objects are probed too (attacher_opts.object_frees) */
+	bool per_process;
+};
+
+struct pythons;
+
+/* Everything is borrowed. NULL: no memory. */
+struct pythons *pythons__new(const struct pythons_opts *opts, struct attacher *attacher,
+			     struct space_table *table);
+void pythons__free(struct pythons *pythons);
+
+/*
+ * Looks for an interpreter in what the space maps and puts its probes in place. `from_start`: the
+ * process has not run yet. Returns 0 or -ENOMEM; what cannot be done is told with the views.
+ */
+int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_start);
+
+/*
+ * Goes on with what waits: interpreters that were not initialised yet are checked; once recording
+ * has begun, pools are looked at, so that what was there before is known. Returns 0 or -ENOMEM.
+ */
+int pythons__poll(struct pythons *pythons, bool is_recording);
+
+/* Returns in how many milliseconds pythons__poll has something to do, -1 = not by itself. */
+int pythons__wait_ms(const struct pythons *pythons);
+
+/* Returns the version (struct python_build) of the space's interpreter, 0 = it has none. */
+uint16_t pythons__version(const struct pythons *pythons, uint32_t space);
+
+/*
+ * Looks at the pools of all running Pythons, for a report. *ret_views belong to `pythons` and are
+ * valid until the next call. Returns 0 or -ENOMEM.
+ */
+int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt);
+
+#endif
