@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What tracing costs: bare, under leaksweep, under bcc's packaged C memleak, in one run. Root.
 #
-#   run.sh            both of these:
+#   run.sh            all of these:
 #   run.sh table      the cost of calls and of reports
 #   run.sh walks      whole stacks of real programs (walks.sh)
+#   run.sh python     the cost of Python's objects (python.sh)
 #   run.sh anatomy    the cost of each kind of probe instead
 #   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark;
-#                     STACKS=1000000 of each real program; PROGRAMS="perl postgres" of them
+#                     STACKS=1000000 of each real program; PROGRAMS="perl postgres" of them;
+#                     PYTHON=/opt/bin/python3 another interpreter to measure
 #
 # The three variants take turns, round after round, so that a slow minute of the machine hits all of them. What is
 # measured runs alone on one CPU, the tracer (and redis-benchmark) on another, both ahead of everything else. Shown
@@ -41,7 +43,7 @@ die()
 }
 
 [[ $EUID -eq 0 ]] || die "run as root: probes cannot be placed otherwise"
-[[ " all table walks anatomy " == *" $what "* ]] || die "usage: run.sh [table|walks|anatomy]"
+[[ " all table walks python anatomy " == *" $what "* ]] || die "usage: run.sh [table|walks|python|anatomy]"
 [[ $STACKS =~ ^[1-9][0-9]*$ ]] || die "STACKS must be a number above 0"
 [[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS must be a number above 0"
 for program in "$tool" "$programs"/{pairs,pairs_nofp,stacks,names,tool_run}; do
@@ -80,7 +82,7 @@ trap 'exit 130' INT TERM
 
 variants=(bare leaksweep)
 peer_note=""
-if [[ $what == walks ]]; then
+if [[ $what == walks || $what == python ]]; then
 	:
 elif reason=$("$here/peer.sh" "$cache" 2>&1 > /dev/null); then
 	variants+=(memleak)
@@ -408,7 +410,7 @@ load=$(cut -d' ' -f1 /proc/loadavg)
 redis_note=""
 if [[ $what == anatomy ]]; then
 	measure_loops pairs "$anatomy_loops" ""
-elif [[ $what != walks ]]; then
+elif [[ $what == all || $what == table ]]; then
 	measure_loops pairs "$table_loops" "$scoped_loops"
 	measure_loops pairs_nofp "$whole_loops" ""
 	measure_frame
@@ -428,6 +430,11 @@ if [[ $what == all || $what == walks ]]; then
 	. "$here/walks.sh"
 	measure_walks
 fi
+if [[ $what == all || $what == python ]]; then
+	# shellcheck source=tests/bench/python.sh
+	. "$here/python.sh"
+	measure_pythons
+fi
 
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 {
@@ -436,12 +443,16 @@ model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 	[[ $what != all && $what != table ]] || echo "memleak's report, the JSON reports: $SLOW_ROUNDS rounds at most"
 	[[ -z $redis_note ]] || echo "$redis_note"
 } > "$work/notes"
-if [[ $what == walks ]]; then
+if [[ $what == walks || $what == python ]]; then
 	cat "$work/notes"
 else
-	awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/table.awk" "$here/rows.tsv" "$samples"
+	awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/rows.awk" -f "$here/table.awk" "$here/rows.tsv" "$samples"
 fi
 if [[ $what == all || $what == walks ]]; then
 	echo
 	cat "$work/walks"
+fi
+if [[ $what == all || $what == python ]]; then
+	echo
+	cat "$work/pythons"
 fi
