@@ -166,8 +166,8 @@ test: ## everything: installs what is missing, builds, runs every test (root)
 # ---- the rest ---------------------------------------------------------------------------------------------
 
 .PHONY: demo run bench install uninstall clean help
-demo: ## install what is missing, build, trace a small leaking service (root)
-	$(Q)$(MAKE) --no-print-directory deps
+demo: ## install what is missing, build, trace two small leaking services (root)
+	$(Q)tests/lib/install-deps.sh demo
 	$(Q)$(MAKE) --no-print-directory all $(OUTPUT)/leakers/demo_service
 	$(Q)OUTPUT=$(OUTPUT) tests/lib/demo.sh
 

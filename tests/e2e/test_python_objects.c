@@ -65,7 +65,7 @@ static void test_same_run(void **state)
 	tool = story__trace(story, NO_ARGS);
 	story__do(story, "keep 400");
 	report = trace__end(tool);
-	assert_python_lines(&report, pid, story__truth(story), story->file, false);
+	assert_python_lines(&report, pid, story__truth(story), story->file, false, 0);
 	assert_python_covered(&report, pid);
 	story__end(story);
 }
@@ -87,7 +87,7 @@ static void check_lines(const struct python *python, const char *const *before,
 	report = trace__end(tool);
 	print_coverage(python, &report, pid);
 	truth = truth_of_twin(python, before, commands, &file);
-	assert_python_lines(&report, pid, truth, file, true);
+	assert_python_lines(&report, pid, truth, file, true, 0);
 	assert_python_covered(&report, pid);
 	story__end(story);
 	free(file);
@@ -270,7 +270,7 @@ static void check_fork(const struct python *python, const char *const *tool_args
 	print_coverage(python, &report, pid);
 	print_coverage(python, &report, child);
 	truth = truth_of_twin(python, ARGS("keep 5"), ARGS("keep 200", "keep 100"), &file);
-	assert_python_lines(&report, pid, truth, file, true);
+	assert_python_lines(&report, pid, truth, file, true, 0);
 	assert_python_covered(&report, pid);
 	assert_python_covered(&report, child);
 	story__end(story);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Starts a small service that leaks, traces it for five seconds, shows the report, stops the service.
+# Starts two small services that leak, one in C and one in Python, traces each for five seconds, shows the reports, stops
+# the services.
 set -euo pipefail
 
 out=${OUTPUT:-build}
@@ -9,11 +10,21 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 
-"$out/leakers/demo_service" &
-service=$!
-trap 'kill $service 2>/dev/null || true; wait $service 2>/dev/null || true' EXIT
+show()
+{
+	"${@:2}" &
+	local service=$!
+	trap "kill $service 2>/dev/null || true; wait $service 2>/dev/null || true" EXIT
+	sleep 0.5
+	echo "demo: $1 runs as process $service"
+	echo "demo: leaksweep trace -p $service --duration 5s"
+	echo
+	"$out/leaksweep" trace -p "$service" --duration 5s
+	kill $service
+	wait $service 2>/dev/null || true
+	trap - EXIT
+}
 
-echo "demo: a service that serves pages runs as process $service"
-echo "demo: leaksweep trace -p $service --duration 5s"
+show 'a service in C that serves pages' "$out/leakers/demo_service"
 echo
-"$out/leaksweep" trace -p "$service" --duration 5s
+show 'a service in Python that remembers its sessions' /usr/bin/python3 tests/python/demo_service.py

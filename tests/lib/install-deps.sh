@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Installs the distribution packages that are missing, and does nothing when none is.
-#   install-deps.sh         what `make` and `make demo` need
+#   install-deps.sh         what `make` needs
+#   install-deps.sh demo    that, and what `make demo` needs
 #   install-deps.sh test    that, and what the tests need
 set -euo pipefail
 
 build=(gcc make binutils clang llvm libbpf-dev bpftool libelf-dev libdw-dev libcapstone-dev libjemalloc-dev libjson-c-dev
        zlib1g-dev liblzma-dev libiberty-dev libc6-dev linux-libc-dev)
+demo=(python3)
 test=(g++ libcmocka-dev libclang-rt-14-dev musl-tools libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0
-      redis-server redis-tools nginx-light git valgrind heaptrack python3-minimal dwz libdebuginfod1 gdb)
+      redis-server redis-tools nginx-light git valgrind heaptrack dwz libdebuginfod1 gdb
+      python3-dev python3-numpy)
 
 wanted=("${build[@]}")
+[ "${1-}" = demo ] || [ "${1-}" = test ] && wanted+=("${demo[@]}")
 [ "${1-}" = test ] && wanted+=("${test[@]}")
 
 missing=()
