@@ -23,6 +23,7 @@
 #define UNICODE_EXTRA_312 16 /* ... and since, without wstr_length */
 #define BYTES_DATA 32
 #define OBJECT_TYPE 8
+#define GC_HEAD 16    /* PyGC_Head in front of an object */
 #define MAX_BLOCK 512 /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c */
 
 /* ---- frames -----------------------------------------------------------------------------------
@@ -96,7 +97,8 @@ static __always_inline void copy_text(struct python_text *text, __u64 string,
 	if (bpf_probe_read_user(&chars, sizeof(chars), (void *)(string + UNICODE_LENGTH)) ||
 	    bpf_probe_read_user(&state, sizeof(state), (void *)(string + UNICODE_STATE)))
 		return;
-	/* { interned:2; kind:3; compact:1; ascii:1 }; in some builds of 3.14 interned has 16 bits */
+	/* { interned:2; kind:3; compact:1; ascii:1 }; in some builds of 3.14 interned has 16 bits
+	 */
 	state = state & 28 ? state >> 2 : state >> 16;
 	width = state & 7;
 	if ((width != 1 && width != 2 && width != 4) || !(state & 8) || chars > 1 << 20)
@@ -442,6 +444,29 @@ static __always_inline void object_freed(struct thread *thread, __u64 addr)
 		count(STAT_OBJECTS_UNKNOWN, 1);
 }
 
+/*
+ * The interpreter keeps freed objects of some types for the next ones. The block has never left it,
+ * but what is in it now was made here. As tracemalloc does (_PyTraceMalloc_NewReference), only
+ * blocks that are known are told anew.
+ */
+static __always_inline void object_renewed(struct pt_regs *ctx, struct thread *thread, __u64 object)
+{
+	struct block_key key = {.addr = object, .space = thread->space};
+	struct block block;
+
+	count(STAT_HITS_OBJECT, 1);
+	if (!block_take(key.space, key.addr, &block)) {
+		key.addr -= GC_HEAD;
+		if (!block_take(key.space, key.addr, &block))
+			return;
+	}
+	block_ended(key.space, key.addr, &block);
+	block.born_ns = bpf_ktime_get_ns();
+	block.stack_id =
+		stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), true);
+	block_add(&key, &block);
+}
+
 SEC("?uprobe")
 int python_site(struct pt_regs *ctx)
 {
@@ -459,10 +484,17 @@ int python_site(struct pt_regs *ctx)
 	addr = site_block(ctx, cookie);
 	if (!addr)
 		return 0;
-	if (PYTHON_SITE_OP(cookie) == PYTHON_OP_ALLOC)
+	switch (PYTHON_SITE_OP(cookie)) {
+	case PYTHON_OP_ALLOC:
 		object_made(ctx, thread, addr, cookie);
-	else
+		break;
+	case PYTHON_OP_FREE:
 		object_freed(thread, addr);
+		break;
+	case PYTHON_OP_RENEW:
+		object_renewed(ctx, thread, addr);
+		break;
+	}
 	return 0;
 }
 

@@ -133,6 +133,7 @@ enum python_place {
 enum python_op {
 	PYTHON_OP_ALLOC = 0,
 	PYTHON_OP_FREE = 1,
+	PYTHON_OP_RENEW = 2, /* an object from one of the interpreter's free lists: its address */
 };
 
 #define PYTHON_SITE(op, place, reg, pool_shift, align, disp)                                       \

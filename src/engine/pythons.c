@@ -203,7 +203,7 @@ static int attach_objects(struct pythons *pythons, struct python_file *file, int
 
 		if (site->kind == SITE_FREE && !pythons->opts.frees)
 			continue;
-		file->alloc_cnt += site->kind != SITE_FREE;
+		file->alloc_cnt += PYTHON_SITE_OP(site->cookie) == PYTHON_OP_ALLOC;
 		file->free_cnt += site->kind == SITE_FREE;
 		err = array_push(&offsets, site->off);
 		err = err ? err : array_push(&cookies, site->cookie);

@@ -35,7 +35,8 @@ static void read_stack(struct situation *situation, const struct profile *profil
 	if (begin.node != row->stack || begin.idx || begin.in_python)
 		situation->folded = true;
 	call__read(begin, profile->snap, profile->symbols, &call);
-	if (!call.function)
+	/* Below a nameless function of an extension module stands the line that called it. */
+	if (!call.function && !begin.in_python)
 		situation->unnamed_bytes += row->cost.live_bytes;
 }
 
