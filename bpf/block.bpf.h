@@ -149,8 +149,12 @@ static __noinline int block_replace(struct block_key *key, struct block *block)
 	if (old) {
 		copy = *old;
 		if (copy.layer == LAYER_PYTHON && !object_frees) {
+			/* The usual case there. Nobody else has to do with an address that is being
+			 * handed out. */
 			count(STAT_OBJECTS_REUSED, 1);
+			*old = *block;
 			block_ended(key->space, key->addr, &copy);
+			return 0;
 		} else if (!(copy.flags & BLOCK_NESTED)) {
 			count(STAT_REPLACED, 1);
 			count(STAT_REPLACED_BYTES, copy.size);

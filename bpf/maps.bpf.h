@@ -154,7 +154,8 @@ struct walker {
 	struct memo memo;
 };
 
-#define KNOWN_CODES 64 /* a power of two */
+#define KNOWN_CODES 64	  /* a power of two */
+#define FRAME_WINDOW 1024 /* bytes, a power of two */
 
 struct known_code {
 	__u64 addr, check;
@@ -166,9 +167,14 @@ struct python_walker {
 	struct python_stack stack;
 	__u64 at; /* the frame that comes next */
 	__u64 last_id, last_check;
+	__u64 window_at;  /* address of the first byte in `window` ... */
+	__u32 window_len; /* ... and how many there are, 0 = none */
+	__u32 frame;	  /* where in it the frame is */
 	__u32 cnt;
 	bool in_chunk;
-	__u8 frame[128 + 8]; /* the bytes of one; an offset below 128 leaves room for a word */
+	/* Frames lie behind each other: callers are read with the frame. An offset in a frame is
+	 * below 128 and leaves room for a word. */
+	__u8 window[FRAME_WINDOW + 128 + 8];
 	__u8 code[256 + 8];
 	struct known_code known[KNOWN_CODES];
 };
