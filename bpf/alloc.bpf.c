@@ -182,6 +182,7 @@ static __always_inline void finish_alloc(struct pt_regs *ctx, struct thread *thr
 	struct block_key key = {.addr = addr, .space = thread->space};
 	struct block block = {.size = call->size, .layer = ALLOC_FN_LAYER(call->cookie)};
 
+	note_new_block(addr);
 	block.born_ns = bpf_ktime_get_ns();
 	if (thread->last_freed == addr)
 		thread->last_freed = 0;

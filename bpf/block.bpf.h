@@ -22,6 +22,23 @@ static __always_inline bool is_skipped(__u64 size)
 	return p < SAMPLE_ONE && bpf_get_prandom_u32() >= p;
 }
 
+static __always_inline __u8 *code_mark(__u64 addr)
+{
+	return &code_marks[(addr >> 4 ^ addr >> 20) & (CODE_MARKS - 1)];
+}
+
+/* To be called for every block that is handed out, whether anybody wants it or not: there was no
+ * code object any more. */
+static __always_inline void note_new_block(__u64 addr)
+{
+	__u8 *mark = code_mark(addr);
+
+	if (!*mark)
+		return;
+	*mark = 0;
+	__sync_fetch_and_add(&code_generation, 1);
+}
+
 /* Returns the sums of a stack in this space, made on first use; a stack without room counts as
  * lost. */
 static __noinline struct stack_cost *cost_get(__u32 space, __u32 layer, __u64 stack_id)

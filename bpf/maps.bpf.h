@@ -156,10 +156,13 @@ struct walker {
 
 #define KNOWN_CODES 64	  /* a power of two */
 #define FRAME_WINDOW 1024 /* bytes, a power of two */
+#define CODE_MARKS 65536  /* a power of two */
 
 struct known_code {
 	__u64 addr, check;
 	__u32 space, id;
+	__u32 generation; /* of code_generation when it was read */
+	__u32 zero;
 };
 
 /* What a walk over a thread's Python frames needs. */
@@ -402,6 +405,9 @@ SHARED __u64 heirs_total;  /* forked children that may still free inherited bloc
 SHARED __u32 code_epochs[CODE_EPOCHS];
 SHARED __u32 python_cnt;       /* entries of python_procs: with none nobody is asked */
 SHARED __u32 next_code;	       /* code objects told so far */
+/* Where known code objects lie; a block that is made at such a place begins a new generation. */
+SHARED __u8 code_marks[CODE_MARKS];
+SHARED __u32 code_generation;
 SHARED __u64 deferred_stacks;  /* numbers them */
 SHARED __u32 mappings_watched; /* 0: system calls are not seen, caches must expire by time */
 SHARED __u64 identified[2];    /* struct code_file: the answer of identify_code */

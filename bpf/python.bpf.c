@@ -195,13 +195,35 @@ static __noinline __u32 tell_code(struct python_walker *walker, const struct pyt
 	return id;
 }
 
+static __always_inline struct known_code *known_code(struct python_walker *walker, __u64 addr)
+{
+	return &walker->known[(addr >> 4 ^ addr >> 10) & (KNOWN_CODES - 1)];
+}
+
+/*
+ * Returns the number of the code object at `addr`, 0 = it has to be read. A frame holds its code
+ * object, so it has been the same since it was read unless it was freed in between and another made
+ * in its place, which begins a new generation.
+ */
+static __always_inline __u32 remembered_code(struct python_walker *walker,
+					     const struct python_proc *proc, __u64 addr,
+					     __u32 space)
+{
+	const struct known_code *known = known_code(walker, addr);
+
+	if (!proc->sees_all_blocks || known->addr != addr || known->space != space ||
+	    known->generation != code_generation)
+		return 0;
+	return known->id;
+}
+
 /* Returns the number of the code object whose bytes are in walker->code. */
 static __noinline __u32 find_code(struct python_walker *walker, const struct python_proc *proc,
 				  __u64 addr, __u32 space)
 {
 	struct python_code_key key = {.addr = addr, .space = space};
 	struct known_code *known;
-	__u32 *found, id;
+	__u32 *found, id, generation = code_generation;
 	__u64 check;
 
 	if (!walker || !proc)
@@ -210,9 +232,12 @@ static __noinline __u32 find_code(struct python_walker *walker, const struct pyt
 	check = (check ^ code_word(walker, proc->code_file)) * 0x9e3779b97f4a7c15ULL;
 	check = (check ^ check >> 32 ^ code_word(walker, proc->code_lines)) * 0x9e3779b97f4a7c15ULL;
 	check ^= check >> 32 ^ (__u32)code_word(walker, proc->code_first_line);
-	known = &walker->known[(addr >> 4 ^ addr >> 10) & (KNOWN_CODES - 1)];
-	if (known->addr == addr && known->check == check && known->space == space)
+	known = known_code(walker, addr);
+	if (known->addr == addr && known->check == check && known->space == space) {
+		known->generation = generation;
+		*code_mark(addr) = 1;
 		return known->id;
+	}
 	key.check = check;
 	found = bpf_map_lookup_elem(&python_code_ids, &key);
 	if (found) {
@@ -229,7 +254,9 @@ static __noinline __u32 find_code(struct python_walker *walker, const struct pyt
 	known->addr = addr;
 	known->check = check;
 	known->space = space;
+	known->generation = generation;
 	known->id = id;
+	*code_mark(addr) = 1;
 	return id;
 }
 
@@ -290,11 +317,15 @@ __noinline int python_step(struct python_walker *walker, const struct python_pro
 		return GO_ON;
 	}
 	code = frame_word(walker, proc->frame_code) & proc->code_mask;
-	if (bpf_probe_read_user(walker->code, PYTHON_CODE_BYTES, (void *)code))
-		return PYTHON_END_UNREADABLE;
-	if (code_word(walker, OBJECT_TYPE) != proc->code_type)
-		return PYTHON_END_BROKEN;
-	frame = (__u64)find_code(walker, proc, code, space) << PYTHON_CODE_SHIFT;
+	frame = remembered_code(walker, proc, code, space);
+	if (!frame) {
+		if (bpf_probe_read_user(walker->code, PYTHON_CODE_BYTES, (void *)code))
+			return PYTHON_END_UNREADABLE;
+		if (code_word(walker, OBJECT_TYPE) != proc->code_type)
+			return PYTHON_END_BROKEN;
+		frame = find_code(walker, proc, code, space);
+	}
+	frame <<= PYTHON_CODE_SHIFT;
 	frame |= find_unit(walker, proc, code);
 	keep(walker, frame);
 	walker->in_chunk = true;
@@ -456,6 +487,7 @@ static __always_inline void object_made(struct pt_regs *ctx, struct thread *thre
 	struct block block = {.layer = LAYER_PYTHON};
 
 	count(STAT_HITS_OBJECT, 1);
+	note_new_block(addr);
 	block.size = pool_block_size(addr, cookie);
 	if (!block.size) {
 		count(STAT_OBJECTS_UNSIZED, 1);

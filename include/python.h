@@ -53,7 +53,9 @@ struct python_proc {
 	__u16 code_lines;	    /* bytes object: the line table */
 	__u16 code_instrs;	    /* where instructions begin; PYTHON_INSTR_POINTER */
 	__u16 ascii_size;	    /* of PyASCIIObject: its text follows */
-	__u8 zero[10];
+	__u8 sees_all_blocks; /* no code object can be made at an address without a probe's notice
+			       */
+	__u8 zero[9];
 };
 
 /* python_stacks: id -> this; leaf first. */

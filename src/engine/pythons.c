@@ -64,6 +64,7 @@ struct python_space {
 	/* of the last report */
 	struct pool_scan *scan;
 	struct python_types *types;
+	struct python_owners *owners;
 };
 
 struct pythons {
@@ -91,8 +92,10 @@ struct pythons *pythons__new(const struct pythons_opts *opts, struct attacher *a
 
 static void forget_look(struct python_space *python)
 {
+	python_owners__free(python->owners);
 	python_types__free(python->types);
 	pool_scan__free(python->scan);
+	python->owners = NULL;
 	python->types = NULL;
 	python->scan = NULL;
 }
@@ -272,6 +275,16 @@ static void note_reason(struct python_space *python, char *reason)
 	python->frames_reason = reason;
 }
 
+/*
+ * Whether no block can be handed out in the process without a probe's notice. In process scope
+ * forked children are reached late.
+ */
+static bool sees_all_blocks(const struct pythons *pythons, const struct python_file *file)
+{
+	return !pythons->opts.per_process && file->is_probed && !file->attach_err &&
+	       file->alloc_cnt && file->sites.verdict == SITES_COMPLETE;
+}
+
 /* Asks the process whether it is what its file promises. */
 static int check(struct pythons *pythons, struct python_space *python)
 {
@@ -285,6 +298,7 @@ static int check(struct pythons *pythons, struct python_space *python)
 	if (!err) {
 		python->state = PYTHON_CHECKED;
 		file->is_proven = true;
+		python->process.frames.sees_all_blocks = sees_all_blocks(pythons, file);
 		return attacher__set_python(pythons->attacher, python->space,
 					    &python->process.frames);
 	}
@@ -345,8 +359,8 @@ static int add(struct pythons *pythons, const struct space_info *space, const st
 		return -ENOMEM;
 	}
 	*slot = (uintptr_t)python;
-	err = begin(pythons, python, code);
-	return err ? err : probe_file(pythons, file, fd, space->tgid);
+	err = probe_file(pythons, file, fd, space->tgid);
+	return err ? err : begin(pythons, python, code);
 }
 
 int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_start)
@@ -442,6 +456,8 @@ static void look(struct pythons *pythons, struct python_space *python)
 		return;
 	if (python->state == PYTHON_CHECKED)
 		python->types = python_types__new(&python->process);
+	if (python->types) /* without them a part is told as one */
+		python->owners = python_owners__new(python->types, python->scan);
 }
 
 static const char *objects_obstacle(const struct pythons *pythons, const struct python_file *file,
@@ -492,6 +508,7 @@ static struct python_view make_view(const struct pythons *pythons,
 		.scan = python->scan,
 		.baseline = python->baseline,
 		.types = python->types,
+		.owners = python->owners,
 	};
 
 	return view;
