@@ -140,6 +140,7 @@ $(OUTPUT)/tests/e2e/%: tests/e2e/%.c $(TEST_LIB_OBJS) $(OUTPUT)/flags
 include tests/leakers/leakers.mk
 include tests/bench/bench.mk
 include tests/unwind/unwind.mk
+include tests/python/python.mk
 
 .PHONY: deps unit unit-san e2e test check-layers
 deps: ## install missing distribution packages (root)

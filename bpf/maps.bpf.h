@@ -162,7 +162,7 @@ struct known_code {
 	__u64 addr, check;
 	__u32 space, id;
 	__u32 generation; /* of code_generation when it was read */
-	__u32 zero;
+	__u32 first_unit; /* of struct python_proc.code_first_unit */
 };
 
 /* What a walk over a thread's Python frames needs. */
@@ -179,6 +179,7 @@ struct python_walker {
 	 * below 128 and leaves room for a word. */
 	__u8 window[FRAME_WINDOW + 128 + 8];
 	__u8 code[256 + 8];
+	__u64 text[8]; /* a piece of what a code object refers to */
 	struct known_code known[KNOWN_CODES];
 };
 
@@ -403,8 +404,8 @@ SHARED __u64 heirs_total;  /* forked children that may still free inherited bloc
 /* Changes when code appears in a space: what was known of its addresses may be wrong now. Indexed
  * by the low bits of the space; neighbours only lose their caches. */
 SHARED __u32 code_epochs[CODE_EPOCHS];
-SHARED __u32 python_cnt;       /* entries of python_procs: with none nobody is asked */
-SHARED __u32 next_code;	       /* code objects told so far */
+SHARED __u32 python_cnt; /* entries of python_procs: with none nobody is asked */
+SHARED __u32 next_code;	 /* code objects told so far */
 /* Where known code objects lie; a block that is made at such a place begins a new generation. */
 SHARED __u8 code_marks[CODE_MARKS];
 SHARED __u32 code_generation;

@@ -201,63 +201,89 @@ static __always_inline struct known_code *known_code(struct python_walker *walke
 }
 
 /*
- * Returns the number of the code object at `addr`, 0 = it has to be read. A frame holds its code
- * object, so it has been the same since it was read unless it was freed in between and another made
- * in its place, which begins a new generation.
+ * Returns what is known of the code object at `addr`, NULL = it has to be read. A frame holds its
+ * code object, so it has been the same since it was read unless it was freed in between and another
+ * made in its place, which begins a new generation.
  */
-static __always_inline __u32 remembered_code(struct python_walker *walker,
-					     const struct python_proc *proc, __u64 addr,
-					     __u32 space)
+static __always_inline struct known_code *remembered_code(struct python_walker *walker,
+							  const struct python_proc *proc,
+							  __u64 addr, __u32 space)
 {
-	const struct known_code *known = known_code(walker, addr);
+	struct known_code *known = known_code(walker, addr);
 
 	if (!proc->sees_all_blocks || known->addr != addr || known->space != space ||
 	    known->generation != code_generation)
-		return 0;
-	return known->id;
+		return NULL;
+	return known;
 }
 
-/* Returns the number of the code object whose bytes are in walker->code. */
-static __noinline __u32 find_code(struct python_walker *walker, const struct python_proc *proc,
-				  __u64 addr, __u32 space)
+/* Reads the code object at `addr` into walker->code. Returns GO_ON or enum python_end. */
+static __always_inline int read_code(struct python_walker *walker, const struct python_proc *proc,
+				     __u64 addr)
+{
+	if (proc->code_first_unit) {
+		if (bpf_probe_read_user(walker->code, PYTHON_LONG_CODE_BYTES, (void *)addr))
+			return PYTHON_END_UNREADABLE;
+	} else if (bpf_probe_read_user(walker->code, PYTHON_CODE_BYTES, (void *)addr)) {
+		return PYTHON_END_UNREADABLE;
+	}
+	return code_word(walker, OBJECT_TYPE) == proc->code_type ? GO_ON : PYTHON_END_BROKEN;
+}
+
+/* Mixes what an object of text or bytes says into a hash: another one may lie at its address. */
+static __always_inline __u64 mix_contents(struct python_walker *walker, __u64 check, __u64 object)
+{
+	check = (check ^ object) * 0x9e3779b97f4a7c15ULL;
+	if (bpf_probe_read_user(walker->text, sizeof(walker->text),
+				(void *)(object + UNICODE_LENGTH)))
+		return check ^ check >> 32;
+	for (int i = 0; i < 8; i++)
+		check = (check ^ check >> 32 ^ walker->text[i]) * 0x9e3779b97f4a7c15ULL;
+	return check ^ check >> 32;
+}
+
+/* Finds the code object whose bytes are in walker->code. Returns what is known of it. */
+static __noinline struct known_code *
+find_code(struct python_walker *walker, const struct python_proc *proc, __u64 addr, __u32 space)
 {
 	struct python_code_key key = {.addr = addr, .space = space};
-	struct known_code *known;
 	__u32 *found, id, generation = code_generation;
+	struct known_code *known;
 	__u64 check;
 
 	if (!walker || !proc)
-		return PYTHON_CODE_LOST;
-	check = code_word(walker, proc->code_name) * 0x9e3779b97f4a7c15ULL;
-	check = (check ^ code_word(walker, proc->code_file)) * 0x9e3779b97f4a7c15ULL;
-	check = (check ^ check >> 32 ^ code_word(walker, proc->code_lines)) * 0x9e3779b97f4a7c15ULL;
-	check ^= check >> 32 ^ (__u32)code_word(walker, proc->code_first_line);
+		return NULL;
+	check = (__u32)code_word(walker, proc->code_first_line);
+	check = mix_contents(walker, check, code_word(walker, proc->code_name));
+	check = mix_contents(walker, check, code_word(walker, proc->code_file));
+	check = mix_contents(walker, check, code_word(walker, proc->code_lines));
 	known = known_code(walker, addr);
+	*code_mark(addr) = 1;
 	if (known->addr == addr && known->check == check && known->space == space) {
 		known->generation = generation;
-		*code_mark(addr) = 1;
-		return known->id;
+		return known;
 	}
+	known->addr = 0;
 	key.check = check;
 	found = bpf_map_lookup_elem(&python_code_ids, &key);
 	if (found) {
 		id = *found;
 	} else {
 		id = tell_code(walker, proc, addr, space);
-		if (id == PYTHON_CODE_LOST)
-			return id;
 		/* Another thread may have been faster: then it has two numbers, which is no harm.
 		 */
-		if (bpf_map_update_elem(&python_code_ids, &key, &id, BPF_ANY))
+		if (id != PYTHON_CODE_LOST &&
+		    bpf_map_update_elem(&python_code_ids, &key, &id, BPF_ANY))
 			count(STAT_CODES_LOST, 1);
 	}
-	known->addr = addr;
 	known->check = check;
 	known->space = space;
 	known->generation = generation;
+	known->first_unit = proc->code_first_unit ? code_word(walker, proc->code_first_unit) : 0;
 	known->id = id;
-	*code_mark(addr) = 1;
-	return id;
+	if (id != PYTHON_CODE_LOST)
+		known->addr = addr;
+	return known;
 }
 
 static __always_inline __u32 find_unit(const struct python_walker *walker,
@@ -277,6 +303,13 @@ static __always_inline __u32 find_unit(const struct python_walker *walker,
 		break;
 	}
 	return instr < PYTHON_NO_UNIT ? instr : PYTHON_NO_UNIT;
+}
+
+/* Whether the frame belongs to a generator. */
+static __always_inline bool is_held(const struct python_walker *walker,
+				    const struct python_proc *proc)
+{
+	return *frame_byte(walker, proc->frame_holder) == 1; /* FRAME_OWNED_BY_GENERATOR */
 }
 
 static __always_inline void keep(struct python_walker *walker, __u64 frame)
@@ -299,8 +332,11 @@ static __always_inline void end_chunk(struct python_walker *walker)
 __noinline int python_step(struct python_walker *walker, const struct python_proc *proc,
 			   __u32 space)
 {
-	__u64 code, frame;
+	struct known_code *known;
+	__u32 unit;
+	__u64 code;
 	__u8 owner;
+	int end;
 
 	if (!walker || !proc)
 		return PYTHON_END_BROKEN;
@@ -317,18 +353,21 @@ __noinline int python_step(struct python_walker *walker, const struct python_pro
 		return GO_ON;
 	}
 	code = frame_word(walker, proc->frame_code) & proc->code_mask;
-	frame = remembered_code(walker, proc, code, space);
-	if (!frame) {
-		if (bpf_probe_read_user(walker->code, PYTHON_CODE_BYTES, (void *)code))
-			return PYTHON_END_UNREADABLE;
-		if (code_word(walker, OBJECT_TYPE) != proc->code_type)
+	known = remembered_code(walker, proc, code, space);
+	if (!known) {
+		end = read_code(walker, proc, code);
+		if (end != GO_ON)
+			return end;
+		known = find_code(walker, proc, code, space);
+		if (!known)
 			return PYTHON_END_BROKEN;
-		frame = find_code(walker, proc, code, space);
 	}
-	frame <<= PYTHON_CODE_SHIFT;
-	frame |= find_unit(walker, proc, code);
-	keep(walker, frame);
-	walker->in_chunk = true;
+	unit = find_unit(walker, proc, code);
+	if (!proc->code_first_unit || is_held(walker, proc) ||
+	    (unit != PYTHON_NO_UNIT && unit >= known->first_unit)) {
+		keep(walker, (__u64)known->id << PYTHON_CODE_SHIFT | unit);
+		walker->in_chunk = true;
+	}
 	if (proc->chunk == PYTHON_CHUNK_EACH || (proc->chunk == PYTHON_CHUNK_ENTRY && owner == 1))
 		end_chunk(walker);
 	walker->at = frame_word(walker, proc->frame_back);

@@ -12,6 +12,7 @@
 /* What is read of a frame and of a code object at once: all fields that are needed lie in it. */
 #define PYTHON_FRAME_BYTES 112
 #define PYTHON_CODE_BYTES 152
+#define PYTHON_LONG_CODE_BYTES 208 /* where code_first_unit is needed too */
 
 /* Where a frame keeps what it executes next. */
 enum python_instr {
@@ -53,9 +54,16 @@ struct python_proc {
 	__u16 code_lines;	    /* bytes object: the line table */
 	__u16 code_instrs;	    /* where instructions begin; PYTHON_INSTR_POINTER */
 	__u16 ascii_size;	    /* of PyASCIIObject: its text follows */
+	/*
+	 * 3.11 to 3.13: a frame that has not come to this unit (s32 in the code object; 0 = no such
+	 * thing) has not begun, unless the byte at frame_holder says that a generator holds it.
+	 * Tracebacks do not show it (_PyFrame_IsIncomplete, pycore_frame.h).
+	 */
+	__u16 code_first_unit;
+	__u8 frame_holder;
 	__u8 sees_all_blocks; /* no code object can be made at an address without a probe's notice
 			       */
-	__u8 zero[9];
+	__u8 zero[6];
 };
 
 /* python_stacks: id -> this; leaf first. */

@@ -54,15 +54,6 @@ static uint32_t add_unknown(struct snapshot *snap)
 	return snapshot__add_frame(snap, FRAME_PYTHON, SNAP_NONE, 0);
 }
 
-/* Whether people know the frame as one. */
-static bool is_shown(const struct collector *c, uint64_t frame)
-{
-	uint32_t id = PYTHON_FRAME_CODE(frame);
-	const struct code_object *code = c->codes ? code_table__find(c->codes, id) : NULL;
-
-	return id != PYTHON_CODE_NONE && (!code || !code_object__is_internal(code));
-}
-
 static uint32_t add_python(struct collector *c, struct snapshot *snap, uint64_t frame)
 {
 	uint32_t id = PYTHON_FRAME_CODE(frame);
@@ -142,7 +133,7 @@ static int add_merged(struct collector *c, struct snapshot *snap, const struct s
 			continue;
 		}
 		frame = python->frame[merged[i].idx];
-		if (is_shown(c, frame))
+		if (PYTHON_FRAME_CODE(frame) != PYTHON_CODE_NONE)
 			err = push_frame(frames, add_python(c, snap, frame));
 	}
 	return err;
@@ -184,6 +175,8 @@ int pass__add_stack(struct collector *c, struct snapshot *snap, const struct spa
 		return -ENOMEM;
 	ret->node = node;
 	ret->unwind = stack ? stack->end : UNWIND_LOST;
+	if (python && python->end == PYTHON_END_TRUNCATED && ret->unwind == UNWIND_COMPLETE)
+		ret->unwind = UNWIND_TRUNCATED;
 	ret->chained = stack && stack->chained;
 	return 0;
 }

@@ -235,7 +235,7 @@ static int add_row(struct annotator *annotator, size_t row_idx)
 {
 	const struct profile *profile = annotator->profile;
 	uint32_t stack = profile->rows.items[row_idx].row->stack;
-	struct call begin = profile__begin(profile, stack), call = {.node = stack};
+	struct call begin = profile__source(profile, stack, GROUP_LINE), call = {.node = stack};
 	struct call_info info;
 	int err = 0;
 

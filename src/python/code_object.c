@@ -254,8 +254,3 @@ uint32_t code_object__line(const struct code_object *code, uint32_t unit)
 	return code->version == VERSION_3_10 ? line_3_10(code, 2 * (uint64_t)unit)
 					     : line_to_3_9(code, 2 * (uint64_t)unit);
 }
-
-bool code_object__is_internal(const struct code_object *code)
-{
-	return !strcmp(code->file, "__init__") && !strcmp(code->name, "__init__");
-}

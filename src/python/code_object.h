@@ -3,7 +3,6 @@
 #ifndef LEAKSWEEP_PYTHON_CODE_OBJECT_H
 #define LEAKSWEEP_PYTHON_CODE_OBJECT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "include/python.h"
@@ -30,12 +29,6 @@ void code_object__free(struct code_object *code);
  * PYTHON_NO_UNIT, 0 when it has none.
  */
 uint32_t code_object__line(const struct code_object *code, uint32_t unit);
-
-/*
- * Whether it is the interpreter's own: since 3.13 a class that is called runs its __init__ below a
- * frame of _Py_InitCleanup (Python/specialize.c), which tracebacks do not show either.
- */
-bool code_object__is_internal(const struct code_object *code);
 
 /*
  * Decodes a str object's characters to UTF-8; what is no character becomes U+FFFD, control

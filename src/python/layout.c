@@ -374,6 +374,18 @@ static const char *why_not(const struct python_build *build)
 	return NULL;
 }
 
+/* _co_firsttraceable and co_extra are the last fields before the instructions; `owner` lies behind
+ * is_entry, and in its place since that has gone. */
+static void set_first_unit(struct python_layout *layout)
+{
+	struct python_proc *frames = &layout->frames;
+
+	if (layout->version < 0x030b || layout->version > 0x030d)
+		return;
+	frames->code_first_unit = frames->code_instrs - 16;
+	frames->frame_holder = frames->frame_owner + (frames->chunk == PYTHON_CHUNK_ENTRY);
+}
+
 int python_layout__of(const struct python_build *build, struct python_layout *ret,
 		      const char **ret_reason)
 {
@@ -390,6 +402,7 @@ int python_layout__of(const struct python_build *build, struct python_layout *re
 			      "those of its version";
 		return -ENOTSUP;
 	}
+	set_first_unit(&layout);
 	*ret = layout;
 	return 0;
 }

@@ -12,7 +12,7 @@ bool python_coverage__percent(const struct snap_python *python, double *ret_perc
 {
 	double seen = python->seen_cnt, all = seen + (double)python->missed_cnt;
 
-	if (!python->was_scanned)
+	if (!python->was_scanned || python->objects == COVERAGE_SKIPPED)
 		return false;
 	*ret_percent = all > 0 ? 100 * seen / all : 100;
 	return true;
@@ -62,12 +62,12 @@ static void add_scan(struct fields *fields, const struct snap_python *python)
 	double percent;
 
 	add_bool(fields, "was_scanned", python->was_scanned);
-	if (!python_coverage__percent(python, &percent)) {
+	if (python_coverage__percent(python, &percent)) /* never rounded up: 100 means all */
+		add_float(fields, "coverage_percent", (double)(int64_t)(percent * 1000) / 1000);
+	else
 		add_null(fields, "coverage_percent");
+	if (!python->was_scanned)
 		return;
-	}
-	/* Never rounded up: 100 means all. */
-	add_float(fields, "coverage_percent", (double)(int64_t)(percent * 1000) / 1000);
 	add_uint(fields, "live_count", python->live_cnt);
 	add_uint(fields, "live_bytes", python->live_bytes);
 	add_uint(fields, "seen_count", python->seen_cnt);

@@ -281,7 +281,7 @@ static void test_random_scenes(void **state)
 	const char *marks = getenv("MARKS");
 	char *command = format("random %s", marks && *marks ? marks : "20000");
 
-	check_marks(*state, ARGS(command), ARGS("--no-python-objects"));
+	check_marks(*state, ARGS(command), ARGS("--no-python-objects", "--max-stacks", "1000000"));
 	free(command);
 }
 

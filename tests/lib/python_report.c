@@ -187,6 +187,18 @@ static bool has_raw_blocks(const struct line_sum *got, struct json_object *truth
 	       bytes <= want + slack * MAX_LISTED && bytes > want - 16 * raw - slack * MAX_LISTED;
 }
 
+/*
+ * Whether there is one block more: pymalloc's own list of arenas, 48 bytes each, which is doubled
+ * when all are in use. It is malloc's, and tracemalloc does not count it.
+ */
+static bool has_arena_list(struct tally got, int64_t count, int64_t bytes)
+{
+	for (int64_t size = 32 * 48; size <= 4096 * 48; size *= 2)
+		if (got.live_count == count + 1 && got.live_bytes == bytes + size)
+			return true;
+	return false;
+}
+
 static void compare_line(struct compared *compared, const struct report *report, int pid,
 			 struct json_object *truth, bool malloc_too)
 {
@@ -200,7 +212,8 @@ static void compare_line(struct compared *compared, const struct report *report,
 	}
 	bad = lines_differ(compared, line, "objects", got.python, number_of(truth, "small_count"),
 			   number_of(truth, "small_rounded"));
-	if (malloc_too)
+	if (malloc_too && !has_arena_list(got.malloc, number_of(truth, "large_count"),
+					  number_of(truth, "large_bytes")))
 		bad |= lines_differ(compared, line, "larger", got.malloc,
 				    number_of(truth, "large_count"),
 				    number_of(truth, "large_bytes"));

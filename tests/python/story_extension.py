@@ -43,7 +43,7 @@ def by_module():
 
 @CALLBACK
 def called_back(size):
-    LIBRARY.leaky_keep(size)  # CALLED
+    LIBRARY.leaky_keep(size // 2)  # CALLED
 
 
 def by_callback():
@@ -62,9 +62,9 @@ def own_truth():
     story.tell_line("CTYPES", function="by_ctypes", native="leaky_keep", min_count=CALLS[0],
                     min_bytes=SIZE * CALLS[0])
     story.tell_line("CALLED", function="called_back", native="leaky_keep", min_count=CALLS[0],
-                    min_bytes=SIZE * CALLS[0])
-    story.tell_line("CALLING", function="by_callback", below="leaky_call", deep_count=CALLS[0],
-                    deep_bytes=SIZE * CALLS[0])
+                    min_bytes=SIZE // 2 * CALLS[0])
+    story.tell_line("CALLING", function="by_callback", deep_count=CALLS[0],
+                    deep_bytes=SIZE // 2 * CALLS[0])
     if MODULE:
         story.tell_line("MODULE", function="by_module", native="leaky_module_keep",
                         min_count=CALLS[1], min_bytes=SIZE * CALLS[1])

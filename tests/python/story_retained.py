@@ -5,7 +5,7 @@ import gc
 import story
 
 ITEMS = 40000
-EVERY = 50
+EVERY = 10
 HELD, PINS = [], []
 
 

@@ -39,7 +39,7 @@ def own_truth():
                     min_bytes=48 * len(DICTS) // 2)
     story.tell_line("SLOT", function="step", type="__main__.SlotPoint", min_count=len(SLOTS),
                     min_bytes=48 * len(SLOTS))
-    story.tell_line("LOOSE", function="LoosePoint.__init__", type="dict",
+    story.tell_line("LOOSE", function="LoosePoint.__init__", type="dict of __main__.LoosePoint",
                     min_count=len(DICTS) // 2, min_bytes=64 * len(DICTS) // 2)
 
 
