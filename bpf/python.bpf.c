@@ -551,23 +551,36 @@ static __always_inline void object_freed(struct thread *thread, __u64 addr)
 		count(STAT_OBJECTS_UNKNOWN, 1);
 }
 
+/* Returns where the block begins that holds an object, 0 = in no pool. */
+static __always_inline __u64 block_of_object(__u64 object, __u64 size, __u64 cookie)
+{
+	__u64 first =
+		(object & ~((1ULL << (PYTHON_SITE_SHIFT(cookie) & 31)) - 1)) + PYTHON_POOL_HEADER;
+
+	if (!size || object < first + GC_HEAD)
+		return size && object == first ? object : 0;
+	if ((object - GC_HEAD - first) % size == 0)
+		return object - GC_HEAD;
+	return (object - first) % size == 0 ? object : 0;
+}
+
 /*
  * The interpreter keeps freed objects of some types for the next ones. The block has never left it,
- * but what is in it now was made here. As tracemalloc does (_PyTraceMalloc_NewReference), only
- * blocks that are known are told anew.
+ * but what is in it now was made here (as tracemalloc has it, _PyTraceMalloc_NewReference).
  */
-static __always_inline void object_renewed(struct pt_regs *ctx, struct thread *thread, __u64 object)
+static __always_inline void object_renewed(struct pt_regs *ctx, struct thread *thread, __u64 object,
+					   __u64 cookie)
 {
-	struct block_key key = {.addr = object, .space = thread->space};
-	struct block block;
+	struct block_key key = {.space = thread->space};
+	struct block block = {.layer = LAYER_PYTHON}, old;
 
 	count(STAT_HITS_OBJECT, 1);
-	if (!block_take(key.space, key.addr, &block)) {
-		key.addr -= GC_HEAD;
-		if (!block_take(key.space, key.addr, &block))
-			return;
-	}
-	block_ended(key.space, key.addr, &block);
+	block.size = pool_block_size(object, cookie);
+	key.addr = block_of_object(object, block.size, cookie);
+	if (!key.addr || is_skipped(block.size))
+		return;
+	if (block_take(key.space, key.addr, &old))
+		block_ended(key.space, key.addr, &old);
 	block.born_ns = bpf_ktime_get_ns();
 	block.stack_id =
 		stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), true);
@@ -599,7 +612,7 @@ int python_site(struct pt_regs *ctx)
 		object_freed(thread, addr);
 		break;
 	case PYTHON_OP_RENEW:
-		object_renewed(ctx, thread, addr);
+		object_renewed(ctx, thread, addr, cookie);
 		break;
 	}
 	return 0;

@@ -48,6 +48,7 @@ void collector__free(struct collector *collector)
 	hashmap__free(&collector->row_index);
 	hashmap__free(&collector->purged);
 	array_free(&collector->pythons);
+	array_free(&collector->residents);
 	hashmap__free(&collector->python_index);
 	row_types__free(&collector->row_types);
 	hashmap__free(&collector->same_rows);
@@ -250,7 +251,11 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	if (hashmap__find(&c->purged, key->space, 0))
 		return array_push(&c->dead_blocks, *key);
 	space = space_table__find(c->table, key->space);
-	if (!space || block->flags & BLOCK_NESTED)
+	if (!space)
+		return 0;
+	scaled(c, block->size, &found.bytes, &found.count_q16);
+	pass__count_heap(c, key->space, &found);
+	if (block->flags & BLOCK_NESTED)
 		return 0;
 	mark_mapping(space, &found);
 	python = pass__python(c, space->id);
@@ -261,7 +266,6 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	if (!slot)
 		return 0;
 	row = &c->rows.items[*slot];
-	scaled(c, block->size, &found.bytes, &found.count_q16);
 	if (!lives) { /* the sums do not know of its end */
 		row->cost.free_bytes += found.bytes;
 		row->cost.live_bytes -= found.bytes;
@@ -308,11 +312,15 @@ static int add_heirloom(struct collector *c, struct space_info *space,
 	bool lives = !item->freed;
 	struct raw_row *row;
 
+	scaled(c, item->block->size, &found.bytes, &found.count_q16);
+	if (lives)
+		pass__count_heap(c, space->id, &found);
+	if (item->block->flags & BLOCK_NESTED)
+		return 0;
 	mark_mapping(space, &found);
 	row = row_get(c, space, item->block->layer, item->block->stack_id);
 	if (!row)
 		return -ENOMEM;
-	scaled(c, item->block->size, &found.bytes, &found.count_q16);
 	row->cost.inherited_bytes += found.bytes;
 	row->inherited_count += found.count_q16;
 	if (lives && item->block->layer == LAYER_PYTHON)
@@ -338,8 +346,7 @@ static int add_inherited(struct collector *c, struct space_info *space)
 	c->unknown_frees += inherited.unknown_frees;
 	/* The nearest ancestor's first: of two objects at one place the younger one lives. */
 	for (size_t i = inherited.blocks.cnt; i-- > 0 && !err;)
-		if (!(inherited.blocks.items[i].block->flags & BLOCK_NESTED))
-			err = add_heirloom(c, space, &inherited.blocks.items[i]);
+		err = add_heirloom(c, space, &inherited.blocks.items[i]);
 	inherited_blocks__free(&inherited);
 	return err;
 }
@@ -449,6 +456,8 @@ static int read_all(struct collector *c, struct snapshot *snap)
 
 static int begin_pass(struct collector *c, const struct collect_opts *opts)
 {
+	int err;
+
 	pass__end_python(c);
 	c->opts = opts;
 	c->rows.cnt = 0;
@@ -456,7 +465,8 @@ static int begin_pass(struct collector *c, const struct collect_opts *opts)
 	c->unknown_frees = 0;
 	hashmap__clear(&c->row_index);
 	hashmap__clear(&c->purged);
-	return pass__begin_python(c);
+	err = pass__begin_python(c);
+	return err ? err : pass__begin_residents(c);
 }
 
 int collector__fill(struct collector *c, const struct collect_opts *opts, struct snapshot *snap)

@@ -10,6 +10,7 @@
 #include "collect/codes.h"
 #include "collect/failures.h"
 #include "collect/python_view.h"
+#include "collect/resident_view.h"
 #include "collect/space_table.h"
 #include "model/snapshot.h"
 
@@ -24,6 +25,8 @@ struct collect_opts {
 			    end) */
 	const struct python_view *pythons; /* one a space at most, in any order */
 	size_t python_cnt;
+	const struct resident_view *residents; /* one a space at most, in any order */
+	size_t resident_cnt;
 	const struct failure_limit *failure_limits; /* in any order */
 	size_t failure_limit_cnt;
 };

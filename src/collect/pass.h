@@ -41,6 +41,12 @@ struct python_pass {
 	uint64_t merge_violations;
 };
 
+/* What was live in the heaps of a space. */
+struct resident_pass {
+	const struct resident_view *view;
+	uint64_t live_bytes, used_bytes; /* struct snap_resident */
+};
+
 struct collector {
 	const struct map_fds *maps;
 	struct space_table *table;
@@ -59,6 +65,7 @@ struct collector {
 	ARRAY(struct python_pass) pythons;
 	struct hashmap python_index; /* {space, 0} -> index */
 	struct row_types row_types;
+	ARRAY(struct resident_pass) residents; /* by space */
 
 	/* of the snapshot that is being made */
 	struct hashmap same_rows;  /* {node, process << 16 | layer << 8 | unwind} -> index */
@@ -124,6 +131,17 @@ int pass__tell_python(const struct collector *c, const struct python_pass *pytho
 
 /* Adds the types of a row and of its parts to the snapshot's last row. Returns 0 or -ENOMEM. */
 int pass__add_types(struct collector *c, struct snapshot *snap, const struct raw_row *row);
+
+/* ---- pass_resident.c ---- */
+
+/* Takes over the views of the pass's options. Returns 0 or -ENOMEM. */
+int pass__begin_residents(struct collector *c);
+
+/* Counts a block of malloc's that is live, if it lies in a heap of its process. */
+void pass__count_heap(struct collector *c, uint32_t space, const struct found_block *found);
+
+/* Fills in what the snapshot says of the process's resident memory. */
+void pass__tell_resident(const struct collector *c, uint32_t space, struct snap_resident *ret);
 
 /* ---- pass_stack.c ---- */
 

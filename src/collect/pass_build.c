@@ -43,6 +43,8 @@ static int add_proc(struct collector *c, struct snapshot *snap, const struct spa
 	proc->rss_bytes = space->state == PROC_RUNNING ? space->rss_bytes : 0;
 	proc->inherited = space->forked;
 	proc->late = space->late;
+	if (space->state == PROC_RUNNING)
+		pass__tell_resident(c, space->id, &proc->resident);
 	for (size_t i = 0; i < space->coverage.cnt; i++) {
 		const struct coverage *cov = &space->coverage.items[i];
 

@@ -13,8 +13,9 @@
 #include "collect/ranges.h"
 #include "include/python.h"
 
-#define NO_OBJECT "(not an object)" /* a block of a pool: a list's items, a dict's table */
-#define BUFFER "(buffer)"	    /* the same, of malloc */
+/* Blocks that no Python object is known to have. */
+#define NO_OBJECT "(not an object)" /* of a pool */
+#define BUFFER "(buffer)"	    /* of malloc */
 
 int pass__begin_python(struct collector *c)
 {
@@ -92,6 +93,7 @@ static int note_object(struct collector *c, const struct raw_row *row,
 		return 0;
 	type = python_types__of_block(python->view->types, pool->data + off, pool->block_size,
 				      &object);
+	type = python_owners__of(python->view->owners, found->addr, type);
 	return row_types__add(&c->row_types, row->id, type, found->bytes, found->count_q16);
 }
 
@@ -101,6 +103,7 @@ int pass__note_type(struct collector *c, const struct raw_row *row,
 {
 	const struct large_block large = {
 		.types = python ? python->view->types : NULL,
+		.owners = python ? python->view->owners : NULL,
 		.pid = row->space->tgid,
 		.row = row->id,
 		.addr = found->addr,
@@ -154,11 +157,14 @@ static int add_part_shares(struct collector *c, struct share_list *list, struct 
 	int err = 0;
 
 	for (; count && !err; count = row_types__next(&c->row_types, count)) {
-		const char *name = row->layer == LAYER_PYTHON ? NO_OBJECT : BUFFER;
+		char *name;
 
-		if (count->type != TYPE_NONE)
-			name = python_types__name(python->view->types, count->type);
-		err = add_share(list, snap, name, count);
+		if (count->type == TYPE_NONE)
+			name = strdup(row->layer == LAYER_PYTHON ? NO_OBJECT : BUFFER);
+		else
+			name = python_owner__name(python->view->types, count->type);
+		err = name ? add_share(list, snap, name, count) : -ENOMEM;
+		free(name);
 	}
 	return err;
 }
@@ -262,7 +268,7 @@ static void tell_pools(const struct collector *c, const struct python_pass *pyth
 	tell->old_cnt = sums.old_cnt;
 	tell->old_bytes = sums.old_bytes;
 	/* What was left out on purpose was not missed, and nobody can tell one from the other. */
-	if (!c->opts->is_filtered) {
+	if (!c->opts->is_filtered && python->view->objects != COVERAGE_SKIPPED) {
 		tell->seen_cnt = sums.seen_cnt;
 		tell->seen_bytes = sums.seen_bytes;
 		tell->missed_cnt = sums.missed_cnt;

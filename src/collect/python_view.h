@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "model/snapshot.h"
+#include "python/owners.h"
 #include "python/pools.h"
 #include "python/types.h"
 
@@ -22,7 +23,8 @@ struct python_view {
 	/* The pools at the snapshot, NULL = not looked at; and when the space's first object was
 	 * about to be recorded, NULL = there were none or (forked) it is not known. */
 	const struct pool_scan *scan, *baseline;
-	struct python_types *types; /* NULL = types are not told */
+	struct python_types *types;   /* NULL = types are not told */
+	struct python_owners *owners; /* of `scan`; NULL = whose a part is is not told */
 };
 
 #endif

@@ -115,6 +115,7 @@ int row_types__read_large(struct row_types *types)
 				continue;
 			type = python_types__of_block(blocks[i].types, bytes + i * LARGE_READ_BYTES,
 						      LARGE_READ_BYTES, &object);
+			type = python_owners__of(blocks[i].owners, blocks[i].addr, type);
 			err = row_types__add(types, blocks[i].row, type, blocks[i].bytes,
 					     blocks[i].count_q16);
 		}

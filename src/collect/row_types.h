@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "python/owners.h"
 #include "python/types.h"
 #include "util/array.h"
 #include "util/hashmap.h"
@@ -19,7 +20,7 @@
 #define SMALL_BYTES 512 /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c: above, malloc is asked */
 
 struct type_count {
-	uint32_t type; /* number in the process's types, or TYPE_NONE */
+	uint32_t type; /* as python_owners__of tells it */
 	uint32_t next; /* of the same row: index + 1, 0 = none */
 	int64_t bytes, count_q16;
 };
@@ -27,6 +28,7 @@ struct type_count {
 /* A block that is still to be read. */
 struct large_block {
 	struct python_types *types;
+	struct python_owners *owners; /* or NULL */
 	pid_t pid;
 	uint32_t row;
 	uint64_t addr;

@@ -136,13 +136,15 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 	if (err)
 		return err;
 	session->pythons = pythons__new(&opts->python, session->attacher, &session->table);
+	session->residents = residents__new();
 	session->failures = failures__new();
 	session->code_records = ring_source__new(attacher__maps(session->attacher)->python_codes,
 						 sizeof(struct python_code));
 	session->deferred = deferred__new(attacher__maps(session->attacher)->raw_stacks,
 					  session->unwinder, session->collector, &session->table);
 	if (!session->events || !session->prober || !session->collector || !session->publisher ||
-	    !session->deferred || !session->pythons || !session->failures || !session->code_records)
+	    !session->deferred || !session->pythons || !session->residents || !session->failures ||
+	    !session->code_records)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
 	if (!err)
@@ -164,6 +166,7 @@ void session__free(struct session *session)
 	deferred__free(session->deferred);
 	unwinder__free(session->unwinder);
 	pythons__free(session->pythons);
+	residents__free(session->residents);
 	failures__free(session->failures);
 	ring_source__free(session->code_records);
 	code_table__free(&session->codes);
@@ -185,12 +188,12 @@ static int cover(struct session *session, struct space_info *space)
 		return err;
 	space->read_err = err;
 	space->maps_stale = false; /* gone, or read: do not ask again until something changes */
+	err = pythons__cover(session->pythons, space, session->launch.in_loader);
+	if (err)
+		return err;
 	if (!had_new_code && space->coverage.cnt && !session->opts->per_process)
 		return 0;
 	err = unwinder__cover(session->unwinder, space);
-	if (err)
-		return err;
-	err = pythons__cover(session->pythons, space, session->launch.in_loader);
 	if (err)
 		return err;
 	err = prober__cover(session->prober, space, &new_files);

@@ -20,6 +20,7 @@
 #include "engine/prober.h"
 #include "engine/publish.h"
 #include "engine/pythons.h"
+#include "engine/resident.h"
 #include "engine/unwinder.h"
 
 struct session {
@@ -38,6 +39,7 @@ struct session {
 	uint64_t looked_ns;		  /* CLOCK_MONOTONIC: when session__look began */
 	const struct python_view *views;  /* what it saw, owned by `pythons` */
 	size_t view_cnt;
+	struct residents *residents;
 	struct deferred *deferred;
 	struct collector *collector;
 	struct publisher *publisher;

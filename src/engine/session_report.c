@@ -124,7 +124,11 @@ int session__look(struct session *session)
 	int err = session__process_events(session);
 
 	session->looked_ns = clock_ns(CLOCK_MONOTONIC);
-	return err ? err : pythons__look(session->pythons, &session->views, &session->view_cnt);
+	if (!err)
+		err = pythons__look(session->pythons, &session->views, &session->view_cnt);
+	return err ? err
+		   : residents__look(session->residents, &session->table, session->views,
+				     session->view_cnt);
 }
 
 int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes)
@@ -149,6 +153,7 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	collect.looked_ns = session->looked_ns;
 	collect.pythons = session->views;
 	collect.python_cnt = session->view_cnt;
+	collect.residents = residents__views(session->residents, &collect.resident_cnt);
 	collect.failure_limits =
 		failures__limits(session->failures, &session->table, &collect.failure_limit_cnt);
 	snap->probe_mode = link_mode__name(attacher__mode(session->attacher, &snap->probe_why));
@@ -161,6 +166,14 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 		err = collector__read_failures(session->collector, snap);
 	if (!err)
 		err = failures__tell(session->failures, snap);
+	if (!err)
+		residents__tell(session->residents, &session->table,
+				&(struct residents_known){
+					.command = session->launch.pid,
+					.is_filtered = session->opts->attach.min_size ||
+						       session->opts->attach.max_size,
+				},
+				snap);
 	deferred__tell(session->deferred, snap);
 	if (!err)
 		err = add_notes(session, snap);

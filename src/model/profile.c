@@ -267,7 +267,7 @@ static int subtract_previous(struct profile *profile, const struct keyer *keyer,
 	profile__free(regrouped);
 	profile->delta_bytes -= previous->total.live_bytes;
 	profile->has_previous = true;
-	return err;
+	return err ? err : residents__match(profile, previous, &profile->residents_before);
 }
 
 /* The stacks behind the groups, while there is something to compare them with. */
@@ -304,8 +304,28 @@ void call__reduce(struct call_info *call, enum profile_group group)
 		call->inlined = false;
 }
 
+struct call profile__source(const struct profile *profile, uint32_t stack,
+			    enum profile_group group)
+{
+	struct call begin = profile->opts.all_frames ? (struct call){.node = stack}
+						     : profile->folding.begins[stack];
+	struct call call = begin;
+	struct call_info info;
+
+	for (; begin.in_python && call.node; call = profile__next(profile, call)) {
+		call__read(call, profile->snap, profile->symbols, &info);
+		if (info.is_python || call__has_source(&info, group))
+			return call;
+	}
+	return begin;
+}
+
 struct call profile__begin(const struct profile *profile, uint32_t stack)
 {
+	enum profile_group group = profile->opts.group;
+
+	if (group == GROUP_LINE || group == GROUP_FILE)
+		return profile__source(profile, stack, group);
 	return profile->opts.all_frames ? (struct call){.node = stack}
 					: profile->folding.begins[stack];
 }
@@ -367,5 +387,6 @@ void profile__free(struct profile *profile)
 	profile__free(profile->stacks);
 	folding__free(&profile->folding);
 	free(profile->proc_totals);
+	free(profile->residents_before);
 	free(profile);
 }

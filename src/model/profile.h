@@ -9,6 +9,7 @@
 #include "model/call.h"
 #include "model/cost.h"
 #include "model/fold.h"
+#include "model/resident.h"
 #include "model/snapshot.h"
 
 enum profile_sort { SORT_BYTES = 0, SORT_COUNT = 1, SORT_GROWTH = 2 };
@@ -67,6 +68,8 @@ struct profile {
 	struct cost *proc_totals;	/* one per process of the snapshot */
 	int64_t delta_bytes;		/* of the total live bytes against the previous profile */
 	bool has_previous;
+	/* One per process of the snapshot: of the previous profile; NULL = there was none. */
+	struct resident_before *residents_before;
 	struct folding folding;
 	/* When grouped otherwise, and compared with a previous profile: the same by stacks. Else
 	 * NULL: profile__new makes it at any time. */
@@ -89,7 +92,18 @@ bool call__has_source(const struct call_info *call, enum profile_group group);
  * left out for the others. The line of a Python function is its first. */
 void call__reduce(struct call_info *call, enum profile_group group);
 
-/* Returns the first call of a stack that is to be shown; its node is 0 when the stack was lost. */
+/*
+ * Returns the first call that a grouping by line or file finds what it goes by, in stacks of Python:
+ * below the functions of an extension module that has no debug information stands the line that
+ * called it. In other stacks, or if there is none, the first call that is to be shown.
+ */
+struct call profile__source(const struct profile *profile, uint32_t stack,
+			    enum profile_group group);
+
+/*
+ * Returns the first call of a stack that is to be shown, when grouped by line or file the one that it
+ * goes by; its node is 0 when the stack was lost.
+ */
 struct call profile__begin(const struct profile *profile, uint32_t stack);
 
 /* Returns the next one to be shown; its node is 0 behind the last one. */

@@ -97,6 +97,37 @@ struct snap_python {
 				    */
 };
 
+/* How much is known of what malloc keeps. */
+enum heaps_kept {
+	HEAPS_KEPT_UNKNOWN = 0,
+	HEAPS_KEPT_AT_LEAST = 1, /* blocks older than the trace may be in use, too */
+	HEAPS_KEPT_WHOLE = 2,	 /* every block was seen: it is exact but for rounding */
+};
+
+/*
+ * Where the resident memory of a process is. The parts add up to the total, but for those that are
+ * said to be of another.
+ */
+struct snap_resident {
+	bool is_known;
+	uint64_t total_bytes;
+	uint64_t objects_bytes;	     /* pymalloc's blocks in use */
+	uint64_t objects_kept_bytes; /* the rest of its pools */
+	uint64_t heaps_bytes;	     /* malloc's: [heap], and glibc's heaps of threads */
+	uint32_t thread_heaps;	     /* how many of the latter there are */
+	uint64_t heaps_live_bytes;   /* of heaps: asked for since the trace began, and live ... */
+	uint64_t heaps_used_bytes;   /* ... and what those blocks take up there */
+	enum heaps_kept heaps_kept;
+	uint64_t heaps_kept_bytes;  /* of heaps: in no block */
+	uint64_t mapped_bytes;	    /* other anonymous memory */
+	uint64_t files_bytes;	    /* code and data */
+	uint64_t files_dirty_bytes; /* of files: written, and the process's own */
+	uint64_t stacks_bytes;
+	uint64_t shared_bytes;
+	uint64_t unread_bytes;	/* not looked at: it would have taken too long */
+	uint64_t swapped_bytes; /* of no part: what is not resident */
+};
+
 enum proc_state { PROC_RUNNING = 1, PROC_EXITED = 2, PROC_EXECED = 3 };
 
 struct snap_proc {
@@ -110,6 +141,7 @@ struct snap_proc {
 	bool late;	   /* probes reached it only after it had begun to run */
 	ARRAY(struct snap_coverage) coverage;
 	struct snap_python python;
+	struct snap_resident resident;
 };
 
 /* How many of a row's live blocks hold objects of a type. */

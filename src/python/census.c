@@ -14,66 +14,12 @@
 #include "python/census_state.h"
 #include "util/clock.h"
 #include "util/format.h"
-#include "util/procfs.h"
 
-#define SMALL_BYTES 512 /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c */
 #define NO_OBJECT "(not an object)"
 
 /* ---- what there is --------------------------------------------------------------------------- */
 
-static bool may_be_malloc(const struct proc_map *map)
-{
-	return map->readable && map->writable && !map->shared && !map->ino &&
-	       (!map->path[0] || !strcmp(map->path, "[heap]") ||
-		!strncmp(map->path, "[anon:", strlen("[anon:")));
-}
-
-static int list_memory(struct census_state *state)
-{
-	struct page_runs runs = {0};
-	struct proc_maps maps = {0};
-	struct page_map pages;
-	int err;
-
-	err = page_map__open(state->process->pid, &pages);
-	if (err)
-		return err;
-	err = proc_maps__read(state->process->pid, &maps);
-	for (size_t i = 0; !err && i < maps.maps.cnt; i++) {
-		const struct proc_map *map = &maps.maps.items[i];
-
-		if (!may_be_malloc(map))
-			continue;
-		err = page_map__list(&pages, map->start, map->end, &runs);
-		state->memory.swapped_bytes += runs.swapped_bytes;
-		for (size_t k = 0; !err && k < runs.list.cnt; k++)
-			err = array_push(&state->memory.list, runs.list.items[k]);
-	}
-	for (size_t i = 0; i < state->memory.list.cnt; i++)
-		state->memory_bytes +=
-			state->memory.list.items[i].end - state->memory.list.items[i].start;
-	proc_maps__free(&maps);
-	array_free(&runs.list);
-	page_map__close(&pages);
-	return err;
-}
-
-static int classify_block(struct census_state *state, void *arg, const struct pool *pool,
-			  uint32_t i, uint32_t *class)
-{
-	const uint8_t *data = pool->data + PYTHON_POOL_HEADER + (size_t)i * pool->block_size;
-	uint32_t object, type;
-
-	(void)arg;
-	type = python_types__of_sized_block(state->types, data, pool->block_size, pool->block_size,
-					    &object);
-	if (type != TYPE_NONE)
-		*class = CLASS_OF(type, false);
-	state->torn += pool->is_torn;
-	return 0;
-}
-
-static int take_picture(struct census_state *state)
+static int take_picture(struct census_state *state, struct pool_scan **ret_scan)
 {
 	const struct pool_scan_opts opts = {
 		.pool_shift = state->process->layout.pool_shift,
@@ -82,20 +28,12 @@ static int take_picture(struct census_state *state)
 	};
 	int err;
 
-	err = pool_scan__read(state->process->pid, &opts, &state->scan);
+	err = pool_scan__read(state->process->pid, &opts, ret_scan);
 	if (err)
 		return err;
-	err = list_memory(state);
-	if (err)
-		return err;
-	/* Without pools (PYTHONMALLOC=malloc) everything is malloc's. */
-	state->least_large = state->scan->pools.cnt ? SMALL_BYTES + 1 : 16;
-	state->classes = calloc(census_bit_cnt(state->scan) + 1, sizeof(*state->classes));
+	state->scan = *ret_scan;
 	state->types = python_types__new(state->process);
-	if (!state->classes || !state->types)
-		return -ENOMEM;
-	python_types__set_pools(state->types, state->scan);
-	return census_each_block(state, classify_block, NULL);
+	return state->types ? census_classify(state) : -ENOMEM;
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
@@ -107,7 +45,7 @@ static int sum_block(struct census_state *state, void *arg, const struct pool *p
 
 	(void)arg;
 	(void)i;
-	if (*class == CLASS_PART)
+	if (*class & CLASS_PART)
 		return 0;
 	sum->cnt++;
 	sum->bytes += pool->block_size;
@@ -201,26 +139,16 @@ static int make_rows(const struct census_state *state, uint32_t class_cnt, struc
 	return 0;
 }
 
-static void state_free(struct census_state *state)
-{
-	pool_scan__free(state->scan);
-	python_types__free(state->types);
-	free(state->classes);
-	free(state->sums);
-	array_free(&state->memory.list);
-	array_free(&state->large);
-	hashmap__free(&state->parts);
-}
-
 int census__take(const struct python_process *process, struct census *ret)
 {
 	struct census_state state = {.process = process};
 	uint64_t began = clock_ns(CLOCK_MONOTONIC);
+	struct pool_scan *scan = NULL;
 	struct census census = {0};
 	uint32_t class_cnt;
 	int err;
 
-	err = take_picture(&state);
+	err = take_picture(&state, &scan);
 	if (!err)
 		err = census_find_large(&state);
 	if (err)
@@ -247,7 +175,9 @@ int census__take(const struct python_process *process, struct census *ret)
 	census = (struct census){0};
 cleanup:
 	census__free(&census);
-	state_free(&state);
+	python_types__free(state.types);
+	pool_scan__free(scan);
+	census_state__free(&state);
 	return err;
 }
 

@@ -262,7 +262,7 @@ static int follow_block(struct census_state *state, void *arg, const struct pool
 	struct object object;
 	int err = 0;
 
-	if (*class >= CLASS_FIRST) {
+	if (CLASS_IS_OBJECT(*class)) {
 		object = census_object_in(state, pool, i, *class);
 		err = census_each_part(state, &object, take_part, finder);
 		if (err || !has_refs(object.info))

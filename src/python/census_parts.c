@@ -4,12 +4,11 @@
  * dict, set, bytearray, unicode objects) and of Modules/_collectionsmodule.c, the same from 3.8 to
  * 3.14 where no version is asked for.
  */
-#include <stdlib.h>
+#include <errno.h>
 #include <string.h>
 
 #include "python/census_state.h"
 #include "python/dict_keys.h"
-#include "util/remote.h"
 
 #define SET_MASK 32
 #define SET_TABLE 40
@@ -22,85 +21,6 @@
 #define DEQUE_BLOCK 528 /* left link, 64 objects, right link */
 #define DEQUE_BLOCK_CNT 64
 #define MAX_PART (1ULL << 40)
-
-uint64_t census_bit_cnt(const struct pool_scan *scan)
-{
-	const struct pool *last;
-
-	if (!scan->pools.cnt)
-		return 0;
-	last = &scan->pools.items[scan->pools.cnt - 1];
-	return (uint64_t)last->live_at + last->block_cnt;
-}
-
-bool census_read(const struct census_state *state, uint64_t addr, void *buf, size_t len)
-{
-	const struct pool *pool = pool_scan__find(state->scan, addr);
-
-	if (pool) {
-		if (addr + len - pool->addr > state->scan->pool_bytes)
-			return false;
-		memcpy(buf, pool->data + (addr - pool->addr), len);
-		return true;
-	}
-	return census_is_memory(state, addr) && !remote_read(state->process->pid, addr, buf, len);
-}
-
-bool census_read_word(const struct census_state *state, uint64_t addr, uint64_t *ret)
-{
-	return census_read(state, addr, ret, sizeof(*ret));
-}
-
-size_t census_run_at(const struct census_state *state, uint64_t addr)
-{
-	size_t low = 0, high = state->memory.list.cnt, mid;
-
-	while (low < high) {
-		mid = low + (high - low) / 2;
-		if (state->memory.list.items[mid].end <= addr)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-bool census_is_memory(const struct census_state *state, uint64_t addr)
-{
-	size_t at = census_run_at(state, addr);
-
-	return at < state->memory.list.cnt && state->memory.list.items[at].start <= addr;
-}
-
-struct object census_object_in(const struct census_state *state, const struct pool *pool,
-			       uint32_t i, uint32_t class)
-{
-	struct object object = {.type = CLASS_TYPE(class)};
-
-	object.info = python_types__info(state->types, object.type);
-	object.addr = pool->addr + PYTHON_POOL_HEADER + (uint64_t)i * pool->block_size +
-		      object.info->head;
-	return object;
-}
-
-int census_each_block(struct census_state *state, census_block_fn fn, void *arg)
-{
-	const struct pool_scan *scan = state->scan;
-	int err;
-
-	for (size_t nr = 0; nr < scan->pools.cnt; nr++) {
-		const struct pool *pool = &scan->pools.items[nr];
-
-		for (uint32_t i = 0; i < pool->block_cnt; i++) {
-			if (!pool_scan__block_is_live(scan, pool, i))
-				continue;
-			err = fn(state, arg, pool, i, &state->classes[pool->live_at + i]);
-			if (err)
-				return err;
-		}
-	}
-	return 0;
-}
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
@@ -141,10 +61,14 @@ static bool read_keys(const struct census_state *state, uint64_t addr, struct di
 
 static int give_keys(const struct taker *taker, uint64_t addr)
 {
+	const struct census_state *state = taker->state;
 	struct dict_keys keys;
 
+	/* Each would cost a call: what is outside the pools is large enough by that. */
+	if (state->no_sizes && !pool_scan__find(state->scan, addr))
+		return give(taker, addr, state->least_large, true);
 	/* The table of empty dicts is a constant of the interpreter: no memory that counts. */
-	if (!addr || !read_keys(taker->state, addr, &keys))
+	if (!addr || !read_keys(state, addr, &keys))
 		return 0;
 	return give(taker, addr, keys.bytes, true);
 }
@@ -163,6 +87,8 @@ static int give_dict(const struct taker *taker, uint64_t dict)
 	/* Shared keys are their class's. Values are small since 3.11. */
 	if (layout->version >= 0x030b)
 		return give(taker, values, sizeof(values), true);
+	if (taker->state->no_sizes)
+		return give(taker, values, taker->state->least_large, true);
 	if (!read_keys(taker->state, at, &keys))
 		return 0;
 	return give(taker, values,
@@ -350,7 +276,7 @@ static void name_dict(struct census_state *state, uint64_t addr, uint32_t type)
 	if (!pool_scan__block_is_live(state->scan, pool, i))
 		return;
 	class = &state->classes[pool->live_at + i];
-	if (*class < CLASS_FIRST || CLASS_IS_OWN_DICT(*class) ||
+	if (!CLASS_IS_OBJECT(*class) || CLASS_IS_OWN_DICT(*class) ||
 	    census_object_in(state, pool, i, *class).addr != addr ||
 	    strcmp(python_types__name(state->types, CLASS_TYPE(*class)), "dict"))
 		return;
@@ -363,7 +289,7 @@ static int name_dict_of_block(struct census_state *state, void *arg, const struc
 	struct object object;
 
 	(void)arg;
-	if (*class < CLASS_FIRST || CLASS_IS_OWN_DICT(*class))
+	if (!CLASS_IS_OBJECT(*class) || CLASS_IS_OWN_DICT(*class))
 		return 0;
 	object = census_object_in(state, pool, i, *class);
 	if (object.info->has_values || object.info->dict_offset)
@@ -400,39 +326,50 @@ struct claim {
 	bool with_heads; /* round: objects that the collector knows go first */
 };
 
+static int claim_large(struct census_state *state, uint32_t class, const struct object_part *part)
+{
+	uint64_t *slot;
+	bool is_new;
+
+	if (part->bytes < state->least_large || !census_is_memory(state, part->addr) ||
+	    state->parts.cnt > state->memory_bytes / state->least_large) /* a liar's overlap */
+		return PART_KNOWN;
+	slot = hashmap__insert(&state->parts, part->addr, 0, &is_new);
+	if (!slot)
+		return -ENOMEM;
+	if (!is_new)
+		return PART_KNOWN;
+	*slot = class;
+	if (state->sums) {
+		state->sums[class].bytes += part->bytes;
+		state->sums[class].large_bytes += part->bytes;
+	}
+	return 0;
+}
+
 static int claim_part(struct census_state *state, void *arg, const struct object_part *part)
 {
 	const struct pool *pool = pool_scan__find(state->scan, part->addr);
 	const struct claim *claim = arg;
-	struct class_sum *sum = &state->sums[claim->class];
 	uint32_t i, *class;
-	bool is_new;
 
-	if (!pool) {
-		if (part->bytes < state->least_large || !census_is_memory(state, part->addr))
-			return PART_KNOWN;
-		if (!hashmap__insert(&state->parts, part->addr, 0, &is_new))
-			return -ENOMEM;
-		if (!is_new)
-			return PART_KNOWN;
-		sum->bytes += part->bytes;
-		sum->large_bytes += part->bytes;
-		return 0;
-	}
+	if (!pool)
+		return claim_large(state, claim->class, part);
 	if (part->addr - pool->addr < PYTHON_POOL_HEADER)
 		return PART_KNOWN;
 	i = (uint32_t)((part->addr - pool->addr - PYTHON_POOL_HEADER) / pool->block_size);
 	class = &state->classes[pool->live_at + i];
-	if (!pool_scan__block_is_live(state->scan, pool, i) || *class == CLASS_PART)
+	if (!pool_scan__block_is_live(state->scan, pool, i) || *class & CLASS_PART)
 		return PART_KNOWN;
 	/*
 	 * An object with a head is one for certain: values may be inside their object. Without a
 	 * head it was one by two words only, which a list's items may have, too.
 	 */
-	if (*class >= CLASS_FIRST && census_object_in(state, pool, i, *class).info->head)
+	if (CLASS_IS_OBJECT(*class) && census_object_in(state, pool, i, *class).info->head)
 		return PART_KNOWN;
-	*class = CLASS_PART;
-	sum->bytes += pool->block_size;
+	*class = CLASS_PART | claim->class;
+	if (state->sums)
+		state->sums[claim->class].bytes += pool->block_size;
 	return 0;
 }
 
@@ -444,7 +381,7 @@ static int claim_parts_of(struct census_state *state, void *arg, const struct po
 	struct claim *claim = arg;
 	struct object object;
 
-	if (*class < CLASS_FIRST)
+	if (!CLASS_IS_OBJECT(*class))
 		return 0;
 	claim->class = *class;
 	if (CLASS_IS_OWN_DICT(*class)) {

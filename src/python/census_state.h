@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the parts of a census share. Private to census*.c. */
+/* What the parts of a census share, and owners.c with them. Private to these. */
 #ifndef LEAKSWEEP_PYTHON_CENSUS_STATE_H
 #define LEAKSWEEP_PYTHON_CENSUS_STATE_H
 
@@ -14,13 +14,17 @@
 #include "util/array.h"
 #include "util/hashmap.h"
 
-/* What a block is: nothing known, a part of an object that is counted there, or an object. */
+/*
+ * What a block is: nothing known, an object, or (a flag beside the object's class) a part of one,
+ * counted there. 2^30 types do not fit in a process.
+ */
 #define CLASS_NONE 0U
-#define CLASS_PART 1U
-#define CLASS_FIRST 2U
+#define CLASS_FIRST 1U
+#define CLASS_PART (1U << 31)
 #define CLASS_OF(type, is_own_dict) (CLASS_FIRST + (type)*2U + ((is_own_dict) ? 1U : 0U))
 #define CLASS_TYPE(class) (((class) - CLASS_FIRST) / 2U)
 #define CLASS_IS_OWN_DICT(class) (((class) - CLASS_FIRST) & 1U)
+#define CLASS_IS_OBJECT(class) ((class) >= CLASS_FIRST && !((class) & CLASS_PART))
 
 /* An object that malloc gave room to. */
 struct large_object {
@@ -32,18 +36,21 @@ struct class_sum {
 	uint64_t cnt, bytes, large_bytes;
 };
 
+/* `process`, `scan` (with data) and `types` are borrowed; the rest is freed by census_state__free.
+ */
 struct census_state {
 	const struct python_process *process;
-	struct pool_scan *scan;
+	const struct pool_scan *scan;
 	struct python_types *types;
+	bool no_sizes;	   /* bytes of parts need not be right */
 	uint32_t *classes; /* beside scan->live_bits */
 	/* private anonymous memory: where malloc's blocks can be, as far as it is in memory */
 	struct page_runs memory;
 	uint64_t memory_bytes;
 	uint64_t least_large; /* bytes; what is smaller lies in a pool */
 	ARRAY(struct large_object) large;
-	struct class_sum *sums; /* by class */
-	struct hashmap parts;	/* those outside the pools that were counted: {address, 0} */
+	struct class_sum *sums; /* by class; NULL = nobody wants them */
+	struct hashmap parts;	/* those outside the pools: {address, 0} -> class of the owner */
 	uint64_t torn;
 };
 
@@ -59,6 +66,13 @@ struct object_part {
 	uint64_t addr, bytes;
 	bool has_refs;
 };
+
+/*
+ * Takes stock of the pools and of the memory: fills in `classes`, `memory` and what follows from
+ * them. Returns 0 or a negative errno.
+ */
+int census_classify(struct census_state *state);
+void census_state__free(struct census_state *state);
 
 /* Returns how many bits scan->live_bits has. */
 uint64_t census_bit_cnt(const struct pool_scan *scan);

@@ -190,6 +190,11 @@ static bool apply_two(const struct effect *e)
 	case X86_INS_MOVABS:
 		write_operand(e, to, read_operand(e, from));
 		return true;
+	case X86_INS_MOVSXD: /* of counts and indexes, which are not negative */
+		if (to->size != 8 || from->size != 4)
+			return false;
+		write_operand(e, to, read_operand(e, from));
+		return true;
 	case X86_INS_LEA:
 		write_operand(e, to, address_of(e, from));
 		return true;

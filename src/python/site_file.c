@@ -19,9 +19,9 @@ struct header {
 	uint32_t record_size; /* bytes */
 	uint32_t site_cnt;
 	uint32_t refill_calls;
-	uint16_t alloc_cnt, free_cnt, new_pool_cnt, new_init_cnt, stepped_cnt;
+	uint16_t alloc_cnt, free_cnt, new_pool_cnt, new_init_cnt, renew_cnt, stepped_cnt;
 	uint8_t verdict, pool_shift, alignment;
-	uint8_t zero[3];
+	uint8_t zero[1];
 	uint8_t fingerprint[SIPHASH_BYTES];
 };
 
@@ -61,6 +61,7 @@ static void put_header(uint8_t *to, const uint8_t *fingerprint, const struct pyt
 	header.free_cnt = sites->free_cnt;
 	header.new_pool_cnt = sites->new_pool_cnt;
 	header.new_init_cnt = sites->new_init_cnt;
+	header.renew_cnt = sites->renew_cnt;
 	header.stepped_cnt = sites->stepped_cnt;
 	header.verdict = sites->verdict;
 	header.pool_shift = sites->pool_shift;
@@ -161,6 +162,7 @@ static int get_all(const uint8_t *bytes, size_t size, const uint8_t *fingerprint
 	sites.free_cnt = header.free_cnt;
 	sites.new_pool_cnt = header.new_pool_cnt;
 	sites.new_init_cnt = header.new_init_cnt;
+	sites.renew_cnt = header.renew_cnt;
 	sites.stepped_cnt = header.stepped_cnt;
 	sites.verdict = header.verdict;
 	sites.pool_shift = header.pool_shift;
@@ -225,7 +227,7 @@ static bool is_instruction(const struct python_site *site, const struct elf_imag
 static bool has_sound_cookie(const struct python_site *site, const struct python_sites *sites)
 {
 	uint64_t cookie = site->cookie;
-	enum python_op op = site->kind == SITE_FREE ? PYTHON_OP_FREE : PYTHON_OP_ALLOC;
+	enum python_op op = site_kind__op(site->kind);
 	enum python_place place = PYTHON_SITE_PLACE(cookie);
 
 	if (place != PYTHON_PLACE_REG && place != PYTHON_PLACE_MEM)
@@ -236,7 +238,7 @@ static bool has_sound_cookie(const struct python_site *site, const struct python
 
 static bool has_right_counts(const struct python_sites *sites)
 {
-	size_t kinds[SITE_FREE + 1] = {0}, stepped = 0;
+	size_t kinds[SITE_RENEW + 1] = {0}, stepped = 0;
 
 	for (size_t i = 0; i < sites->sites.cnt; i++) {
 		kinds[sites->sites.items[i].kind]++;
@@ -244,7 +246,8 @@ static bool has_right_counts(const struct python_sites *sites)
 	}
 	return kinds[SITE_ALLOC] == sites->alloc_cnt && kinds[SITE_FREE] == sites->free_cnt &&
 	       kinds[SITE_NEW_POOL] == sites->new_pool_cnt &&
-	       kinds[SITE_NEW_INIT] == sites->new_init_cnt && stepped == sites->stepped_cnt;
+	       kinds[SITE_NEW_INIT] == sites->new_init_cnt &&
+	       kinds[SITE_RENEW] == sites->renew_cnt && stepped == sites->stepped_cnt;
 }
 
 /* A verdict without sites says nothing else either. */
@@ -273,7 +276,7 @@ bool python_sites__is_valid(const struct python_sites *sites, const struct elf_i
 		return false;
 	for (size_t i = 0; i < sites->sites.cnt; i++, last = site) {
 		site = &sites->sites.items[i];
-		if (site->kind < SITE_ALLOC || site->kind > SITE_FREE ||
+		if (site->kind < SITE_ALLOC || site->kind > SITE_RENEW ||
 		    (last && site->off <= last->off) || !has_sound_cookie(site, sites) ||
 		    !is_instruction(site, image))
 			return false;

@@ -13,8 +13,8 @@
 #include "util/elf_image.h"
 #include "util/siphash.h"
 
-#define SITE_FILE_VERSION 1	 /* of the format, and of what the analyser finds */
-#define MAX_PYTHON_SITES 16384	 /* the most seen is 285 */
+#define SITE_FILE_VERSION 3	 /* of the format, and of what the analyser finds */
+#define MAX_PYTHON_SITES 16384	 /* the most seen is 340 */
 #define MAX_SITE_FILE (1U << 20) /* bytes */
 
 /*

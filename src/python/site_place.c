@@ -63,9 +63,8 @@ static bool in_memory(const struct site_window *window, size_t index, struct val
 	return false;
 }
 
-/* How good a place is, 0 = none. */
-static int rate(const struct site_window *window, const struct site_match *match, size_t index,
-		struct site_place *ret)
+int site_place__rate(const struct site_window *window, struct value block, size_t index,
+		     struct site_place *ret)
 {
 	const struct window_insn *insn = &window->insns[index];
 	struct x86_opcode opcode = x86_opcode__split(window->area->bytes + insn->at, insn->len);
@@ -74,10 +73,10 @@ static int rate(const struct site_window *window, const struct site_match *match
 	if (x86_opcode__is_refused(&opcode))
 		return 0;
 	*ret = (struct site_place){.at = insn->at, .is_stepped = !is_emulated};
-	if (in_register(insn, match->block, ret))
-		return is_emulated ? 4 : 2;
-	if (in_memory(window, index, match->block, ret))
-		return is_emulated ? 3 : 1;
+	if (in_register(insn, block, ret))
+		return is_emulated ? SITE_PLACE_EMULATED + 1 : 2;
+	if (in_memory(window, index, block, ret))
+		return is_emulated ? SITE_PLACE_EMULATED : 1;
 	return 0;
 }
 
@@ -87,13 +86,13 @@ bool site_place__choose(const struct site_window *window, const struct site_matc
 	struct site_place place;
 	int best = 0, rating;
 
-	for (size_t i = window->center + 1; i < window->cnt && best < 4; i++) {
+	for (size_t i = window->center + 1; i < window->cnt && best <= SITE_PLACE_EMULATED; i++) {
 		const struct window_insn *insn = &window->insns[i];
 
 		/* Only what runs with the store, no more and no less. */
 		if (insn->is_landing || insn->is_apart)
 			break;
-		rating = i >= match->first ? rate(window, match, i, &place) : 0;
+		rating = i >= match->first ? site_place__rate(window, match->block, i, &place) : 0;
 		if (rating > best) {
 			best = rating;
 			*ret = place;
@@ -103,7 +102,7 @@ bool site_place__choose(const struct site_window *window, const struct site_matc
 	}
 	/* The store itself, when paths meet right behind it. */
 	if (!best && match->first == window->center + 1) {
-		best = rate(window, match, window->center, &place);
+		best = site_place__rate(window, match->block, window->center, &place);
 		if (best)
 			*ret = place;
 	}

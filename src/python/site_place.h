@@ -20,6 +20,14 @@ struct site_place {
 	bool is_stepped;
 };
 
+/*
+ * How good the `index`-th instruction is to tell `block` at, 0 = it cannot be told there. Emulated
+ * ones are better than others, whatever else.
+ */
+#define SITE_PLACE_EMULATED 3 /* and above */
+int site_place__rate(const struct site_window *window, struct value block, size_t index,
+		     struct site_place *ret);
+
 /* Returns false when there is none: the site cannot be seen. */
 bool site_place__choose(const struct site_window *window, const struct site_match *match,
 			struct site_place *ret);

@@ -146,3 +146,45 @@ bool site_window__read(struct site_window *window, const struct code_area *area,
 		;
 	return window->cnt > before && window->insns[before].at == at && !window->values.is_full;
 }
+
+/* ---- a path that is given ----------------------------------------------------------------------
+ */
+
+/* What a function need not keep (psABI for x86-64, 3.2.1). */
+static void forget_call(struct values *values)
+{
+	static const uint8_t lost[] = {GPR_RAX, GPR_RCX, GPR_RDX, GPR_RSI, GPR_RDI,
+				       GPR_R8,	GPR_R9,	 GPR_R10, GPR_R11};
+
+	for (size_t i = 0; i < sizeof(lost); i++)
+		values->regs[lost[i]] = values__any(values, 8);
+}
+
+bool site_window__run(struct site_window *window, const struct code_area *area,
+		      const size_t *places, size_t cnt)
+{
+	struct window_insn *to;
+	struct site_insn insn;
+
+	window->area = area;
+	window->cnt = 0;
+	values__begin(&window->values);
+	if (!cnt || cnt > MAX_WINDOW)
+		return false;
+	for (; window->cnt < cnt; window->cnt++) {
+		to = &window->insns[window->cnt];
+		if (!code_area__decode(area, places[window->cnt], &insn))
+			return false;
+		*to = (struct window_insn){
+			.at = places[window->cnt], .len = insn.len, .target = SIZE_MAX};
+		to->control = (uint8_t)code_area__control(area, to->at, &insn, &to->target);
+		for (int reg = 0; reg < GPR_CNT; reg++)
+			to->regs[reg] = window->values.regs[reg];
+		if (to->control == SITE_CALL || to->control == SITE_CALL_INDIRECT)
+			forget_call(&window->values);
+		else if (!apply(window, to, (uint16_t)window->cnt))
+			return false;
+	}
+	window->center = cnt - 1;
+	return !window->values.is_full;
+}

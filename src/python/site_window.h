@@ -53,6 +53,14 @@ void site_window__close(struct site_window *window);
  */
 bool site_window__read(struct site_window *window, const struct code_area *area, size_t at);
 
+/*
+ * Runs the instructions at `places`, whatever leads from one to the next; calls return, with what
+ * they may change unknown. The last one is the center. Returns false as above, or when there are
+ * more than MAX_WINDOW.
+ */
+bool site_window__run(struct site_window *window, const struct code_area *area,
+		      const size_t *places, size_t cnt);
+
 /* Whether the instructions of the stretch around `at` have all of these marks among them. */
 bool site_window__has_marks(const struct code_area *area, size_t at, uint8_t marks);
 

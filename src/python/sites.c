@@ -9,6 +9,7 @@
 #include "python/build_frames.h"
 #include "python/site_file.h"
 #include "python/site_place.h"
+#include "python/site_renew.h"
 #include "util/elf_image.h"
 
 /* A site while the size of pools is not known yet. */
@@ -127,10 +128,55 @@ static void sort_found(struct analysis *analysis)
 	analysis->found.cnt = cnt;
 }
 
+/* ---- objects that are recycled --------------------------------------------------------------- */
+
+/* A place that says something else already stays. */
+static void sort_renewals(struct analysis *analysis)
+{
+	struct found_site *items = analysis->found.items;
+	size_t cnt = 0;
+
+	qsort(items, analysis->found.cnt, sizeof(*items), compare_found);
+	for (size_t i = 0; i < analysis->found.cnt; i++)
+		if (!cnt || items[cnt - 1].site.off != items[i].site.off)
+			items[cnt++] = items[i];
+	analysis->found.cnt = cnt;
+}
+
+static int add_renewals(struct analysis *analysis, const struct elf_image *image)
+{
+	struct renew_sites renewals = {0};
+	int err;
+
+	err = site_renew__find(image, &analysis->code, analysis->window, &renewals);
+	for (size_t i = 0; i < renewals.list.cnt && !err; i++) {
+		const struct renew_site *renewal = &renewals.list.items[i];
+		const struct site_place *place = &renewal->place;
+
+		err = array_push(&analysis->found,
+				 ((struct found_site){
+					 .site = {.off = renewal->area->off + place->at,
+						  .kind = SITE_RENEW,
+						  .is_stepped = place->is_stepped},
+					 .vaddr = renewal->area->vaddr + place->at,
+					 .place = place->place,
+					 .reg = place->reg,
+					 .disp = place->disp,
+				 }));
+	}
+	array_free(&renewals.list);
+	if (err)
+		return err;
+	sort_renewals(analysis);
+	return analysis->found.cnt > MAX_PYTHON_SITES ? -EBADMSG : 0;
+}
+
 /* ---- the result ------------------------------------------------------------------------------ */
 
 static void tally(const struct analysis *analysis, struct python_sites *sites)
 {
+	sites->alloc_cnt = sites->free_cnt = sites->new_pool_cnt = sites->new_init_cnt = 0;
+	sites->renew_cnt = sites->stepped_cnt = 0;
 	for (size_t i = 0; i < analysis->found.cnt; i++) {
 		const struct python_site *site = &analysis->found.items[i].site;
 
@@ -138,6 +184,7 @@ static void tally(const struct analysis *analysis, struct python_sites *sites)
 		sites->free_cnt += site->kind == SITE_FREE;
 		sites->new_pool_cnt += site->kind == SITE_NEW_POOL;
 		sites->new_init_cnt += site->kind == SITE_NEW_INIT;
+		sites->renew_cnt += site->kind == SITE_RENEW;
 		sites->stepped_cnt += site->is_stepped;
 	}
 }
@@ -218,9 +265,8 @@ static int fill_sites(const struct analysis *analysis, struct python_sites *site
 		const struct found_site *found = &analysis->found.items[i];
 		struct python_site site = found->site;
 
-		site.cookie = PYTHON_SITE(site.kind == SITE_FREE ? PYTHON_OP_FREE : PYTHON_OP_ALLOC,
-					  found->place, found->reg, sites->pool_shift,
-					  sites->alignment, found->disp);
+		site.cookie = PYTHON_SITE(site_kind__op(site.kind), found->place, found->reg,
+					  sites->pool_shift, sites->alignment, found->disp);
 		err = array_push(&sites->sites, site);
 	}
 	return err;
@@ -248,7 +294,11 @@ static int conclude(struct analysis *analysis, const struct elf_image *image,
 	       sites.new_init_cnt == 1 && !analysis->is_contradictory &&
 	       analysis->shape_cnt == analysis->found.cnt;
 	sites.verdict = fits ? SITES_COMPLETE : SITES_DOUBTFUL;
-	err = fill_sites(analysis, &sites);
+	err = add_renewals(analysis, image);
+	if (!err) {
+		tally(analysis, &sites);
+		err = fill_sites(analysis, &sites);
+	}
 	if (err)
 		python_sites__free(&sites);
 	else

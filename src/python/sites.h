@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "include/python.h"
 #include "util/array.h"
 
 enum site_kind {
@@ -19,7 +20,16 @@ enum site_kind {
 	SITE_NEW_POOL = 2, /* the first block of a recycled pool */
 	SITE_NEW_INIT = 3, /* the first block of a fresh pool */
 	SITE_FREE = 4,
+	SITE_RENEW = 5, /* an object from one of the interpreter's lists of freed ones */
 };
+
+/* What the probe of a site of this kind tells. */
+static inline enum python_op site_kind__op(enum site_kind kind)
+{
+	return kind == SITE_FREE    ? PYTHON_OP_FREE
+	       : kind == SITE_RENEW ? PYTHON_OP_RENEW
+				    : PYTHON_OP_ALLOC;
+}
 
 struct python_site {
 	uint64_t off;	 /* file offset of the instruction to probe */
@@ -37,6 +47,7 @@ enum sites_verdict {
 struct python_sites {
 	ARRAY(struct python_site) sites; /* by offset */
 	uint16_t alloc_cnt, free_cnt, new_pool_cnt, new_init_cnt, stepped_cnt;
+	uint16_t renew_cnt;    /* of them no structure tells that they are all */
 	uint32_t refill_calls; /* calls and jumps to the function that begins pools, 0 = it is
 				  inlined itself, or cannot be told */
 	uint8_t verdict;       /* enum sites_verdict */

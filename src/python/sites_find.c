@@ -12,7 +12,7 @@
 
 #define MAX_ERRNO 4095
 
-/* A build of Python takes 50 ms; the code is in memory twice, as bytes and as what is known. */
+/* A build of Python takes 0.1 s; the code is in memory twice, as bytes and as what is known. */
 static const struct sandbox_limits limits = {
 	.cpu_ns = 20000000000,
 	.memory_bytes = 2ULL * MAX_SITE_CODE + (64U << 20),

@@ -51,6 +51,7 @@ struct type_info {
 /* Tells that what lies in these pools is no type: types are larger than pymalloc's blocks. */
 void python_types__set_pools(struct python_types *types, const struct pool_scan *scan);
 
+const struct python_process *python_types__process(const struct python_types *types);
 uint32_t python_types__cnt(const struct python_types *types);
 /* Valid as long as `types`. */
 const struct type_info *python_types__info(const struct python_types *types, uint32_t type);

@@ -92,6 +92,11 @@ void python_types__set_pools(struct python_types *types, const struct pool_scan 
 	types->scan = scan;
 }
 
+const struct python_process *python_types__process(const struct python_types *types)
+{
+	return types->process;
+}
+
 uint32_t python_types__cnt(const struct python_types *types)
 {
 	return (uint32_t)types->infos.cnt;
@@ -405,7 +410,9 @@ static uint32_t type_at(struct python_types *types, const uint8_t *data, size_t 
 	if (type == TYPE_NONE)
 		return TYPE_NONE;
 	info = python_types__info(types, type);
-	if (info->head != off || info->head + info->basic_size > block_size ||
+	/* A str that is all of a piece is shorter than its type says. */
+	if (info->head != off || info->head > block_size ||
+	    (info->kind != KIND_STR && info->head + info->basic_size > block_size) ||
 	    python_types__object_bytes(types, info, data + off, len - off) >
 		    block_size - info->head ||
 	    is_object_address_instead(types, count))

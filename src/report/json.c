@@ -13,6 +13,7 @@
 
 #include "report/failures.h"
 #include "report/json_fields.h"
+#include "report/json_resident.h"
 #include "report/python_coverage.h"
 #include "report/render.h"
 
@@ -201,6 +202,7 @@ static int put_process(const struct profile *profile, size_t idx, FILE *out)
 	add_bool(&fields, "inherited", proc->inherited);
 	add_bool(&fields, "late", proc->late);
 	add_coverage(&fields, proc);
+	add_resident(&fields, profile, idx);
 	add_totals(&fields, "totals", &profile->proc_totals[idx]);
 	return put_fields(&fields, true, out);
 }

@@ -45,6 +45,12 @@ int table_head(struct screen *screen, const struct profile *profile,
 /* Writes what is followed of the Pythons in the traced processes. */
 void table_pythons(struct screen *screen, const struct snapshot *snap);
 
+/* Writes where the resident memory of the largest processes is. Returns 0 or -ENOMEM. */
+int table_residents(struct screen *screen, const struct profile *profile);
+
+/* Writes of which process an allocator keeps resident memory, where live memory does not tell. */
+void table_retained(struct screen *screen, const struct profile *profile);
+
 /* Writes why there are no rows to show: nothing seen is never called nothing found. */
 void table_no_rows(struct screen *screen, const struct profile *profile,
 		   const struct situation *situation);

@@ -106,6 +106,90 @@ void table_no_rows(struct screen *screen, const struct profile *profile,
 		put_nothing_seen(screen, profile, situation);
 }
 
+/* ---- resident memory that no block has ---- */
+
+static void put_keeper(struct screen *screen, uint64_t bytes, bool at_least, const char *keeper)
+{
+	char buf[UNITS_MAX];
+
+	fprintf(screen->line, "%s%s by %s", at_least ? "at least " : "", format_size(bytes, buf),
+		keeper);
+}
+
+/* What gives it back: malloc(3) says how in mallopt(3) and malloc_trim(3). */
+static void put_remedy(struct screen *screen, const struct retained *retained,
+		       const struct snap_resident *resident)
+{
+	if (retained->pymalloc_bytes > retained->heaps_bytes) {
+		fputs("an arena goes back only when the last object in it is freed. What helps: "
+		      "make the objects that stay before the many that do not, or do such work in "
+		      "a process of its own",
+		      screen->line);
+		return;
+	}
+	fputs("a heap shrinks only from its end. What helps: malloc_trim(0) after such work, which "
+	      "gives back whole free pages",
+	      screen->line);
+	if (resident->thread_heaps > 1)
+		fprintf(screen->line,
+			", MALLOC_ARENA_MAX=2 for fewer heaps (%" PRIu32 " are of threads)",
+			resident->thread_heaps);
+	fputs(", or to allocate what stays before what does not", screen->line);
+}
+
+static void put_retained(struct screen *screen, const struct snap_proc *proc,
+			 const struct retained *retained, bool name_it)
+{
+	bool malloc_first = retained->heaps_bytes >= retained->pymalloc_bytes;
+	char buf[UNITS_MAX];
+
+	screen__label(screen, "kept");
+	fputs("resident memory is kept by the allocator, not leaked: ", screen->line);
+	if (malloc_first)
+		put_keeper(screen, retained->heaps_bytes, retained->at_least, "malloc's heaps");
+	if (retained->pymalloc_bytes) {
+		fputs(malloc_first ? " and " : "", screen->line);
+		put_keeper(screen, retained->pymalloc_bytes, false, "pymalloc's arenas");
+	}
+	if (!malloc_first && retained->heaps_bytes) {
+		fputs(" and ", screen->line);
+		put_keeper(screen, retained->heaps_bytes, retained->at_least, "malloc's heaps");
+	}
+	fprintf(screen->line, ", of %s", format_size((int64_t)proc->resident.total_bytes, buf));
+	if (name_it) {
+		fprintf(screen->line, " in %" PRId32 " ", proc->pid);
+		text_put(screen->line, proc->comm);
+	}
+	fputs(": ", screen->line);
+	put_remedy(screen, retained, &proc->resident);
+	screen__end(screen);
+}
+
+/* The process that has the most of it is told. */
+void table_retained(struct screen *screen, const struct profile *profile)
+{
+	const struct snapshot *snap = profile->snap;
+	const struct snap_proc *worst = NULL;
+	struct retained retained, most = {0};
+	uint64_t bytes, most_bytes = 0;
+
+	for (size_t i = 0; i < snap->procs.cnt && profile->residents_before; i++) {
+		const struct snap_proc *proc = &snap->procs.items[i];
+
+		if (!resident__is_retained(&proc->resident, profile->proc_totals[i].live_bytes,
+					   &profile->residents_before[i], &retained))
+			continue;
+		bytes = retained.pymalloc_bytes + retained.heaps_bytes;
+		if (bytes <= most_bytes)
+			continue;
+		worst = proc;
+		most = retained;
+		most_bytes = bytes;
+	}
+	if (worst)
+		put_retained(screen, worst, &most, snap->procs.cnt > 1);
+}
+
 /* ---- what to try next ---- */
 
 /* Names the options that cure the losses of this run, each once. Returns whether there are any. */
@@ -191,6 +275,7 @@ void table_next(struct screen *screen, const struct profile *profile,
 	const struct snapshot *snap = profile->snap;
 	int64_t live = profile->total.live_bytes;
 
+	table_retained(screen, profile);
 	screen__label(screen, "next");
 	if (put_cures(screen, snap))
 		;

@@ -518,7 +518,9 @@ int table_head(struct screen *screen, const struct profile *profile,
 	put_title(screen, snap);
 	put_ledger(screen, profile);
 	put_checks(screen, profile);
-	err = put_coverage(screen, snap, situation);
+	err = table_residents(screen, profile);
+	if (!err)
+		err = put_coverage(screen, snap, situation);
 	if (err)
 		return err;
 	put_cost(screen, &snap->overhead);

@@ -158,7 +158,7 @@ static bool take_number(const char **pos, int base, char follow, uint64_t *ret)
 }
 
 /* 55d0c8a00000-55d0c8a21000 r-xp 00002000 fe:01 1234      /path with spaces */
-static int parse_map(const char *line, size_t len, struct proc_map *ret)
+int proc_map__parse(const char *line, size_t len, struct proc_map *ret)
 {
 	struct proc_map map = {0};
 	uint64_t major_nr, minor_nr;
@@ -207,7 +207,7 @@ int proc_maps__read(pid_t pid, struct proc_maps *ret)
 			break;
 		}
 		*end = '\0';
-		err = parse_map(line, (size_t)(end - line), &map);
+		err = proc_map__parse(line, (size_t)(end - line), &map);
 		if (!err && array_push(&maps.maps, map)) {
 			free(map.path);
 			err = -ENOMEM;

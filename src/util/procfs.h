@@ -37,6 +37,12 @@ struct proc_info {
 /* Reads /proc/PID/stat. Returns 0, -ESRCH (no such process) or a negative errno. */
 int proc_info__read(pid_t pid, struct proc_info *ret);
 
+/*
+ * Parses a line of /proc/PID/maps, `len` bytes and a NUL. Returns 0, -EBADMSG or -ENOMEM; ret->path
+ * is the caller's to free.
+ */
+int proc_map__parse(const char *line, size_t len, struct proc_map *ret);
+
 /* Reads /proc/PID/maps. Returns 0, -ESRCH or a negative errno. Free with proc_maps__free. */
 int proc_maps__read(pid_t pid, struct proc_maps *ret);
 void proc_maps__free(struct proc_maps *maps);

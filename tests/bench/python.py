@@ -8,8 +8,8 @@ Reads "OP HOW NUMBER" from stdin, one line for each measurement, and answers wit
   compute                            a step is arithmetic on small numbers, nothing is allocated
   sleep                              a step is 10 ms of sleep; the ns are of CPU time, one step stands for all
 
-HOW is "for" NUMBER milliseconds (the only way to sleep), "steps" so many of them, or "until": until the next line comes. The line
-"blocks OP" is answered by how many blocks the allocator has given out for each of a thousand kept results of OP,
+HOW is "for" NUMBER milliseconds (the only way to sleep), "steps" so many of them, or "until": until the next line
+comes. The line "blocks OP" is answered by how many blocks the allocator has given out for each of a thousand kept results of OP,
 "tracemalloc N" starts tracemalloc with N frames (0 stops it), "modules" says how many are loaded. With OBJECTS the
 program first makes and keeps so many blocks and loads so many modules. Ends at end of file.
 """
@@ -24,15 +24,17 @@ from itertools import repeat
 
 BATCH = 1000
 SLEEP_S = 0.01
-MODULES = """asyncio http.client http.server http.cookiejar xml.etree.ElementTree xml.dom.minidom xml.sax sqlite3 email.message
-    email.mime.multipart unittest logging.handlers logging.config concurrent.futures multiprocessing.pool urllib.request
-    urllib.robotparser ctypes decimal ssl curses bz2 lzma zipfile tarfile csv difflib doctest pdb cProfile timeit argparse
-    configparser optparse getopt plistlib html.parser calendar statistics fractions numbers cmath array mmap readline resource
-    syslog termios fcntl grp shelve dbm pickletools smtplib imaplib poplib ftplib socketserver xmlrpc.client
-    xmlrpc.server wsgiref.simple_server queue sched contextvars graphlib zoneinfo secrets hmac uuid ipaddress gettext
-    locale cmd code codeop pprint reprlib textwrap stringprep symtable tabnanny pyclbr py_compile compileall zipapp
-    filecmp fileinput glob netrc mailbox mimetypes quopri colorsys wave dataclasses trace modulefinder runpy
-    encodings.idna encodings.utf_16 encodings.cp1252 encodings.shift_jis""".split()
+MODULES = """asyncio http.client http.server http.cookiejar xml.etree.ElementTree xml.dom.minidom xml.sax sqlite3
+    email.message email.mime.multipart unittest logging.handlers logging.config concurrent.futures
+    multiprocessing.pool urllib.request urllib.robotparser ctypes decimal ssl curses bz2 lzma
+    zipfile tarfile csv difflib doctest pdb cProfile timeit argparse configparser optparse getopt
+    plistlib html.parser calendar statistics fractions numbers cmath array mmap readline resource
+    syslog termios fcntl grp shelve dbm pickletools smtplib imaplib poplib ftplib socketserver
+    xmlrpc.client xmlrpc.server wsgiref.simple_server queue sched contextvars graphlib zoneinfo
+    secrets hmac uuid ipaddress gettext locale cmd code codeop pprint reprlib textwrap stringprep
+    symtable tabnanny pyclbr py_compile compileall zipapp filecmp fileinput glob netrc mailbox
+    mimetypes quopri colorsys wave dataclasses trace modulefinder runpy encodings.idna
+    encodings.utf_16 encodings.cp1252 encodings.shift_jis""".split()
 
 
 class Point:
@@ -45,7 +47,7 @@ def order(i):
     return {
         "id": 70000 + i,
         "placed": "2024-03-%02dT12:%02d:07Z" % (1 + i % 28, i % 60),
-        "customer": {"name": "Customer number %d" % i, "email": "customer%d@example.org" % i, "vip": i % 7 == 0},
+        "customer": {"name": "Customer number %d" % i, "email": "c%d@example.org" % i, "vip": i % 7 == 0},
         "items": [{"sku": "SKU-%05d" % (i * 7 + j), "count": 1 + j, "price": 3.25 * (i + j), "tags": ["new", "sale"]}
                   for j in range(4)],
         "note": None if i % 3 else "left at the door, second floor",
@@ -149,7 +151,8 @@ def keep(object_cnt, module_cnt):
     gc.disable()
     while sys.getallocatedblocks() < object_cnt:
         kept.append([Point("number %d" % (i + 300), [None]) for i in range(100)])
-    gc.freeze() if hasattr(gc, "freeze") else None
+    if hasattr(gc, "freeze"):
+        gc.freeze()
     gc.enable()
     return kept
 

@@ -3,7 +3,7 @@
 # What tracing a Python costs, beside tracemalloc in the same interpreter. Read by run.sh, whose functions it uses.
 #
 # Measured are Debian's python3 (or the first one that is found) and the interpreter that the variable PYTHON names. The
-# first is copied: whoever else traces a Python on this host has probes in the file of the system's.
+# first is copied, to another name: whoever else traces Pythons on this host has probes in the system's file.
 #
 # An object is what pymalloc gives out: a list is two of them, itself and its array. How many a step takes is counted
 # in a run of its own under the probes (hits_object); beside it stands what sys.getallocatedblocks() says of a thousand
@@ -56,7 +56,7 @@ count_objects()
 		fi
 		counted+=", $op $(printf "%.2f" "${objects[$op]}")$kept"
 	done
-	echo "objects per step, seen by the probes (by getallocatedblocks() for what is kept): ${counted#, }" >> "$python_notes"
+	echo "objects per step, as probes see them (getallocatedblocks() of what is kept): ${counted#, }" >> "$python_notes"
 }
 
 # time_op TARGET ROW VARIANT OP HOW NUMBER: one measurement, per object or step
@@ -209,7 +209,8 @@ measure_interpreter()
 	: > "$samples"
 	{
 		"$python" -c 'import sys; print(sys.argv[1] + ":", sys.version.replace("\n", ""))' "$name"
-		echo "made and given back, ns for each object allocated; leaksweep trace -p as it is, with --no-python-objects, with --python-frees; tracemalloc with 1 and 25 frames"
+		echo "ns for each object made and given back; leaksweep trace -p: as it is, --no-python-objects, --python-frees;" \
+			"tracemalloc: 1 and 25 frames"
 	} > "$python_notes"
 	rm -rf "$work/tables"
 	measure_objects || return
@@ -231,8 +232,8 @@ measure_pythons()
 	: > "$work/pythons"
 	[[ -x $python ]] || python=$(command -v python3) || python=""
 	if [[ -n $python ]]; then
-		cp "$python" "$work/python3"
-		measure_interpreter "$work/python3" "$python"
+		cp "$python" "$work/bench-python"
+		measure_interpreter "$work/bench-python" "$python"
 	else
 		echo "python not measured: install python3" >> "$work/pythons"
 	fi

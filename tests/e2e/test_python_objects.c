@@ -208,6 +208,60 @@ static void test_every_free(void **state)
 	story__end(story);
 }
 
+/* ---- types ---- */
+
+/* The live bytes that a process's stacks give to a type, of objects or of what malloc gave out. */
+static int64_t type_bytes(const struct report *report, int pid, const char *layer, const char *type)
+{
+	struct json_object *stacks = stacks_of_report(report);
+	int64_t bytes = 0;
+
+	for (size_t i = 0; i < json_object_array_length(stacks); i++) {
+		struct json_object *row = json_object_array_get_idx(stacks, i), *shares;
+
+		shares = field(row, "types");
+		if (number_of(row, "pid") != pid || !shares ||
+		    strcmp(text_of(row, "layer") ?: "", layer))
+			continue;
+		for (size_t k = 0; k < json_object_array_length(shares); k++) {
+			struct json_object *share = json_object_array_get_idx(shares, k);
+
+			if (!strcmp(text_of(share, "type") ?: "", type))
+				bytes += number_of(share, "bytes");
+		}
+	}
+	return bytes;
+}
+
+/* What is no object is told by whose it is; little is left that nobody has. */
+static void test_parts(void **state)
+{
+	struct story *story = story__start(*state, "objects", NULL);
+	int64_t nobodys, buffers, tables, all, larger;
+	int pid = story->child->pid;
+	struct report report;
+	struct child *tool;
+
+	story__do(story, "keep 5");
+	tool = story__trace(story, NO_ARGS);
+	story__do(story, "keep 1000");
+	report = trace__end(tool);
+	all = layer_of(&report, pid, "python").live_bytes;
+	larger = layer_of(&report, pid, "malloc").live_bytes;
+	nobodys = type_bytes(&report, pid, "python", "(not an object)");
+	buffers = type_bytes(&report, pid, "malloc", "(buffer)");
+	tables = type_bytes(&report, pid, "malloc", "list") +
+		 type_bytes(&report, pid, "malloc", "dict");
+	print_message("nobody's: %" PRId64 " of %" PRId64 " bytes in pools, %" PRId64 " of %" PRId64
+		      " bytes of malloc, where lists and dicts have %" PRId64 "\n",
+		      nobodys, all, buffers, larger, tables);
+	assert_true(all > 1000000 && nobodys <= all / 50);
+	assert_true(tables > 100000 && buffers < larger / 2);
+	assert_true(type_bytes(&report, pid, "python", "dict of __main__.Loose") > 0 ||
+		    type_bytes(&report, pid, "python", "__main__.Loose") > 0);
+	story__end(story);
+}
+
 /* ---- threads, processes ---- */
 
 /* Attached while threads are at work, and looked at in intervals. */
@@ -309,6 +363,7 @@ int main(void)
 		{"lines, attached in mid-life", test_mid_life},
 		{"the interpreter's own count", test_block_counts},
 		{"every free", test_every_free},
+		{"parts of objects", test_parts},
 		{"busy threads", test_threads},
 		{"a forked child", test_fork},
 		{"without the object allocator", test_no_objects},

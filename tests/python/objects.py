@@ -12,15 +12,14 @@ import decimal
 import gc
 import itertools
 import json
-import os
 import random
 import re
 import threading
 
+import objects_fork
 import story
 
 KEPT = []
-CHILD = []
 WORKERS = 4
 
 
@@ -251,9 +250,11 @@ def churn(count):
 
 def drop(_count):
     chance = random.Random(1)
+    # Not del: a list that shrinks in its place keeps its block, and with it its line. All at once:
+    # one that takes the place of another from before the trace is new to the tool alone.
+    KEPT[:] = [kept and kept[::2] for kept in KEPT]
     for kept in KEPT:
         if kept:
-            del kept[::2]
             chance.shuffle(kept)
     gc.collect()
 
@@ -273,38 +274,11 @@ def in_threads(count):
     gc.collect()
 
 
-def child_main(orders, answers):
-    while True:
-        words = orders.readline().split()
-        if not words:
-            os._exit(0)
-        drop(1)
-        KEPT.append(slots(int(words[0])))
-        answers.write("done %d\n" % os.getpid())
-        answers.flush()
-
-
 def fork(_count):
-    orders, orders_in = os.pipe()
-    answers, answers_in = os.pipe()
-    gc.collect()
-    pid = os.fork()
-    if pid == 0:
-        os.close(orders_in)
-        os.close(answers)
-        child_main(os.fdopen(orders), os.fdopen(answers_in, "w"))
-    os.close(orders)
-    os.close(answers_in)
-    CHILD[:] = [os.fdopen(orders_in, "w"), os.fdopen(answers), pid]
-    story.tell(truth="child", pid=pid)
-
-
-def work(count):
-    CHILD[0].write("%d\n" % count)
-    CHILD[0].flush()
-    CHILD[1].readline()
+    objects_fork.fork(drop, lambda count: KEPT.append(slots(count)))
 
 
 story.serve({
-    "keep": keep, "churn": churn, "drop": drop, "threads": in_threads, "fork": fork, "work": work,
+    "keep": keep, "churn": churn, "drop": drop, "threads": in_threads, "fork": fork,
+    "work": objects_fork.work,
 })

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "collect/row_types.h"
+#include "python/owners.h"
 #include "python/types.h"
 
 struct python_types {
@@ -22,15 +23,32 @@ uint32_t python_types__of_block(struct python_types *types, const uint8_t *data,
 	return data[0] ? data[0] : TYPE_NONE;
 }
 
-const char *python_types__name(const struct python_types *types, uint32_t type)
-{
-	static const char *const names[] = {"", "dict", "app.Session", "list"};
+enum { DICT = 1, SESSION, LIST, DICT_OF };
 
-	(void)types;
-	return names[type];
+/* Whose the blocks at two places are. */
+struct python_owners {
+	struct {
+		uint64_t addr;
+		uint32_t owner;
+	} known[2];
+};
+
+uint32_t python_owners__of(struct python_owners *owners, uint64_t addr, uint32_t type)
+{
+	for (size_t i = 0; owners && i < 2; i++)
+		if (owners->known[i].addr == addr)
+			return owners->known[i].owner;
+	return type;
 }
 
-enum { DICT = 1, SESSION, LIST };
+char *python_owner__name(const struct python_types *types, uint32_t owner)
+{
+	static const char *const names[] = {"", "dict", "app.Session", "list",
+					    "dict of app.Session"};
+
+	(void)types;
+	return strdup(names[owner]);
+}
 
 struct scene {
 	struct world *world;
@@ -115,6 +133,32 @@ static void test_objects(void **state)
 	scene.pools->pools[0].data = NULL;
 	snap = report(scene.world);
 	assert_int_equal(find_row(snap, 0, LAYER_PYTHON)->type_cnt, 0);
+	free(scene.pools);
+}
+
+/* What is no object is told by its owner, and a dict can be somebody's. */
+static void test_parts(void **state)
+{
+	static const uint8_t types[] = {SESSION, DICT, DICT, DICT, DICT, 0, 0, 0, 0, 0};
+	struct python_owners owners = {0};
+	struct snapshot *snap;
+	struct scene scene;
+
+	begin(&scene, state, 100);
+	for (uint32_t i = 0; i < sizeof(types); i++)
+		make_object(&scene, i, types[i], 7, BORN);
+	scene.view.owners = &owners;
+	snap = report(scene.world);
+	CHECK_TYPES(snap, find_row(snap, 0, LAYER_PYTHON), {"(not an object)", 5, 5 * 48},
+		    {"dict", 4, 4 * 48}, {"app.Session", 1, 48});
+	owners.known[0].addr = block_at(scene.pools, 0, 1);
+	owners.known[0].owner = DICT_OF;
+	owners.known[1].addr = block_at(scene.pools, 0, 9);
+	owners.known[1].owner = DICT_OF;
+	snap = report(scene.world);
+	CHECK_TYPES(snap, find_row(snap, 0, LAYER_PYTHON), {"(not an object)", 4, 4 * 48},
+		    {"dict", 3, 3 * 48}, {"dict of app.Session", 2, 2 * 48},
+		    {"app.Session", 1, 48});
 	free(scene.pools);
 }
 
@@ -224,6 +268,25 @@ static void test_large_blocks(void **state)
 	free(scene.pools);
 }
 
+static void test_large_parts(void **state)
+{
+	uint8_t *area =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct python_owners owners = {{{(uintptr_t)area + LARGE, LIST}}};
+	struct snapshot *snap;
+	struct scene scene;
+
+	assert_ptr_not_equal(area, MAP_FAILED);
+	begin(&scene, state, getpid());
+	scene.view.owners = &owners;
+	make_large(&scene, (uintptr_t)area, 600);
+	make_large(&scene, (uintptr_t)area + LARGE, 1000);
+	snap = report(scene.world);
+	CHECK_TYPES(snap, find_row(snap, 0, LAYER_MALLOC), {"list", 1, 1000}, {"(buffer)", 1, 600});
+	munmap(area, 4096);
+	free(scene.pools);
+}
+
 static void test_process_has_gone(void **state)
 {
 	pid_t pid = fork();
@@ -258,12 +321,10 @@ static void test_no_more_than_that(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		WORLD_TEST(test_objects),
-		WORLD_TEST(test_minimum_age),
-		WORLD_TEST(test_rows_that_become_one),
-		WORLD_TEST(test_large_blocks),
-		WORLD_TEST(test_process_has_gone),
-		cmocka_unit_test(test_no_more_than_that),
+		WORLD_TEST(test_objects),	   WORLD_TEST(test_parts),
+		WORLD_TEST(test_minimum_age),	   WORLD_TEST(test_rows_that_become_one),
+		WORLD_TEST(test_large_blocks),	   WORLD_TEST(test_large_parts),
+		WORLD_TEST(test_process_has_gone), cmocka_unit_test(test_no_more_than_that),
 	};
 
 	return cmocka_run_group_tests_name("collect/types", tests, NULL, NULL);

@@ -9,6 +9,7 @@
 #include <inttypes.h>
 
 #include "python/census.h"
+#include "python/owners.h"
 #include "python/type_info.h"
 #include "util/clock.h"
 
@@ -289,6 +290,45 @@ static void put_dict(struct world *world, uint64_t keys, uint64_t values)
 	put64(dict, 16 + 8, values);
 }
 
+/* Every block is asked of, and whatever a part may be: there is an answer, soon. */
+static void check_owners(struct world *world)
+{
+	const struct pool_scan_opts opts = {.pool_shift = world->process.layout.pool_shift,
+					    .alignment = world->process.layout.alignment,
+					    .keep_data = true};
+	uint64_t base = (uintptr_t)world->forged.memory;
+	struct python_owners *owners;
+	struct pool_scan *scan = NULL;
+	struct python_types *types;
+	size_t known = 0;
+	uint32_t owner;
+
+	assert_int_equal(pool_scan__read(world->process.pid, &opts, &scan), 0);
+	types = python_types__new(&world->process);
+	owners = python_owners__new(types, scan);
+	assert_non_null(owners);
+	for (uint64_t addr = base; addr < base + MIB; addr += 8) {
+		owner = python_owners__of(owners, addr, TYPE_NONE);
+		if (owner != TYPE_NONE) {
+			char *name = python_owner__name(types, owner);
+
+			assert_string_not_equal(name, "?");
+			free(name);
+			known++;
+		}
+	}
+	assert_true(known);
+	owner = python_owners__of(owners, base + LARGE_AT + 8192, TYPE_NONE);
+	assert_string_equal(python_types__name(types, owner), "list");
+	owner = python_owners__of(owners, base + LARGE_AT + 32768, TYPE_NONE);
+	assert_string_equal(python_types__name(types, owner), "collections.deque");
+	assert_int_equal(python_owners__of(owners, 0x10, TYPE_NONE), TYPE_NONE);
+	assert_int_equal(python_owners__of(owners, UINT64_MAX, TYPE_NONE), TYPE_NONE);
+	python_owners__free(owners);
+	python_types__free(types);
+	pool_scan__free(scan);
+}
+
 static void test_census(void **state)
 {
 	struct world world = make_world();
@@ -350,6 +390,7 @@ static void test_census(void **state)
 	assert_int_equal(row_of(&census, "Managed")->cnt, 1);
 	assert_int_equal(row_of(&census, "int")->cnt, 1);
 	assert_int_equal(row_of(&census, "int")->bytes, 24 + 200 * 4);
+	check_owners(&world);
 	assert_true(clock_ns(CLOCK_MONOTONIC) - began < 20 * NS_PER_SEC);
 	census__free(&census);
 	end_forged(&world.forged);

@@ -4,7 +4,7 @@
  * compiled in many ways and, in one test, stepped through; of the Pythons that are here; of what is
  * no Python.
  */
-#include "unit/python_targets.h"
+#include "unit/python_interpreters.h"
 
 #include <sys/ptrace.h>
 #include <sys/uio.h>
@@ -261,40 +261,14 @@ static void check_debian(const char *path, const struct python_sites *sites)
 	assert_int_equal(sites->alloc_cnt, 171);
 	assert_int_equal(sites->free_cnt, 49);
 	assert_int_equal(sites->refill_calls, 171);
+	assert_int_equal(sites->renew_cnt, 93);
 	assert_int_equal(sites->stepped_cnt, 3);
-}
-
-/* The file that holds the interpreter: the program or its library. */
-static char *find_file(const struct python *python)
-{
-	struct python_build build;
-	char *paths[2];
-	int err, fd;
-
-	assert_true(asprintf(&paths[0], "%s", python->path) > 0);
-	assert_true(asprintf(&paths[1], "%s/libpython%s.so.1.0", python->lib_dir,
-			     python->lib_name) > 0);
-	for (int i = 0; i < 2; i++) {
-		fd = regular_file__open(paths[i]);
-		err = fd < 0 ? fd : python_build__read(fd, &build);
-		if (fd >= 0)
-			close(fd);
-		if (err) {
-			free(paths[i]);
-			continue;
-		}
-		python_build__free(&build);
-		if (i == 0)
-			free(paths[1]);
-		return paths[i];
-	}
-	return NULL;
 }
 
 static void check_python(const struct python *python)
 {
 	bool has_small_pools = python->version_hex < 0x030a;
-	char *path = find_file(python);
+	char *path = find_interpreter_file(python);
 	struct python_sites sites;
 
 	if (!path) {
@@ -302,9 +276,9 @@ static void check_python(const struct python *python)
 		return;
 	}
 	sites = analyse(path);
-	printf("%s: %u taken, %u + %u begun, %u given back; %u stepped; %u refills\n",
+	printf("%s: %u taken, %u + %u begun, %u given back, %u renewed; %u stepped; %u refills\n",
 	       python->version, sites.alloc_cnt, sites.new_pool_cnt, sites.new_init_cnt,
-	       sites.free_cnt, sites.stepped_cnt, sites.refill_calls);
+	       sites.free_cnt, sites.renew_cnt, sites.stepped_cnt, sites.refill_calls);
 	assert_int_equal(sites.verdict, SITES_COMPLETE);
 	assert_int_equal(sites.pool_shift, has_small_pools ? 12 : 14);
 	assert_int_equal(sites.alignment, 16);

@@ -20,13 +20,13 @@ static const uint8_t key[SIPHASH_BYTES] = {1, 2, 3}, fingerprint[SIPHASH_BYTES] 
 
 /* ---- helpers --------------------------------------------------------------------------------- */
 
-static char *library; /* the small allocator, compiled */
+static char *library; /* the small allocator and objects over it, compiled */
 
 static int setup(void **state)
 {
 	if (make_work_dir(state))
 		return -1;
-	library = compile("gcc", "-shared -fPIC -O2 -DINLINED", "pymalloc.c");
+	library = compile("gcc", "-shared -fPIC -O2 -DINLINED", "recycle.c");
 	return 0;
 }
 
@@ -67,6 +67,7 @@ static void assert_same(const struct python_sites *a, const struct python_sites 
 	assert_int_equal(a->free_cnt, b->free_cnt);
 	assert_int_equal(a->new_pool_cnt, b->new_pool_cnt);
 	assert_int_equal(a->new_init_cnt, b->new_init_cnt);
+	assert_int_equal(a->renew_cnt, b->renew_cnt);
 	assert_int_equal(a->stepped_cnt, b->stepped_cnt);
 	assert_int_equal(a->refill_calls, b->refill_calls);
 	assert_int_equal(a->verdict, b->verdict);
