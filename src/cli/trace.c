@@ -146,6 +146,10 @@ static const struct option_spec specs[] = {
 	 "follow each Python object to its end (a command's always are), not only who is alive at "
 	 "the report",
 	 NULL},
+	{0, "until-exit", OPT_FLAG, NULL, AT(capture.python.until_exit),
+	 "of a Python that ends: what is live at its exit, not when its interpreter begins to "
+	 "finalize",
+	 NULL},
 	{0, "no-python-objects", OPT_FLAG, NULL, AT(capture.python.no_objects),
 	 "leave Python's object allocator alone; stacks keep their Python frames", NULL},
 	{0, "min-age", OPT_DURATION, "TIME", AT(capture.min_age_ns),

@@ -231,7 +231,8 @@ static int probe_file(struct pythons *pythons, struct python_file *file, int fd,
 	}
 	file->is_probed = true;
 	attach_moment(pythons, fd, ROLE_NO_MEMORY, file->build.no_memory_off, pid);
-	attach_moment(pythons, fd, ROLE_FINALIZE, file->build.finalize_off, pid);
+	if (!pythons->opts.until_exit)
+		attach_moment(pythons, fd, ROLE_FINALIZE, file->build.finalize_off, pid);
 	return attach_objects(pythons, file, fd, pid);
 }
 

@@ -19,6 +19,7 @@ struct pythons_opts {
 	bool no_objects; /* only frames: what pymalloc gives out is not followed */
 	bool frees;	 /* frees of objects are probed too (attacher_opts.object_frees) */
 	bool per_process;
+	bool until_exit; /* the end of the interpreter is nothing special */
 };
 
 struct pythons;

@@ -22,10 +22,11 @@ void program__run(const char *const *argv, const char *const *env)
 
 struct child *traced__start(const char *const *argv, const char *const *env, const char *out)
 {
-	const char *args[MAX_ARGS] = {"trace", "--format", "json", "--top", "0", "-o", out, "--"};
+	const char *args[MAX_ARGS] = {"trace", "--until-exit", "--format", "json", "--top",
+				      "0",     "-o",	       out,	   "--"};
 	const struct child_opts opts = {.env = env};
 
-	for (size_t i = 0, at = 8; argv[i]; i++, at++) {
+	for (size_t i = 0, at = 9; argv[i]; i++, at++) {
 		assert_true(at + 1 < MAX_ARGS);
 		args[at] = argv[i];
 	}
