@@ -65,9 +65,18 @@ static void test_same_run(void **state)
 	tool = story__trace(story, NO_ARGS);
 	story__do(story, "keep 400");
 	report = trace__end(tool);
-	assert_python_lines(&report, pid, story__truth(story), story->file, false, 0);
+	assert_python_lines(&report, pid, story__truth(story), story->file, false, NO_SLACK);
 	assert_python_covered(&report, pid);
 	story__end(story);
+}
+
+/*
+ * Until 3.10 a function keeps the frame of its first call for the next ones; tracemalloc moves that
+ * block to the line of the last call, the tool does not (src/python/site_renew.h).
+ */
+static struct slack frame_slack(const struct python *python)
+{
+	return python->minor <= 10 ? (struct slack){.blocks = 1, .bytes = 512} : NO_SLACK;
 }
 
 /* Nothing but the tool watches; another process tells what should be. */
@@ -87,7 +96,7 @@ static void check_lines(const struct python *python, const char *const *before,
 	report = trace__end(tool);
 	print_coverage(python, &report, pid);
 	truth = truth_of_twin(python, before, commands, &file);
-	assert_python_lines(&report, pid, truth, file, true, 0);
+	assert_python_lines(&report, pid, truth, file, true, frame_slack(python));
 	assert_python_covered(&report, pid);
 	story__end(story);
 	free(file);
@@ -324,7 +333,7 @@ static void check_fork(const struct python *python, const char *const *tool_args
 	print_coverage(python, &report, pid);
 	print_coverage(python, &report, child);
 	truth = truth_of_twin(python, ARGS("keep 5"), ARGS("keep 200", "keep 100"), &file);
-	assert_python_lines(&report, pid, truth, file, true, 0);
+	assert_python_lines(&report, pid, truth, file, true, NO_SLACK);
 	assert_python_covered(&report, pid);
 	assert_python_covered(&report, child);
 	story__end(story);

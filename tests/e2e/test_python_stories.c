@@ -289,7 +289,8 @@ static struct told tell(const struct python *python, const char *program,
 	return tell_with(python, program, NULL, NO_ARGS, commands, LINES_ARGS);
 }
 
-#define LISTED 4 /* blocks of a line that came from a free list, at most */
+/* What of a line came from a free list, at most. */
+#define LISTED ((struct slack){.blocks = 4, .bytes = 832})
 
 /* The same again in a process that has tracemalloc on: its lines are ours. */
 static void check_twin(const struct python *python, const char *program,

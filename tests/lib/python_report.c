@@ -7,7 +7,6 @@
 #include "lib/python_tests.h"
 
 #define MAX_SHOWN 15
-#define MAX_LISTED 208 /* bytes of the largest object that has a free list, roughly */
 
 int64_t number_of(struct json_object *object, const char *name)
 {
@@ -154,15 +153,16 @@ void assert_python_covered(const struct report *report, int pid)
 /* ---- lines ---- */
 
 struct compared {
-	int lines, different, slack;
+	int lines, different;
+	struct slack slack;
 	const char *file;
 };
 
 static bool lines_differ(struct compared *compared, int64_t line, const char *what,
 			 struct tally got, int64_t count, int64_t bytes)
 {
-	if (llabs(got.live_count - count) <= compared->slack &&
-	    llabs(got.live_bytes - bytes) <= compared->slack * MAX_LISTED)
+	if (llabs(got.live_count - count) <= compared->slack.blocks &&
+	    llabs(got.live_bytes - bytes) <= compared->slack.bytes)
 		return false;
 	if (compared->different < MAX_SHOWN)
 		print_error("%s:%lld %s: %lld blocks, %lld bytes; tracemalloc says %lld, %lld\n",
@@ -176,15 +176,16 @@ static bool lines_differ(struct compared *compared, int64_t line, const char *wh
  * Whether the line has the right blocks, some small ones of malloc among them: what the interpreter
  * takes by PyMem_RawMalloc, a lock for one, is malloc's at any size, and tracemalloc does not tell.
  */
-static bool has_raw_blocks(const struct line_sum *got, struct json_object *truth, int slack)
+static bool has_raw_blocks(const struct line_sum *got, struct json_object *truth,
+			   struct slack slack)
 {
 	int64_t raw = got->malloc.live_count - number_of(truth, "large_count"),
 		bytes = got->python.live_bytes + got->malloc.live_bytes,
 		want = number_of(truth, "rounded_bytes"),
 		count = got->python.live_count + got->malloc.live_count;
 
-	return raw > slack && llabs(count - number_of(truth, "count")) <= slack &&
-	       bytes <= want + slack * MAX_LISTED && bytes > want - 16 * raw - slack * MAX_LISTED;
+	return raw > slack.blocks && llabs(count - number_of(truth, "count")) <= slack.blocks &&
+	       bytes <= want + slack.bytes && bytes > want - 16 * raw - slack.bytes;
 }
 
 /*
@@ -258,7 +259,7 @@ static void compare_untold(struct compared *compared, const struct report *repor
 }
 
 void assert_python_lines(const struct report *report, int pid, struct json_object *truth,
-			 const char *file, bool malloc_too, int slack)
+			 const char *file, bool malloc_too, struct slack slack)
 {
 	struct compared compared = {.file = file, .slack = slack};
 

@@ -102,10 +102,15 @@ void assert_python_frames(const struct report *report, int pid);
  * does.
  *
  * An object from one of the interpreter's free lists is moved by tracemalloc to the line that has
- * it now; its block was given out at another one. Up to `slack` blocks of a line may differ by that
- * (0 where the program collects between its lines, which empties the lists).
+ * it now; its block was given out at another one. A line may differ by up to `slack` by that
+ * (NO_SLACK where the program collects between its lines, which empties the lists).
  */
+struct slack {
+	int blocks;
+	int64_t bytes; /* of all these blocks */
+};
+#define NO_SLACK ((struct slack){0})
 void assert_python_lines(const struct report *report, int pid, struct json_object *truth,
-			 const char *file, bool malloc_too, int slack);
+			 const char *file, bool malloc_too, struct slack slack);
 
 #endif

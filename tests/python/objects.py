@@ -274,11 +274,7 @@ def in_threads(count):
     gc.collect()
 
 
-def fork(_count):
-    objects_fork.fork(drop, lambda count: KEPT.append(slots(count)))
-
-
 story.serve({
-    "keep": keep, "churn": churn, "drop": drop, "threads": in_threads, "fork": fork,
-    "work": objects_fork.work,
+    "keep": keep, "churn": churn, "drop": drop, "threads": in_threads,
+    **objects_fork.verbs(drop, lambda count: KEPT.append(slots(count))),
 })
