@@ -5,11 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "python/elf_dynamic.h"
+
 #define MAX_SYMBOLS (2U << 20)
 #define MAX_STRINGS (64U << 20)
 #define MAX_HASH_WORDS (4U << 20)
-#define MAX_DYNAMIC 4096 /* entries; linkers make some thirty */
-#define BATCH 1024	 /* symbols read at once */
+#define BATCH 1024 /* symbols read at once */
 
 struct symbol_table {
 	uint64_t off, cnt;
@@ -91,38 +92,6 @@ static bool find_section_table(const struct elf_image *image, uint32_t type,
 
 /* ---- the dynamic table of a file without section headers ------------------------------------- */
 
-struct dynamic {
-	uint64_t symtab, strtab, strsz, hash, gnu_hash; /* addresses and a size; 0 = absent */
-};
-
-static bool read_dynamic(const struct elf_image *image, const Elf64_Phdr *phdr, struct dynamic *ret)
-{
-	uint64_t cnt = phdr->p_filesz / sizeof(Elf64_Dyn);
-	struct dynamic dynamic = {0};
-	Elf64_Dyn entry;
-
-	for (uint64_t i = 0; i < cnt && i < MAX_DYNAMIC; i++) {
-		if (phdr->p_offset > image->size ||
-		    elf_image__read(image, phdr->p_offset + i * sizeof(entry), &entry,
-				    sizeof(entry)))
-			return false;
-		if (entry.d_tag == DT_NULL)
-			break;
-		if (entry.d_tag == DT_SYMTAB)
-			dynamic.symtab = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_STRTAB)
-			dynamic.strtab = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_STRSZ)
-			dynamic.strsz = entry.d_un.d_val;
-		else if (entry.d_tag == DT_HASH)
-			dynamic.hash = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_GNU_HASH)
-			dynamic.gnu_hash = entry.d_un.d_ptr;
-	}
-	*ret = dynamic;
-	return dynamic.symtab && dynamic.strtab;
-}
-
 /* The index after the last symbol: buckets hold the first of a chain, an odd hash ends one. */
 static uint64_t count_by_gnu_hash(const struct elf_image *image, uint64_t vaddr)
 {
@@ -166,13 +135,10 @@ static uint64_t count_by_hash(const struct elf_image *image, uint64_t vaddr)
 static bool find_dynamic_table(const struct elf_image *image, struct symbol_table *ret)
 {
 	struct symbol_table table = {0};
-	struct dynamic dynamic;
+	struct elf_dynamic dynamic;
 	uint64_t avail;
-	size_t i = 0;
 
-	while (i < image->phdr_cnt && image->phdrs[i].p_type != PT_DYNAMIC)
-		i++;
-	if (i == image->phdr_cnt || !read_dynamic(image, &image->phdrs[i], &dynamic))
+	if (!elf_dynamic__read(image, &dynamic))
 		return false;
 	table.cnt = count_by_hash(image, dynamic.hash);
 	if (!table.cnt && dynamic.gnu_hash)

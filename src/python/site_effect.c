@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "python/site_effect.h"
 
+#include "util/x86_reg.h"
+
 struct effect {
 	struct values *values;
 	const cs_insn *insn;
@@ -83,28 +85,14 @@ static void write_operand(const struct effect *e, const cs_x86_op *op, struct va
 
 /* ---- instructions that are not understood ---------------------------------------------------- */
 
-static bool changes_nothing(unsigned int id)
-{
-	return id == X86_INS_CMP || id == X86_INS_TEST || id == X86_INS_BT || id == X86_INS_NOP;
-}
-
-/* Capstone does not say of every instruction what it does with its operands: then all count. */
-static bool may_write(const struct effect *e, unsigned int i)
-{
-	unsigned int id = e->insn->id;
-
-	return i == 0 || e->x86->operands[i].access & CS_AC_WRITE || id == X86_INS_XCHG ||
-	       id == X86_INS_XADD || id == X86_INS_CMPXCHG || id == X86_INS_MULX;
-}
-
 static void forget(const struct effect *e)
 {
 	const cs_detail *detail = e->insn->detail;
 
-	if (changes_nothing(e->insn->id))
+	if (x86_insn__changes_nothing(e->insn->id))
 		return;
 	for (unsigned int i = 0; i < e->x86->op_count; i++)
-		if (may_write(e, i))
+		if (x86_insn__may_write(e->insn, i))
 			write_operand(e, &e->x86->operands[i], values__any(e->values, 8));
 	for (unsigned int i = 0; i < detail->regs_write_count; i++)
 		write_register(e, detail->regs_write[i], 8, values__any(e->values, 8));

@@ -6,50 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define MAX_DYNAMIC 4096 /* entries; linkers make some thirty */
+#include "python/elf_dynamic.h"
+
 #define MAX_RELOCATIONS (2U << 20)
 #define MAX_NAME 64 /* bytes, of those that are asked for */
 #define BATCH 1024  /* relocations read at once */
-
-struct dynamic {
-	uint64_t symtab, strtab, strsz;
-	uint64_t rela, rela_size, plt, plt_size; /* addresses and bytes; 0 = absent */
-};
-
-static bool read_dynamic(const struct elf_image *image, struct dynamic *ret)
-{
-	struct dynamic dynamic = {0};
-	const Elf64_Phdr *phdr = image->phdrs, *end = phdr + image->phdr_cnt;
-	Elf64_Dyn entry;
-
-	while (phdr < end && phdr->p_type != PT_DYNAMIC)
-		phdr++;
-	if (phdr == end || phdr->p_offset > image->size)
-		return false;
-	for (uint64_t i = 0; i < phdr->p_filesz / sizeof(entry) && i < MAX_DYNAMIC; i++) {
-		if (elf_image__read(image, phdr->p_offset + i * sizeof(entry), &entry,
-				    sizeof(entry)))
-			return false;
-		if (entry.d_tag == DT_NULL)
-			break;
-		if (entry.d_tag == DT_SYMTAB)
-			dynamic.symtab = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_STRTAB)
-			dynamic.strtab = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_STRSZ)
-			dynamic.strsz = entry.d_un.d_val;
-		else if (entry.d_tag == DT_RELA)
-			dynamic.rela = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_RELASZ)
-			dynamic.rela_size = entry.d_un.d_val;
-		else if (entry.d_tag == DT_JMPREL)
-			dynamic.plt = entry.d_un.d_ptr;
-		else if (entry.d_tag == DT_PLTRELSZ)
-			dynamic.plt_size = entry.d_un.d_val;
-	}
-	*ret = dynamic;
-	return dynamic.symtab && dynamic.strtab;
-}
 
 /* Whether `len` bytes at an address of the file are there; *ret_off is where. */
 static bool find_bytes(const struct elf_image *image, uint64_t vaddr, uint64_t len,
@@ -61,8 +22,8 @@ static bool find_bytes(const struct elf_image *image, uint64_t vaddr, uint64_t l
 	       avail >= len;
 }
 
-static bool is_named(const struct elf_image *image, const struct dynamic *dynamic, uint32_t index,
-		     const char *name)
+static bool is_named(const struct elf_image *image, const struct elf_dynamic *dynamic,
+		     uint32_t index, const char *name)
 {
 	size_t size = strlen(name) + 1;
 	char text[MAX_NAME];
@@ -82,7 +43,7 @@ static bool is_named(const struct elf_image *image, const struct dynamic *dynami
 	return !memcmp(text, name, size);
 }
 
-static int add_batch(const struct elf_image *image, const struct dynamic *dynamic,
+static int add_batch(const struct elf_image *image, const struct elf_dynamic *dynamic,
 		     const Elf64_Rela *relas, size_t cnt, const char *name,
 		     struct site_slots *slots)
 {
@@ -98,8 +59,8 @@ static int add_batch(const struct elf_image *image, const struct dynamic *dynami
 	return err;
 }
 
-static int add_table(const struct elf_image *image, const struct dynamic *dynamic, uint64_t vaddr,
-		     uint64_t size, const char *name, struct site_slots *slots)
+static int add_table(const struct elf_image *image, const struct elf_dynamic *dynamic,
+		     uint64_t vaddr, uint64_t size, const char *name, struct site_slots *slots)
 {
 	uint64_t off, total = size / sizeof(Elf64_Rela);
 	Elf64_Rela *relas;
@@ -123,10 +84,10 @@ static int add_table(const struct elf_image *image, const struct dynamic *dynami
 
 int site_slots__add(const struct elf_image *image, const char *name, struct site_slots *slots)
 {
-	struct dynamic dynamic;
+	struct elf_dynamic dynamic;
 	int err;
 
-	if (!read_dynamic(image, &dynamic))
+	if (!elf_dynamic__read(image, &dynamic))
 		return 0;
 	err = add_table(image, &dynamic, dynamic.plt, dynamic.plt_size, name, slots);
 	return err ? err : add_table(image, &dynamic, dynamic.rela, dynamic.rela_size, name, slots);

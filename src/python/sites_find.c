@@ -1,16 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "python/site_cache.h"
 #include "python/site_code.h"
 #include "python/site_file.h"
 #include "python/sites.h"
 #include "util/sandbox.h"
-
-#define MAX_ERRNO 4095
 
 /* A build of Python takes 0.1 s; the code is in memory twice, as bytes and as what is known. */
 static const struct sandbox_limits limits = {
@@ -19,7 +15,7 @@ static const struct sandbox_limits limits = {
 	.output_bytes = MAX_SITE_FILE,
 };
 
-/* The answer is a file of sites, for which the key is no secret, or an error: one int. */
+/* The answer is a file of sites, for which the key is no secret, or an error. */
 static const uint8_t no_key[SIPHASH_BYTES];
 
 static int run(void *arg, int output_fd)
@@ -29,7 +25,7 @@ static int run(void *arg, int output_fd)
 
 	err = python_sites__analyse(*(const int *)arg, &sites);
 	if (err)
-		return write(output_fd, &err, sizeof(err)) != sizeof(err);
+		return sandbox__answer_error(output_fd, err);
 	return site_file__write(output_fd, no_key, no_key, &sites);
 }
 
@@ -37,16 +33,11 @@ static int run(void *arg, int output_fd)
 static int read_answer(int fd, const struct elf_image *image, struct python_sites *ret)
 {
 	struct python_sites sites;
-	struct stat st;
 	int err;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (st.st_size == sizeof(err)) {
-		if (pread(fd, &err, sizeof(err), 0) != sizeof(err))
-			return -EPIPE;
-		return err < 0 && err >= -MAX_ERRNO ? err : -EPIPE;
-	}
+	err = sandbox__answered_error(fd);
+	if (err)
+		return err;
 	err = site_file__read(fd, no_key, no_key, &sites);
 	if (err)
 		return err == -ENOMEM ? err : -EPIPE;

@@ -78,21 +78,6 @@ static bool is_near(int64_t value)
 
 /* ---- what any instruction may do ------------------------------------------------------------- */
 
-/* Instructions that change none of their operands. */
-static bool changes_nothing(unsigned int id)
-{
-	return id == X86_INS_CMP || id == X86_INS_TEST || id == X86_INS_BT;
-}
-
-/* Capstone does not say of every instruction what it does with its operands: then all count. */
-static bool may_write(unsigned int id, const cs_x86_op *op, unsigned int i)
-{
-	if (op->type != X86_OP_REG || changes_nothing(id))
-		return false;
-	return i == 0 || (op->access & CS_AC_WRITE) || id == X86_INS_XCHG || id == X86_INS_XADD ||
-	       id == X86_INS_CMPXCHG || id == X86_INS_MULX;
-}
-
 static uint32_t written_regs(const cs_insn *insn)
 {
 	const cs_x86 *x86 = &insn->detail->x86;
@@ -100,8 +85,10 @@ static uint32_t written_regs(const cs_insn *insn)
 	uint8_t reg;
 
 	for (unsigned int i = 0; i < x86->op_count; i++) {
+		if (x86->operands[i].type != X86_OP_REG || !x86_insn__may_write(insn, i))
+			continue;
 		reg = reg_of(x86->operands[i].reg);
-		if (may_write(insn->id, &x86->operands[i], i) && reg != CODE_NO_REG)
+		if (reg != CODE_NO_REG)
 			mask |= 1U << reg;
 	}
 	for (unsigned int i = 0; i < insn->detail->regs_write_count; i++) {
@@ -144,7 +131,7 @@ static void set_any(const cs_insn *insn, struct code_insn *ret)
 
 	ret->op = mask ? CODE_CLOBBER : CODE_PLAIN;
 	ret->imm = (int32_t)mask;
-	if (mask || changes_nothing(insn->id) || x86->op_count < 1 ||
+	if (mask || x86_insn__changes_nothing(insn->id) || x86->op_count < 1 ||
 	    !is_simple_memory(x86, &x86->operands[0]))
 		return;
 	ret->op = CODE_STORE;

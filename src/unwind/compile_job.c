@@ -5,13 +5,11 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "unwind/table_file.h"
 
-#define MAX_ERRNO 4095
 #define MAX_POLLED 64
 
 const struct sandbox_limits compile_job_limits = {
@@ -21,7 +19,7 @@ const struct sandbox_limits compile_job_limits = {
 			MAX_UNWIND_PAGES * sizeof(struct unwind_page) + 4096,
 };
 
-/* The answer is a table file, for which the key is no secret, or an error: one int. */
+/* The answer is a table file, for which the key is no secret, or an error. */
 static const uint8_t no_key[SIPHASH_BYTES];
 
 static int run(void *arg, int output_fd)
@@ -32,7 +30,7 @@ static int run(void *arg, int output_fd)
 
 	err = job->compile(job->fd, &table);
 	if (err)
-		return write(output_fd, &err, sizeof(err)) != sizeof(err);
+		return sandbox__answer_error(output_fd, err);
 	return table_file__write(output_fd, no_key, no_key, &table);
 }
 
@@ -76,16 +74,11 @@ size_t compile_job__wait_any(struct compile_job *const *jobs, size_t cnt)
 static int read_answer(int fd, struct unwind_table *ret)
 {
 	struct unwind_table table;
-	struct stat st;
 	int err;
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (st.st_size == sizeof(err)) {
-		if (pread(fd, &err, sizeof(err), 0) != sizeof(err))
-			return -EPIPE;
-		return err < 0 && err >= -MAX_ERRNO ? err : -EPIPE;
-	}
+	err = sandbox__answered_error(fd);
+	if (err)
+		return err;
 	err = table_file__read(fd, no_key, no_key, &table);
 	if (err)
 		return err == -ENOMEM ? err : -EPIPE;

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -29,6 +30,7 @@
 #define PATIENCE 10	    /* a job that waits its turn may take so many times its CPU time, */
 #define PATIENCE_SEC 10	    /* and this */
 #define MAX_CPU_SEC 1000000 /* beyond this there is no limit worth the name */
+#define MAX_ERRNO 4095	    /* of the kernel (include/linux/err.h) */
 
 struct plan {
 	int (*job)(void *arg, int output_fd);
@@ -177,6 +179,15 @@ static void __attribute__((noreturn)) run_child(const struct plan *plan)
 	_exit(plan->job(plan->arg, plan->output_fd) ? 1 : 0);
 }
 
+int sandbox__answer_error(int output_fd, int err)
+{
+	ssize_t put = write(output_fd, &err, sizeof(err));
+
+	if (put < 0)
+		return -errno;
+	return put == sizeof(err) ? 0 : -EIO;
+}
+
 /* ---- in the parent -------------------------------------------------------------------------- */
 
 static int compare_fds(const void *a, const void *b)
@@ -264,6 +275,20 @@ int sandbox__wait(struct sandbox *sandbox)
 		}
 	}
 	return -EPIPE;
+}
+
+int sandbox__answered_error(int output_fd)
+{
+	struct stat st;
+	int err;
+
+	if (fstat(output_fd, &st))
+		return -errno;
+	if (st.st_size != sizeof(err))
+		return 0;
+	if (pread(output_fd, &err, sizeof(err), 0) != sizeof(err))
+		return -EPIPE;
+	return err < 0 && err >= -MAX_ERRNO ? err : -EPIPE;
 }
 
 void sandbox__close(struct sandbox *sandbox)

@@ -36,6 +36,22 @@ int sandbox__start(int (*job)(void *arg, int output_fd), void *arg, const int *k
  */
 int sandbox__wait(struct sandbox *sandbox);
 
+/*
+ * For jobs whose output is either a file or, where there is none, one int: a negative errno. No
+ * such file has the size of an int.
+ *
+ * sandbox__answer_error makes `err` the whole output, to which the job has written nothing yet;
+ * for use in the job, which returns the result. Returns 0 or a negative errno.
+ */
+int sandbox__answer_error(int output_fd, int err);
+
+/*
+ * Reads that error from the output of a job that has ended. Returns 0 (it is no error: the caller
+ * reads it), the error, -EPIPE (of its size, but not a negative errno) or the negative errno of
+ * looking at the output. Nothing is believed: the job may have been taken over by its input.
+ */
+int sandbox__answered_error(int output_fd);
+
 /* Kills it if it still runs, closes the output. */
 void sandbox__close(struct sandbox *sandbox);
 

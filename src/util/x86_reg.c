@@ -38,3 +38,19 @@ enum gpr gpr_of(x86_reg reg)
 
 	return found ? (enum gpr)(found - 1) : GPR_NONE;
 }
+
+bool x86_insn__changes_nothing(unsigned int id)
+{
+	return id == X86_INS_CMP || id == X86_INS_TEST || id == X86_INS_BT || id == X86_INS_NOP;
+}
+
+/* Capstone does not say of every instruction what it does with its operands: then all count. */
+bool x86_insn__may_write(const cs_insn *insn, unsigned int i)
+{
+	unsigned int id = insn->id;
+
+	if (x86_insn__changes_nothing(id))
+		return false;
+	return i == 0 || insn->detail->x86.operands[i].access & CS_AC_WRITE || id == X86_INS_XCHG ||
+	       id == X86_INS_XADD || id == X86_INS_CMPXCHG || id == X86_INS_MULX;
+}

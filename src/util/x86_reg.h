@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Capstone's names of x86-64 registers, as the general registers that they are all or a part of. */
+/*
+ * Capstone's names of x86-64 registers, as the general registers that they are all or a part of,
+ * and which operands an instruction writes.
+ */
 #ifndef LEAKSWEEP_UTIL_X86_REG_H
 #define LEAKSWEEP_UTIL_X86_REG_H
 
 #include <capstone/capstone.h>
+#include <stdbool.h>
 
 /*
  * General registers as instructions number them (Intel SDM volume 2, table 3-1, with REX as the
@@ -35,5 +39,17 @@ enum gpr {
  * others, X86_REG_INVALID and values that capstone has no name for.
  */
 enum gpr gpr_of(x86_reg reg);
+
+/*
+ * Whether an instruction (X86_INS_...) is known to change no operand and no general register; false
+ * says nothing.
+ */
+bool x86_insn__changes_nothing(unsigned int id);
+
+/*
+ * Whether an instruction, decoded with details, may write its operand `i` (below op_count).
+ * Registers that it writes without naming them are in insn->detail->regs_write.
+ */
+bool x86_insn__may_write(const cs_insn *insn, unsigned int i);
 
 #endif
