@@ -1,16 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+/* Order, groups and growth of a profile's rows. */
+#include "unit/profile_fixture.h"
 
-#include <stdlib.h>
-#include <string.h>
 #include <time.h>
-
-#include "model/profile.h"
-#include "model/symbol.h"
 
 /* Two processes of one program and a library: the usual scene. Frames: the two halves of `leak`,
  * `other`, `main`. */
@@ -86,9 +78,8 @@ static void check_ledger(const struct cost *cost)
 static void test_empty(void **state)
 {
 	struct snapshot *snap = snapshot__new("trace");
-	const struct profile_opts opts = {0};
-	struct profile *profile = profile__new(snap, NULL, &opts, NULL);
-	struct profile *next = profile__new(snap, NULL, &opts, profile);
+	struct profile *profile = profile_of(snap, NULL, GROUP_STACK, NULL);
+	struct profile *next = profile_of(snap, NULL, GROUP_STACK, profile);
 
 	(void)state;
 	assert_int_equal(profile->rows.cnt, 0);
@@ -151,7 +142,6 @@ static void test_sort(void **state)
 
 static void test_group(void **state)
 {
-	struct profile_opts opts = {.group = GROUP_FUNCTION};
 	struct profile *profile;
 	struct scene scene;
 
@@ -162,7 +152,7 @@ static void test_group(void **state)
 	add_row(&scene, 1, scene.leak1, LAYER_MMAP, 200, 2);
 	add_row(&scene, 1, scene.other, LAYER_MALLOC, 50, 1);
 	add_row(&scene, 0, scene.other, LAYER_MALLOC, 10, 1);
-	profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
+	profile = profile_of(scene.snap, scene.symbols, GROUP_FUNCTION, NULL);
 	assert_int_equal(profile->rows.cnt, 2);
 	assert_int_equal(profile->rows.items[0].cost.live_bytes, 600);
 	assert_int_equal(profile->rows.items[0].cost.live_count, 6);
@@ -175,24 +165,21 @@ static void test_group(void **state)
 	check_ledger(&profile->rows.items[0].cost);
 	profile__free(profile);
 
-	opts.group = GROUP_PROCESS;
-	profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
+	profile = profile_of(scene.snap, scene.symbols, GROUP_PROCESS, NULL);
 	assert_int_equal(profile->rows.cnt, 2);
 	assert_int_equal(profile->rows.items[0].cost.live_bytes, 410);
 	assert_int_equal(profile->rows.items[0].procs, 1);
 	assert_int_equal(profile->rows.items[1].cost.live_bytes, 250);
 	profile__free(profile);
 
-	opts.group = GROUP_CGROUP;
-	profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
+	profile = profile_of(scene.snap, scene.symbols, GROUP_CGROUP, NULL);
 	assert_int_equal(profile->rows.cnt, 2);
 	assert_string_equal(scene.snap->procs.items[profile->rows.items[0].row->proc].cgroup,
 			    "/a.slice");
 	profile__free(profile);
 
 	/* Without names, functions are told apart by where they are. */
-	opts.group = GROUP_FUNCTION;
-	profile = profile__new(scene.snap, NULL, &opts, NULL);
+	profile = profile_of(scene.snap, NULL, GROUP_FUNCTION, NULL);
 	assert_int_equal(profile->rows.cnt, 3);
 	profile__free(profile);
 	snapshot__free(scene.snap);
@@ -201,7 +188,6 @@ static void test_group(void **state)
 /* A library that was unloaded and loaded again elsewhere gives two rows of the same frames. */
 static void test_same_stack_is_one_row(void **state)
 {
-	const struct profile_opts opts = {0};
 	struct snap_row lost = {.layer = LAYER_MALLOC, .unwind = UNWIND_LOST};
 	struct profile *profile;
 	struct scene scene;
@@ -213,7 +199,7 @@ static void test_same_stack_is_one_row(void **state)
 	lost.proc = scene.procs[0];
 	lost.cost.live_bytes = lost.cost.alloc_bytes = 7;
 	assert_int_equal(snapshot__add_row(scene.snap, &lost), 0);
-	profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
+	profile = profile_of(scene.snap, scene.symbols, GROUP_STACK, NULL);
 	assert_int_equal(profile->rows.cnt, 2);
 	assert_int_equal(profile->rows.items[0].cost.live_bytes, 400);
 	assert_int_equal(profile->rows.items[0].rows, 2);
@@ -266,16 +252,13 @@ static void test_delta(void **state)
 	after = profile__new(new.snap, new.symbols, &opts, before);
 	assert_int_equal(after->rows.items[0].delta_bytes, 220);
 	profile__free(after);
-	profile__free(before);
-	snapshot__free(new.snap);
-	snapshot__free(old.snap);
+	free_both(before, NULL, old.snap, new.snap);
 }
 
 /* A reused pid is another process; an image that exec replaced is told from the one that runs now.
  */
 static void test_identity_of_processes(void **state)
 {
-	const struct profile_opts opts = {0};
 	struct snapshot *old = snapshot__new("trace"), *new = snapshot__new("trace");
 	struct snap_row row = {.layer = LAYER_MALLOC};
 	struct profile *before, *after;
@@ -297,423 +280,13 @@ static void test_identity_of_processes(void **state)
 	row.cost.live_bytes = 101;
 	snapshot__add_row(new, &row);
 	new->procs.items[row.proc].state = PROC_EXECED;
-	before = profile__new(old, NULL, &opts, NULL);
-	after = profile__new(new, NULL, &opts, before);
+	before = profile_of(old, NULL, GROUP_STACK, NULL);
+	after = profile_of(new, NULL, GROUP_STACK, before);
 	assert_int_equal(after->rows.cnt, 3);
 	assert_int_equal(after->rows.items[0].delta_bytes, 110);
 	assert_int_equal(after->rows.items[1].delta_bytes, 105);
 	assert_int_equal(after->rows.items[2].delta_bytes, 1);
-	profile__free(after);
-	profile__free(before);
-	snapshot__free(new);
-	snapshot__free(old);
-}
-
-/* ---- Python ---- */
-
-/* Two lines of one function, its lambda on one of these lines, and another file's function of the
- * same name. */
-struct python_scene {
-	struct snapshot *snap;
-	struct symbol symbols[8];
-};
-
-static void add_python_row(struct python_scene *scene, const char *file, const char *function,
-			   uint32_t first_line, uint32_t line, int64_t bytes)
-{
-	uint32_t code = snapshot__add_code(scene->snap, file, function, first_line);
-	uint32_t frame = snapshot__add_frame(scene->snap, FRAME_PYTHON, code, line);
-	const struct snap_row row = {
-		.stack = snapshot__add_stack(scene->snap, &frame, 1),
-		.layer = LAYER_PYTHON,
-		.unwind = UNWIND_COMPLETE,
-		.cost = {.live_bytes = bytes, .live_count = 1, .alloc_bytes = bytes},
-	};
-
-	scene->symbols[frame] = (struct symbol){
-		.function = scene->snap->codes.items[code].function,
-		.file = scene->snap->codes.items[code].file,
-		.line = line,
-	};
-	assert_int_equal(snapshot__add_row(scene->snap, &row), 0);
-}
-
-static void python_scene__init(struct python_scene *scene, bool other_way_round)
-{
-	static const struct {
-		const char *file, *function;
-		uint32_t first_line, line;
-		int64_t bytes;
-	} rows[] = {
-		{"cache.py", "store", 40, 42, 1000},  {"cache.py", "store", 40, 45, 500},
-		{"cache.py", "<lambda>", 42, 42, 70}, {"other.py", "store", 40, 42, 300},
-		{"cache.py", "store", 90, 91, 8},
-	};
-
-	*scene = (struct python_scene){.snap = snapshot__new("trace")};
-	/* An index of a code is none of a module. */
-	snapshot__add_module(scene->snap, "/bin/python", 1, 1, NULL, 0, -1);
-	snapshot__add_proc(scene->snap, 5, 6, "app", "", "", "");
-	for (size_t i = 0; i < 5; i++) {
-		size_t at = other_way_round ? 4 - i : i;
-
-		add_python_row(scene, rows[at].file, rows[at].function, rows[at].first_line,
-			       rows[at].line, rows[at].bytes + other_way_round);
-	}
-}
-
-static void check_python_groups(const struct python_scene *scene, const struct profile *previous,
-				enum profile_group group, const int64_t *bytes, size_t cnt)
-{
-	const struct profile_opts opts = {.group = group};
-	struct profile *profile = profile__new(scene->snap, scene->symbols, &opts, previous);
-
-	assert_int_equal(profile->rows.cnt, cnt);
-	for (size_t i = 0; i < cnt; i++) {
-		assert_int_equal(profile->rows.items[i].cost.live_bytes, bytes[i]);
-		if (previous)
-			assert_int_equal(profile->rows.items[i].delta_bytes,
-					 profile->rows.items[i].rows);
-	}
-	profile__free(profile);
-}
-
-static void test_python_groups(void **state)
-{
-	static const struct {
-		enum profile_group group;
-		size_t cnt;
-		int64_t bytes[5], later[5];
-	} cases[] = {
-		{GROUP_STACK, 5, {1000, 500, 300, 70, 8}, {1001, 501, 301, 71, 9}},
-		{GROUP_FUNCTION, 4, {1500, 300, 70, 8}, {1502, 301, 71, 9}},
-		{GROUP_LINE, 4, {1070, 500, 300, 8}, {1072, 501, 301, 9}},
-		{GROUP_FILE, 2, {1578, 300}, {1582, 301}},
-		{GROUP_TYPE, 1, {1878}, {1883}},
-	};
-	const struct profile_opts opts = {0};
-	struct python_scene old, new;
-	struct profile *before;
-
-	(void)state;
-	python_scene__init(&old, false);
-	python_scene__init(&new, true);
-	before = profile__new(old.snap, old.symbols, &opts, NULL);
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		check_python_groups(&old, NULL, cases[i].group, cases[i].bytes, cases[i].cnt);
-		/* Functions are the same in another snapshot, whatever their indexes. */
-		check_python_groups(&new, before, cases[i].group, cases[i].later, cases[i].cnt);
-	}
-	profile__free(before);
-	snapshot__free(new.snap);
-	snapshot__free(old.snap);
-}
-
-/* A line of a Python file and one of machine code's are two, even if all else is equal. */
-static void test_python_is_no_module(void **state)
-{
-	struct profile_opts opts = {0};
-	struct python_scene scene;
-	struct snap_row row;
-	uint32_t frame;
-
-	(void)state;
-	python_scene__init(&scene, false);
-	frame = snapshot__add_frame(scene.snap, FRAME_NATIVE, 0, 42);
-	scene.symbols[frame] = scene.symbols[0];
-	row = scene.snap->rows.items[0];
-	row.stack = snapshot__add_stack(scene.snap, &frame, 1);
-	assert_int_equal(snapshot__add_row(scene.snap, &row), 0);
-	for (int group = GROUP_STACK; group <= GROUP_FILE; group++) {
-		static const size_t cnts[] = {6, 5, 1, 1, 5, 3};
-		struct profile *profile;
-
-		opts.group = group;
-		profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
-		assert_int_equal(profile->rows.cnt, cnts[group]);
-		profile__free(profile);
-	}
-	snapshot__free(scene.snap);
-}
-
-static void add_shares(struct snapshot *snap, size_t row_idx, const char *first,
-		       int64_t first_bytes, const char *second, int64_t second_bytes)
-{
-	struct snap_row row = snap->rows.items[row_idx];
-
-	/* Shares go to the last row. */
-	snap->rows.items[row_idx].cost = (struct cost){0};
-	assert_int_equal(snapshot__add_row(snap, &row), 0);
-	assert_int_equal(
-		snapshot__add_type_share(snap, snapshot__add_type(snap, first), 2, first_bytes), 0);
-	assert_int_equal(
-		snapshot__add_type_share(snap, snapshot__add_type(snap, second), 3, second_bytes),
-		0);
-}
-
-static const struct profile_row *find_type(const struct profile *profile, const char *type)
-{
-	for (size_t i = 0; i < profile->rows.cnt; i++) {
-		uint32_t idx = profile->rows.items[i].type;
-
-		if (idx == SNAP_NONE ? !type
-				     : type && !strcmp(profile->snap->types.items[idx], type))
-			return &profile->rows.items[i];
-	}
-	fail_msg("%s is not there", type ? type : "the rest");
-	return NULL;
-}
-
-static void test_types(void **state)
-{
-	const struct profile_opts opts = {.group = GROUP_TYPE};
-	struct profile *before, *profile;
-	struct python_scene old, new;
-	struct cost sum = {0};
-
-	(void)state;
-	python_scene__init(&old, false);
-	add_shares(old.snap, 0, "dict", 600, "list", 300);
-	python_scene__init(&new, true);
-	add_shares(new.snap, 4, "list", 500, "dict", 400);
-	add_shares(new.snap, 3, "dict", 400, "str", 101);
-	before = profile__new(old.snap, old.symbols, &opts, NULL);
-	profile = profile__new(new.snap, new.symbols, &opts, before);
-	assert_int_equal(profile->rows.cnt, 4);
-	assert_int_equal(find_type(profile, "dict")->cost.live_bytes, 800);
-	assert_int_equal(find_type(profile, "dict")->cost.live_count, 5);
-	assert_int_equal(find_type(profile, "dict")->cost.alloc_bytes, 0);
-	assert_int_equal(find_type(profile, "dict")->delta_bytes, 200);
-	assert_int_equal(find_type(profile, "dict")->rows, 2);
-	assert_int_equal(find_type(profile, "list")->delta_bytes, 200);
-	assert_int_equal(find_type(profile, "str")->delta_bytes, 101);
-	assert_int_equal(find_type(profile, NULL)->cost.live_bytes, 1883 - 800 - 500 - 101);
-	assert_int_equal(find_type(profile, NULL)->cost.alloc_bytes, 1883);
-	assert_ptr_equal(&profile->rows.items[0], find_type(profile, "dict"));
-	/* To the last byte. */
-	for (size_t i = 0; i < profile->rows.cnt; i++)
-		cost__add(&sum, &profile->rows.items[i].cost);
-	assert_memory_equal(&sum, &profile->total, sizeof(sum));
-	profile__free(profile);
-	profile__free(before);
-	snapshot__free(new.snap);
-	snapshot__free(old.snap);
-}
-
-/* ---- stacks that differ in an interpreter's machine code ---- */
-
-/*
- * Frames are letters: n, l = the interpreter, x, y = an extension, c = the C library, m = main,
- * s = _start, p, q = Python, i = import's Python.
- */
-static const char letters[] = "nlxycmspqi";
-
-struct letter_scene {
-	struct snapshot *snap;
-	struct symbol symbols[16];
-	uint32_t frames[128];
-};
-
-static void letter_scene__init(struct letter_scene *scene, bool other_way_round)
-{
-	static const char *const paths[] = {"/usr/bin/python3.11", "/opt/x.so", "/lib/libc.so.6",
-					    "/opt/app"};
-	static const uint8_t modules[] = {0, 0, 1, 1, 2, 3, 3};
-	static const char *const functions[] = {"n",	"l",	  "x", "y", "c",
-						"main", "_start", "p", "q", "i"};
-	struct snapshot *snap = snapshot__new("trace");
-	uint32_t indexes[4];
-
-	*scene = (struct letter_scene){.snap = snap};
-	snapshot__add_proc(snap, 1, 1, "app", "", "", "");
-	for (int i = 0; i < 4; i++) {
-		int at = other_way_round ? 3 - i : i;
-
-		indexes[at] = snapshot__add_module(snap, paths[at], 1, 1 + at, NULL, 0, -1);
-		snap->modules.items[indexes[at]].is_interpreter = !at;
-	}
-	for (int i = 0; i < 10; i++) {
-		int at = other_way_round ? 9 - i : i;
-		const char *file = at == 9 ? "<frozen importlib._bootstrap>" : "app.py";
-		uint32_t frame =
-			at < 7 ? snapshot__add_frame(snap, FRAME_NATIVE, indexes[modules[at]],
-						     16 * at + 16)
-			       : snapshot__add_frame(
-					 snap, FRAME_PYTHON,
-					 snapshot__add_code(snap, file, functions[at], 1), at);
-
-		scene->symbols[frame].function = functions[at];
-		scene->frames[(unsigned char)letters[at]] = frame;
-	}
-}
-
-static void add_letters(struct letter_scene *scene, const char *stack, int64_t bytes)
-{
-	struct snap_row row = {.layer = LAYER_PYTHON, .cost = {.live_bytes = bytes}};
-	uint32_t frames[64];
-	size_t cnt = strlen(stack);
-
-	for (size_t i = 0; i < cnt; i++)
-		frames[i] = scene->frames[(unsigned char)stack[i]];
-	row.stack = snapshot__add_stack(scene->snap, frames, cnt);
-	row.cost.live_count = 1;
-	assert_int_equal(snapshot__add_row(scene->snap, &row), 0);
-}
-
-/* Writes what a stack is told from others by, as fold.h says it. */
-static void write_key(const char *stack, char *key)
-{
-	const char *last = NULL;
-	bool is_shown = false;
-
-	for (const char *at = stack; *at; at++)
-		if (strchr("pqi", *at))
-			last = at;
-	for (const char *at = stack; *at; at++) {
-		bool is_python = strchr("pqi", *at), is_below = last && at > last;
-
-		if (last && strchr("nl", *at) && !(is_below && is_shown))
-			continue;
-		/* The library's own: not at the leaf, nor where the program starts. */
-		if (last && *at == 'c' && !is_shown)
-			continue;
-		if (is_below && strchr("cms", *at) && !is_shown)
-			continue;
-		*key++ = *at;
-		/* Behind the last Python frame it counts anew. */
-		is_shown = !(is_python && at == last);
-		if (is_below)
-			is_shown = true;
-	}
-	*key = '\0';
-}
-
-static void check_one_row(const char *a, const char *b, bool expected)
-{
-	struct profile_opts opts = {0};
-	struct letter_scene scene;
-	struct profile *profile;
-	char key_a[64], key_b[64];
-
-	letter_scene__init(&scene, false);
-	add_letters(&scene, a, 10);
-	add_letters(&scene, b, 20);
-	profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
-	write_key(a, key_a);
-	write_key(b, key_b);
-	if (profile->rows.cnt != (expected ? 1 : 2) || !strcmp(key_a, key_b) != expected)
-		fail_msg("%s and %s: %zu rows, %s and %s", a, b, profile->rows.cnt, key_a, key_b);
-	profile__free(profile);
-	opts.all_frames = true;
-	profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
-	assert_int_equal(profile->rows.cnt, strcmp(a, b) ? 2 : 1);
-	profile__free(profile);
-	snapshot__free(scene.snap);
-}
-
-static void test_stacks_that_are_one(void **state)
-{
-	(void)state;
-	check_one_row("npnqncs", "lpllqmcs", true);
-	check_one_row("cnpnqn", "pq", true);
-	check_one_row("cxnpq", "cxpq", true);
-	check_one_row("nxnpq", "xpnq", true);
-	check_one_row("cxnpq", "cynpq", false);
-	check_one_row("cxnpq", "cnpq", false);
-	check_one_row("pq", "qp", false);
-	check_one_row("pq", "ppq", false);
-	check_one_row("pinq", "pniq", true);
-	check_one_row("piq", "piiq", false); /* shown alike, but Python's own */
-	check_one_row("pqnxms", "pqxms", true);
-	check_one_row("pqxnms", "pqxms", false);
-	check_one_row("pqms", "pqcs", true);
-	/* Without Python every frame counts. */
-	check_one_row("nms", "lms", false);
-	check_one_row("cnms", "nms", false);
-	check_one_row("xms", "xms", true);
-}
-
-/* Random stacks, against keys that are made in another way; and with a previous profile, which has
- * all indexes the other way round. */
-static void test_random_stacks(void **state)
-{
-	const struct profile_opts opts = {0};
-	unsigned int seed = 7;
-
-	(void)state;
-	for (int round = 0; round < 300; round++) {
-		char stacks[24][24], keys[24][24];
-		struct letter_scene old, new;
-		struct profile *before, *after;
-		size_t distinct = 0;
-
-		letter_scene__init(&old, true);
-		letter_scene__init(&new, false);
-		for (int i = 0; i < 24; i++) {
-			size_t len = 1 + rand_r(&seed) % 8;
-			bool is_new = true;
-
-			for (size_t j = 0; j < len; j++)
-				stacks[i][j] = letters[rand_r(&seed) % 10];
-			stacks[i][len] = '\0';
-			write_key(stacks[i], keys[i]);
-			for (int j = 0; j < i && is_new; j++)
-				is_new = strcmp(keys[i], keys[j]) ||
-					 !strpbrk(stacks[i], "pqi") != !strpbrk(stacks[j], "pqi");
-			distinct += is_new;
-			add_letters(&old, stacks[i], 100);
-			add_letters(&new, stacks[i], 101);
-		}
-		before = profile__new(old.snap, old.symbols, &opts, NULL);
-		after = profile__new(new.snap, new.symbols, &opts, before);
-		assert_int_equal(before->rows.cnt, distinct);
-		assert_int_equal(after->rows.cnt, distinct);
-		for (size_t i = 0; i < after->rows.cnt; i++)
-			assert_int_equal(after->rows.items[i].delta_bytes,
-					 after->rows.items[i].rows);
-		profile__free(after);
-		profile__free(before);
-		snapshot__free(new.snap);
-		snapshot__free(old.snap);
-	}
-}
-
-/* The types of stacks that are one stand together. */
-static void test_shares_are_summed(void **state)
-{
-	static const struct {
-		const char *stack, *type;
-		int64_t bytes;
-	} rows[] = {{"npq", "dict", 300}, {"lpq", "dict", 100}, {"pq", "str", 350},
-		    {"pq", "list", 50},	  {"qp", "list", 10},	{"npq", NULL, 7}};
-	const struct profile_opts opts = {0};
-	const struct snap_type_share *shares;
-	struct letter_scene scene;
-	struct profile *profile;
-
-	(void)state;
-	letter_scene__init(&scene, false);
-	for (size_t i = 0; i < 6; i++) {
-		add_letters(&scene, rows[i].stack, rows[i].bytes);
-		if (rows[i].type)
-			snapshot__add_type_share(scene.snap,
-						 snapshot__add_type(scene.snap, rows[i].type), 1,
-						 rows[i].bytes);
-	}
-	profile = profile__new(scene.snap, scene.symbols, &opts, NULL);
-	assert_int_equal(profile->rows.cnt, 2);
-	assert_int_equal(profile->rows.items[0].cost.live_bytes, 807);
-	assert_int_equal(profile->rows.items[0].type_cnt, 3);
-	shares = &profile->type_shares.items[profile->rows.items[0].first_type];
-	assert_string_equal(scene.snap->types.items[shares[0].type], "dict");
-	assert_int_equal(shares[0].bytes, 400);
-	assert_int_equal(shares[0].cnt, 2);
-	assert_int_equal(shares[1].bytes, 350);
-	assert_int_equal(shares[2].bytes, 50);
-	assert_int_equal(profile->rows.items[1].type_cnt, 1);
-	assert_int_equal(profile->type_shares.items[profile->rows.items[1].first_type].bytes, 10);
-	profile__free(profile);
-	snapshot__free(scene.snap);
+	free_both(before, after, old, new);
 }
 
 static uint32_t add_deep_stack(struct snapshot *snap, uint32_t module, uint32_t i)
@@ -728,7 +301,6 @@ static uint32_t add_deep_stack(struct snapshot *snap, uint32_t module, uint32_t 
 /* Ten thousand stacks that all weigh the same: the worst case of the order. */
 static void test_big_and_deterministic(void **state)
 {
-	const struct profile_opts opts = {0};
 	struct snapshot *snaps[2];
 	struct profile *profiles[3];
 	struct timespec begin, end;
@@ -752,12 +324,12 @@ static void test_big_and_deterministic(void **state)
 		}
 	}
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &begin);
-	profiles[0] = profile__new(snaps[0], NULL, &opts, NULL);
-	profiles[1] = profile__new(snaps[1], NULL, &opts, profiles[0]);
+	profiles[0] = profile_of(snaps[0], NULL, GROUP_STACK, NULL);
+	profiles[1] = profile_of(snaps[1], NULL, GROUP_STACK, profiles[0]);
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &end);
 	print_message("two profiles of 10000 stacks: %ld ms\n",
 		      (end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000);
-	profiles[2] = profile__new(snaps[1], NULL, &opts, profiles[1]);
+	profiles[2] = profile_of(snaps[1], NULL, GROUP_STACK, profiles[1]);
 	assert_int_equal(profiles[0]->rows.cnt, 10000);
 	assert_int_equal(profiles[1]->delta_bytes, 0);
 	for (size_t i = 0; i < 10000; i++) {
@@ -786,12 +358,6 @@ int main(void)
 		cmocka_unit_test(test_delta),
 		cmocka_unit_test(test_identity_of_processes),
 		cmocka_unit_test(test_big_and_deterministic),
-		cmocka_unit_test(test_python_groups),
-		cmocka_unit_test(test_python_is_no_module),
-		cmocka_unit_test(test_types),
-		cmocka_unit_test(test_stacks_that_are_one),
-		cmocka_unit_test(test_random_stacks),
-		cmocka_unit_test(test_shares_are_summed),
 	};
 
 	return cmocka_run_group_tests_name("model profile", tests, NULL, NULL);

@@ -183,15 +183,21 @@ static void test_refusals(void **state)
 	expect_refusal(build, "_Py_DebugOffsets");
 }
 
+/* The build points to the offsets; nothing of it is to be freed. */
+static struct python_build build_314(struct debug_offsets_314 *offsets)
+{
+	return (struct python_build){
+		.version = 0x030e,
+		.runtime_vaddr = 4096,
+		.debug_offsets = (uint8_t *)offsets,
+		.debug_offsets_len = sizeof(*offsets),
+	};
+}
+
 static void test_damaged_offsets(void **state)
 {
 	struct debug_offsets_314 offsets = make_debug_offsets_314();
-	struct python_build build = {
-		.version = 0x030e,
-		.runtime_vaddr = 4096,
-		.debug_offsets = (uint8_t *)&offsets,
-		.debug_offsets_len = sizeof(offsets),
-	};
+	struct python_build build = build_314(&offsets);
 	struct python_layout layout;
 	const char *reason;
 
@@ -225,12 +231,7 @@ static void test_damaged_offsets(void **state)
 static void test_314(void **state)
 {
 	struct debug_offsets_314 offsets = make_debug_offsets_314();
-	struct python_build build = {
-		.version = 0x030e,
-		.runtime_vaddr = 4096,
-		.debug_offsets = (uint8_t *)&offsets,
-		.debug_offsets_len = sizeof(offsets),
-	};
+	struct python_build build = build_314(&offsets);
 	struct python_layout layout;
 	const char *reason;
 

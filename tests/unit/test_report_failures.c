@@ -52,24 +52,72 @@ static void assert_in_order(const char *text, const char *const *pieces)
 
 #define PIECES(...) ((const char *const[]){__VA_ARGS__, NULL})
 
+/* Fails unless what is rendered has all of the pieces in order, and nothing of what is absent. */
+static void check_rendered(const struct profile *profile, const char *format,
+			   const char *const *pieces, const char *const *absent)
+{
+	char *text = render(profile, format);
+
+	assert_in_order(text, pieces);
+	for (; *absent; absent++)
+		if (strstr(text, *absent))
+			fail_msg("\"%s\" is there:\n%s", *absent, text);
+	free(text);
+}
+
+/* Renders as JSON and parses it. Returns the list of failures, which lives as long as `ret_root`,
+ * which the caller puts. */
+static struct json_object *parse_failures(const struct profile *profile, size_t cnt,
+					  struct json_object **ret_root)
+{
+	char *text = render(profile, "json");
+	struct json_object *list;
+
+	*ret_root = json_tokener_parse(text);
+	free(text);
+	assert_non_null(*ret_root);
+	assert_true(json_object_object_get_ex(*ret_root, "failures", &list));
+	assert_int_equal(json_object_array_length(list), cnt);
+	return list;
+}
+
+static void check_string(struct json_object *item, const char *name, const char *expected)
+{
+	assert_string_equal(json_object_get_string(json_object_object_get(item, name)), expected);
+}
+
+static void check_number(struct json_object *item, const char *name, uint64_t expected)
+{
+	assert_int_equal(json_object_get_uint64(json_object_object_get(item, name)), expected);
+}
+
+static struct json_object *frames_of(struct json_object *item, size_t cnt)
+{
+	struct json_object *frames;
+
+	assert_true(json_object_object_get_ex(item, "frames", &frames));
+	assert_int_equal(json_object_array_length(frames), cnt);
+	return frames;
+}
+
+static void end(struct scene *scene, struct profile *profile)
+{
+	profile__free(profile);
+	scene__free(scene);
+}
+
 static void test_nothing_refused(void **state)
 {
 	struct profile *profile;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
 	scene__add_rows(&scene);
 	profile = profile_of(&scene, GROUP_STACK, NULL);
-	text = render(profile, "table");
-	assert_null(strstr(text, "memory refused"));
-	free(text);
-	text = render(profile, "json");
-	assert_null(strstr(text, "failures\":["));
-	free(text);
-	profile__free(profile);
-	scene__free(&scene);
+	check_rendered(profile, "table", PIECES(NULL), PIECES("memory refused"));
+	check_rendered(profile, "json", PIECES(NULL), PIECES("failures\":["));
+	end(&scene, profile);
 }
 
 static void add_usual(struct scene *scene)
@@ -89,17 +137,15 @@ static void test_table(void **state)
 	static const char *const formats[] = {"table", "tree"};
 	struct profile *profile;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
 	scene__add_rows(&scene);
 	add_usual(&scene);
 	profile = profile_of(&scene, GROUP_STACK, NULL);
-	for (int i = 0; i < 2; i++) {
-		text = render(profile, formats[i]);
-		assert_in_order(
-			text,
+	for (int i = 0; i < 2; i++)
+		check_rendered(
+			profile, formats[i],
 			PIECES("\nmemory refused:\n",
 			       "   1  chosen by the kernel's OOM killer: 901 sh, "
 			       "2026-01-02T12:00:02Z\n",
@@ -112,12 +158,9 @@ static void test_table(void **state)
 			       "      main  src/main.c:12 (server)\n",
 			       "   3  mapping refused in 813 worker, 4.0 KiB asked for, "
 			       "2026-01-02T12:00:01Z\n",
-			       "      which limit refused it is not known\n",
-			       "      load_index  "));
-		free(text);
-	}
-	profile__free(profile);
-	scene__free(&scene);
+			       "      which limit refused it is not known\n", "      load_index  "),
+			PIECES(NULL));
+	end(&scene, profile);
 }
 
 /* Nothing is live, but memory was refused: that must not be hidden. */
@@ -125,17 +168,15 @@ static void test_table_without_rows(void **state)
 {
 	struct profile *profile;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
 	add_usual(&scene);
 	profile = profile_of(&scene, GROUP_STACK, NULL);
-	text = render(profile, "table");
-	assert_in_order(text, PIECES("memory refused:\n", "OOM killer", "allocation refused in"));
-	free(text);
-	profile__free(profile);
-	scene__free(&scene);
+	check_rendered(profile, "table",
+		       PIECES("memory refused:\n", "OOM killer", "allocation refused in"),
+		       PIECES(NULL));
+	end(&scene, profile);
 }
 
 /* What led to a MemoryError is shown with it, once; what did not is not hidden. */
@@ -144,7 +185,6 @@ static void test_memory_errors(void **state)
 	uint32_t alloc, error, other;
 	struct profile *profile;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
@@ -162,26 +202,22 @@ static void test_memory_errors(void **state)
 	add_failure(&scene, FAILURE_ALLOC, 0, alloc, NOON + 5 * SEC, 99, 3, "");
 	add_failure(&scene, FAILURE_MEMORY_ERROR, 0, error, NOON + 5 * SEC + 1, 0, 1, "");
 	profile = profile_of(&scene, GROUP_STACK, NULL);
-	text = render(profile, "table");
-	assert_in_order(text,
-			PIECES("   1  MemoryError in 812 server, 96 B asked for, 2 times, first at "
-			       "2026-01-02T12:00:00Z\n      ulimit -v 1 KiB\n      no_memory  ",
-			       "   2  MemoryError in 812 server, 2026-01-02T12:00:02Z\n",
-			       "   3  MemoryError in 813 worker, 2026-01-02T12:00:03Z\n",
-			       "   4  MemoryError in 812 server, 2026-01-02T12:00:05Z\n",
-			       "   5  allocation refused in 812 server, 97 B asked for",
-			       "   6  allocation refused in 812 server, 98 B asked for",
-			       "   7  allocation refused in 812 server, 99 B asked for, 3 times"));
-	assert_null(strstr(text, "   8  "));
-	assert_null(strstr(text, "elsewhere"));
-	free(text);
+	check_rendered(profile, "table",
+		       PIECES("   1  MemoryError in 812 server, 96 B asked for, 2 times, first at "
+			      "2026-01-02T12:00:00Z\n      ulimit -v 1 KiB\n      no_memory  ",
+			      "   2  MemoryError in 812 server, 2026-01-02T12:00:02Z\n",
+			      "   3  MemoryError in 813 worker, 2026-01-02T12:00:03Z\n",
+			      "   4  MemoryError in 812 server, 2026-01-02T12:00:05Z\n",
+			      "   5  allocation refused in 812 server, 97 B asked for",
+			      "   6  allocation refused in 812 server, 98 B asked for",
+			      "   7  allocation refused in 812 server, 99 B asked for, 3 times"),
+		       PIECES("   8  ", "elsewhere"));
 	/* JSON tells all. */
-	text = render(profile, "json");
-	assert_in_order(text, PIECES("\"kind\":\"mapping\"", "\"bytes\":1048576", "\"bytes\":96",
-				     "\"kind\":\"memory_error\"", "\"bytes\":null", "\"count\":2"));
-	free(text);
-	profile__free(profile);
-	scene__free(&scene);
+	check_rendered(profile, "json",
+		       PIECES("\"kind\":\"mapping\"", "\"bytes\":1048576", "\"bytes\":96",
+			      "\"kind\":\"memory_error\"", "\"bytes\":null", "\"count\":2"),
+		       PIECES(NULL));
+	end(&scene, profile);
 }
 
 static void test_many(void **state)
@@ -189,7 +225,6 @@ static void test_many(void **state)
 	struct profile *profile;
 	struct scene scene;
 	uint32_t stack;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
@@ -197,22 +232,19 @@ static void test_many(void **state)
 	for (uint64_t i = 0; i < 5000; i++)
 		add_failure(&scene, FAILURE_ALLOC, 0, stack, NOON + i, 100 + i, 1, "");
 	profile = profile_of(&scene, GROUP_STACK, NULL);
-	text = render(profile, "table");
-	assert_in_order(text, PIECES("   1  ", "100 B asked", "  10  ", "109 B asked",
-				     "... and 4990 more, listed by --format json\n"));
-	assert_null(strstr(text, "110 B asked"));
-	free(text);
-	profile__free(profile);
-	scene__free(&scene);
+	check_rendered(profile, "table",
+		       PIECES("   1  ", "100 B asked", "  10  ", "109 B asked",
+			      "... and 4990 more, listed by --format json\n"),
+		       PIECES("110 B asked"));
+	end(&scene, profile);
 }
 
 /* Names, groups and stacks as hostile as they can be. */
 static void test_hostile(void **state)
 {
-	struct json_object *root, *list, *item, *frames;
+	struct json_object *root, *list, *item;
 	struct profile *profile;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
@@ -221,68 +253,46 @@ static void test_hostile(void **state)
 		    "cgroup /\033[31m\n\"\xff");
 	add_failure(&scene, (enum failure_kind)77, 3, 0, 0, 0, 0, "");
 	profile = profile_of(&scene, GROUP_CGROUP, NULL);
-	text = render(profile, "table");
-	assert_null(strchr(text, '\033'));
-	assert_in_order(text, PIECES("allocation refused in 5 \\x1b[2Jx\\x0a\", 8.0 EiB asked",
-				     "      cgroup /\\x1b[31m\\x0a\"\xef\xbf\xbd\n", "stack lost"));
-	free(text);
-	text = render(profile, "json");
-	root = json_tokener_parse(text);
-	assert_non_null(root);
-	assert_true(json_object_object_get_ex(root, "failures", &list));
-	assert_int_equal(json_object_array_length(list), 2);
+	check_rendered(profile, "table",
+		       PIECES("allocation refused in 5 \\x1b[2Jx\\x0a\", 8.0 EiB asked",
+			      "      cgroup /\\x1b[31m\\x0a\"\xef\xbf\xbd\n", "stack lost"),
+		       PIECES("\033"));
+	list = parse_failures(profile, 2, &root);
 	item = json_object_array_get_idx(list, 0);
-	assert_string_equal(json_object_get_string(json_object_object_get(item, "comm")),
-			    "\033[2Jx\n\"");
-	assert_true(json_object_get_uint64(json_object_object_get(item, "bytes")) == UINT64_MAX);
-	assert_true(json_object_object_get_ex(item, "frames", &frames));
-	assert_int_equal(json_object_array_length(frames), 0);
+	check_string(item, "comm", "\033[2Jx\n\"");
+	check_number(item, "bytes", UINT64_MAX);
+	frames_of(item, 0);
 	item = json_object_array_get_idx(list, 1);
-	assert_string_equal(json_object_get_string(json_object_object_get(item, "kind")),
-			    "unknown");
+	check_string(item, "kind", "unknown");
 	assert_null(json_object_object_get(item, "limit"));
 	json_object_put(root);
-	free(text);
-	profile__free(profile);
-	scene__free(&scene);
+	end(&scene, profile);
 }
 
 static void test_json(void **state)
 {
-	struct json_object *root, *list, *item, *frames;
+	struct json_object *root, *list, *item;
 	struct profile *profile;
 	struct scene scene;
-	char *text;
 
 	(void)state;
 	scene__init(&scene);
 	scene__add_rows(&scene);
 	add_usual(&scene);
 	profile = profile_of(&scene, GROUP_STACK, NULL);
-	text = render(profile, "json");
-	root = json_tokener_parse(text);
-	assert_non_null(root);
-	assert_true(json_object_object_get_ex(root, "failures", &list));
-	assert_int_equal(json_object_array_length(list), 3);
+	list = parse_failures(profile, 3, &root);
 	item = json_object_array_get_idx(list, 0);
-	assert_string_equal(json_object_get_string(json_object_object_get(item, "kind")), "alloc");
-	assert_int_equal(json_object_get_int(json_object_object_get(item, "pid")), 812);
-	assert_string_equal(json_object_get_string(json_object_object_get(item, "comm")), "server");
-	assert_string_equal(json_object_get_string(json_object_object_get(item, "time")),
-			    "2026-01-02T12:00:00.000Z");
-	assert_int_equal(json_object_get_int64(json_object_object_get(item, "bytes")), 64 * MIB);
-	assert_int_equal(json_object_get_int(json_object_object_get(item, "count")), 5);
-	assert_string_equal(json_object_get_string(json_object_object_get(item, "limit")),
-			    "ulimit -v 524288 KiB: 498.1 MiB in use, 64.0 MiB asked for");
-	assert_true(json_object_object_get_ex(item, "frames", &frames));
-	assert_int_equal(json_object_array_length(frames), 2);
-	item = json_object_array_get_idx(frames, 0);
-	assert_string_equal(json_object_get_string(json_object_object_get(item, "function")),
-			    "load_file");
+	check_string(item, "kind", "alloc");
+	check_number(item, "pid", 812);
+	check_string(item, "comm", "server");
+	check_string(item, "time", "2026-01-02T12:00:00.000Z");
+	check_number(item, "bytes", 64 * MIB);
+	check_number(item, "count", 5);
+	check_string(item, "limit", "ulimit -v 524288 KiB: 498.1 MiB in use, 64.0 MiB asked for");
+	item = json_object_array_get_idx(frames_of(item, 2), 0);
+	check_string(item, "function", "load_file");
 	json_object_put(root);
-	free(text);
-	profile__free(profile);
-	scene__free(&scene);
+	end(&scene, profile);
 }
 
 int main(void)
