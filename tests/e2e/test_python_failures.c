@@ -144,11 +144,11 @@ static void test_size_beyond_python(void **state)
 int main(void)
 {
 	const struct python_test tests[] = {
-		{"huge list", test_huge_list, false},
-		{"huge list in a thread", test_huge_list_in_a_thread, false},
-		{"readlines", test_readlines, false},
-		{"growing list", test_growing_list, false},
-		{"size beyond Python's own", test_size_beyond_python, false},
+		{"huge list", test_huge_list},
+		{"huge list in a thread", test_huge_list_in_a_thread},
+		{"readlines", test_readlines},
+		{"growing list", test_growing_list},
+		{"size beyond Python's own", test_size_beyond_python},
 	};
 
 	return python_tests__main("test_python_failures", tests, sizeof(tests) / sizeof(tests[0]));

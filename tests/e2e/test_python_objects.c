@@ -365,17 +365,18 @@ static void test_no_objects(void **state)
 int main(void)
 {
 	static const struct python_test tests[] = {
-		{"lines as tracemalloc has them in the same run", test_same_run},
+		{"lines as tracemalloc has them in the same run", test_same_run, .is_long = true},
 		{"lines of an unwatched program", test_unwatched},
-		{"lines of blocks that are freed and reused", test_freed_and_reused},
+		{"lines of blocks that are freed and reused", test_freed_and_reused,
+		 .is_long = true},
 		{"lines, frees watched", test_frees_watched},
 		{"lines, attached in mid-life", test_mid_life},
-		{"the interpreter's own count", test_block_counts},
-		{"every free", test_every_free},
-		{"parts of objects", test_parts},
-		{"busy threads", test_threads},
+		{"the interpreter's own count", test_block_counts, .is_long = true},
+		{"every free", test_every_free, .is_long = true},
+		{"parts of objects", test_parts, .is_long = true},
+		{"busy threads", test_threads, .is_long = true},
 		{"a forked child", test_fork},
-		{"without the object allocator", test_no_objects},
+		{"without the object allocator", test_no_objects, .is_long = true},
 	};
 
 	return python_tests__main("python_objects", tests, sizeof(tests) / sizeof(tests[0]));

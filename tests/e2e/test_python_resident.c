@@ -88,9 +88,9 @@ static void test_leak(void **state)
 int main(void)
 {
 	const struct python_test tests[] = {
-		{"kept by pymalloc", test_sentence, false},
-		{"parts of resident memory", test_numbers, false},
-		{"a leak is not kept memory", test_leak, false},
+		{"kept by pymalloc", test_sentence, .is_long = true},
+		{"parts of resident memory", test_numbers},
+		{"a leak is not kept memory", test_leak, .is_long = true},
 	};
 
 	return python_tests__main("python resident", tests, sizeof(tests) / sizeof(tests[0]));

@@ -147,19 +147,38 @@ static void add_absent(struct test_list *list)
 				 format("python 3.%d", minor));
 }
 
+bool python_is_full(const struct python *python)
+{
+	return python->is_distribution || getenv("PYTHON_MATRIX");
+}
+
+static bool is_run(const struct python_test *test, const struct python *python)
+{
+	if (test->distribution_only && !python->is_distribution)
+		return false;
+	return !test->is_long || python_is_full(python);
+}
+
 int python_tests__main(const char *name, const struct python_test *tests, size_t cnt)
 {
 	struct test_list list = {0};
+	size_t left_out = 0;
 	int failed;
 
 	find_distribution();
 	find_pyenv();
 	for (size_t i = 0; i < python_cnt; i++)
 		for (size_t j = 0; j < cnt && is_wanted(&pythons[i]); j++)
-			if (pythons[i].is_distribution || !tests[j].distribution_only)
+			if (is_run(&tests[j], &pythons[i]))
 				add_test(&list, format("%s: %s", pythons[i].name, tests[j].name),
 					 tests[j].run, &pythons[i]);
+			else
+				left_out += tests[j].is_long;
 	add_absent(&list);
+	if (left_out)
+		print_message("%s: %zu long tests under other Pythons are left to `make "
+			      "python-matrix`\n",
+			      name, left_out);
 	failed = harness__main(name, list.items, list.cnt);
 	free(list.items);
 	return failed;

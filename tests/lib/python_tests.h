@@ -25,7 +25,12 @@ struct python_test {
 	const char *name;
 	void (*run)(void **state);
 	bool distribution_only;
+	bool is_long; /* under other interpreters in `make python-matrix` alone */
 };
+
+/* Whether everything is to be tried under this interpreter: it is the distribution's, or all are
+ * (PYTHON_MATRIX=1). */
+bool python_is_full(const struct python *python);
 
 /* Main of a test program, as harness__main. */
 int python_tests__main(const char *name, const struct python_test *tests, size_t cnt);

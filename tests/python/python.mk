@@ -14,6 +14,12 @@ python-programs: $(PYTHON_LIBS)
 
 e2e: python-programs
 
+PYTHON_E2E := $(filter $(OUTPUT)/tests/e2e/test_python_%,$(E2E_BINS))
+
+.PHONY: python-matrix
+python-matrix: $(OUTPUT)/leaksweep $(PYTHON_E2E) python-programs ## all Python tests under every Python that is found here (root)
+	$(Q)PYTHON_MATRIX=1 OUTPUT=$(OUTPUT) LIMIT=7200 tests/lib/run-e2e.sh $(PYTHON_E2E)
+
 $(PYTHON_DIR)/%.so: tests/python/%.c tests/python/leaky_extension.h tests/python/python.mk
 	$(call msg,LEAKER,$@)
 	$(Q)mkdir -p $(@D)
