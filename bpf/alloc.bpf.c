@@ -16,6 +16,7 @@
 #include "block.bpf.h"
 #include "failure.bpf.h"
 #include "maps.bpf.h"
+#include "python.bpf.h"
 #include "stack.bpf.h"
 #include "thread.bpf.h"
 
@@ -71,7 +72,7 @@ static __always_inline __u64 requested_size(struct pt_regs *ctx, __u64 cookie)
 /* A block is handed to realloc: take it out of the table while its fate is open. */
 static __always_inline void pending_take_old(struct thread *thread, struct pending *call)
 {
-	if (block_take(thread->space, call->old_addr, &call->old)) {
+	if (block_take(owner_of(thread), call->old_addr, &call->old)) {
 		call->flags |= PENDING_HAS_OLD;
 		thread->last_freed = call->old_addr;
 	} else if (thread->last_freed == call->old_addr) {
@@ -164,14 +165,14 @@ static __always_inline void finish_old(struct thread *thread, struct pending *ca
 		return;
 	}
 	if (!failed) {
-		block_ended(thread->space, call->old_addr, &call->old);
+		block_ended(owner_of(thread), call->old_addr, &call->old);
 		return;
 	}
 	if (bpf_map_update_elem(&live_blocks, &key, &call->old, BPF_ANY)) {
-		count(STAT_MAP_FULL, 1);
-		count(STAT_MAP_FULL_BYTES, call->old.size);
-		block_ended(thread->space, call->old_addr, &call->old);
+		block_lost(call->old.size, thread->group, false);
+		block_ended(owner_of(thread), call->old_addr, &call->old);
 	} else {
+		room_taken(thread->group, TABLE_BLOCKS);
 		count(STAT_BLOCKS_ADDED, 1);
 	}
 }
@@ -195,7 +196,7 @@ static __always_inline void finish_alloc(struct pt_regs *ctx, struct thread *thr
 		block.flags = BLOCK_NESTED;
 		count(STAT_NESTED_ALLOCS, 1);
 	}
-	block_add(&key, &block);
+	block_add(&key, &block, thread->group);
 }
 
 static __always_inline void alloc_failed(struct pt_regs *ctx, struct thread *thread,
@@ -233,9 +234,9 @@ static __always_inline int on_alloc_exit(struct pt_regs *ctx)
 	if (op == ALLOC_OP_RESIZE) {
 		/* xallocx returns the size that the block now really has; below the wish it stayed
 		 * as it was. */
-		if (addr < call->size || !block_take(thread->space, call->old_addr, &call->old))
+		if (addr < call->size || !block_take(owner_of(thread), call->old_addr, &call->old))
 			return 0;
-		block_ended(thread->space, call->old_addr, &call->old);
+		block_ended(owner_of(thread), call->old_addr, &call->old);
 		addr = call->old_addr;
 	} else if (op == ALLOC_OP_REALLOC && call->old_addr) {
 		/* Without memory but with a size nothing has happened; realloc(p, 0) may free and
@@ -291,8 +292,8 @@ int free_enter(struct pt_regs *ctx)
 		return 0;
 	}
 	count(STAT_HITS_FREE, 1);
-	if (block_take(thread->space, addr, &block))
-		block_ended(thread->space, addr, &block);
+	if (block_take(owner_of(thread), addr, &block))
+		block_ended(owner_of(thread), addr, &block);
 	else if (thread->last_freed != addr)
 		block_unknown(thread->space, addr);
 	thread->last_freed = addr;

@@ -8,6 +8,17 @@
 #include "thread.bpf.h"
 
 #define EEXIST 17
+#define ENOSPC 28
+
+/* Whose block it is: its space, and the group that bears it (index in tables.groups). */
+struct block_owner {
+	__u32 space, group;
+};
+
+static __always_inline struct block_owner owner_of(const struct thread *thread)
+{
+	return (struct block_owner){.space = thread->space, .group = thread->group};
+}
 
 /* Whether the user does not want blocks of this size, or chance has left this one out. */
 static __always_inline bool is_skipped(__u64 size)
@@ -22,33 +33,21 @@ static __always_inline bool is_skipped(__u64 size)
 	return p < SAMPLE_ONE && bpf_get_prandom_u32() >= p;
 }
 
-static __always_inline __u8 *code_mark(__u64 addr)
-{
-	return &code_marks[(addr >> 4 ^ addr >> 20) & (CODE_MARKS - 1)];
-}
-
-/* To be called for every block that is handed out, whether anybody wants it or not: there was no
- * code object any more. */
-static __always_inline void note_new_block(__u64 addr)
-{
-	__u8 *mark = code_mark(addr);
-
-	if (!*mark)
-		return;
-	*mark = 0;
-	__sync_fetch_and_add(&code_generation, 1);
-}
-
-/* Returns the sums of a stack in this space, made on first use; a stack without room counts as
- * lost. */
-static __noinline struct stack_cost *cost_get(__u32 space, __u32 layer, __u64 stack_id)
+/* Returns the sums of a stack in this space, made on first use, or NULL when there is no room. */
+static __noinline struct stack_cost *cost_get(__u32 space, __u32 group, __u32 layer, __u64 stack_id)
 {
 	struct cost_key key = {.stack_id = stack_id, .space = space, .layer = layer};
 	struct stack_cost *cost = bpf_map_lookup_elem(&stack_costs, &key), zero = {};
 
 	if (cost)
 		return cost;
-	bpf_map_update_elem(&stack_costs, &key, &zero, BPF_NOEXIST);
+	/* There is always one for what has lost its stack. */
+	if (stack_id != STACK_LOST && !has_room(group, TABLE_COSTS)) {
+		__sync_fetch_and_add(&group_at(group)->refused[TABLE_COSTS], 1);
+		return NULL;
+	}
+	if (!bpf_map_update_elem(&stack_costs, &key, &zero, BPF_NOEXIST))
+		room_taken(group, TABLE_COSTS);
 	return bpf_map_lookup_elem(&stack_costs, &key);
 }
 
@@ -68,15 +67,16 @@ static __always_inline void cost_add(__u64 *bytes, __u64 *blocks, __u64 size)
 
 /* Takes a block, already out of the table, out of the sums; descendants that still hold it are
  * told. */
-static __always_inline void block_ended(__u32 space_id, __u64 addr, struct block *block)
+static __always_inline void block_ended(struct block_owner owner, __u64 addr, struct block *block)
 {
+	__u32 space_id = owner.space;
 	struct stack_cost *cost;
 	struct space *space;
 	struct event *event;
 
 	if (block->flags & BLOCK_NESTED)
 		return;
-	cost = cost_get(space_id, block->layer, block->stack_id);
+	cost = cost_get(owner.space, owner.group, block->layer, block->stack_id);
 	if (cost)
 		cost_add(&cost->free_bytes, &cost->free_count, block->size);
 	if (!heirs_total)
@@ -138,9 +138,10 @@ static __always_inline void block_unknown(__u32 space_id, __u64 addr)
 
 /* Takes a block out of the table, not out of the sums. Returns whether it was there; *ret_block is
  * filled then. */
-static __always_inline bool block_take(__u32 space, __u64 addr, struct block *ret_block)
+static __always_inline bool block_take(struct block_owner owner, __u64 addr,
+				       struct block *ret_block)
 {
-	struct block_key key = {.addr = addr, .space = space};
+	struct block_key key = {.addr = addr, .space = owner.space};
 	struct block *block = bpf_map_lookup_elem(&live_blocks, &key);
 
 	if (!block)
@@ -150,18 +151,21 @@ static __always_inline bool block_take(__u32 space, __u64 addr, struct block *re
 	 * the sums. */
 	if (bpf_map_delete_elem(&live_blocks, &key))
 		return false;
+	tables__give(&tables, owner.group, TABLE_BLOCKS);
 	count(STAT_BLOCKS_REMOVED, 1);
 	return true;
 }
 
 /* The address is in use although its last block was never seen to be freed: that one has ended,
  * unseen. */
-static __noinline int block_replace(struct block_key *key, struct block *block)
+static __noinline int block_replace(struct block_key *key, struct block *block, __u32 group)
 {
+	struct block_owner owner;
 	struct block *old, copy;
 
 	if (!key || !block)
 		return -1;
+	owner = (struct block_owner){.space = key->space, .group = group};
 	old = bpf_map_lookup_elem(&live_blocks, key);
 	if (old) {
 		copy = *old;
@@ -170,47 +174,70 @@ static __noinline int block_replace(struct block_key *key, struct block *block)
 			 * handed out. */
 			count(STAT_OBJECTS_REUSED, 1);
 			*old = *block;
-			block_ended(key->space, key->addr, &copy);
+			block_ended(owner, key->addr, &copy);
 			return 0;
 		} else if (!(copy.flags & BLOCK_NESTED)) {
 			count(STAT_REPLACED, 1);
 			count(STAT_REPLACED_BYTES, copy.size);
-			block_ended(key->space, key->addr, &copy);
+			block_ended(owner, key->addr, &copy);
 		}
 	}
 	return bpf_map_update_elem(&live_blocks, key, block, BPF_ANY);
 }
 
-/* Enters a block into the table and, unless it is nested, into the sums. What finds no room is
- * counted lost. */
-static __noinline int block_add(struct block_key *key, struct block *block)
+/* Returns 0 or a negative errno, -ENOSPC when the group has had its share. */
+static __always_inline int block_enter(struct block_key *key, struct block *block, __u32 group)
 {
-	struct stack_cost *cost = NULL;
 	int err; /* not long: before 6.4 (d7ba4cc900bf) map functions leave an error zero-extended
 		  */
 
+	if (!has_room(group, TABLE_BLOCKS))
+		return bpf_map_lookup_elem(&live_blocks, key) ? block_replace(key, block, group)
+							      : -ENOSPC;
+	err = bpf_map_update_elem(&live_blocks, key, block, BPF_NOEXIST);
+	if (err == -EEXIST)
+		return block_replace(key, block, group);
+	if (!err) {
+		room_taken(group, TABLE_BLOCKS);
+		count(STAT_BLOCKS_ADDED, 1);
+	}
+	return err;
+}
+
+static __always_inline void block_lost(__u64 size, __u32 group, bool of_share)
+{
+	count(of_share ? STAT_SHARE_FULL : STAT_MAP_FULL, 1);
+	count(of_share ? STAT_SHARE_FULL_BYTES : STAT_MAP_FULL_BYTES, size);
+	__sync_fetch_and_add(&group_at(group)->refused[TABLE_BLOCKS], 1);
+	__sync_fetch_and_add(&group_at(group)->refused_bytes, size);
+}
+
+/* Enters a block into the table and, unless it is nested, into the sums. What finds no room is
+ * counted lost. */
+static __noinline int block_add(struct block_key *key, struct block *block, __u32 group)
+{
+	struct block_owner owner;
+	struct stack_cost *cost = NULL;
+	int err;
+
 	if (!key || !block)
 		return 0;
+	owner = (struct block_owner){.space = key->space, .group = group};
 	if (!(block->flags & BLOCK_NESTED)) {
-		cost = cost_get(key->space, block->layer, block->stack_id);
+		cost = cost_get(owner.space, owner.group, block->layer, block->stack_id);
 		if (!cost && block->stack_id != STACK_LOST) {
 			count(STAT_STACKS_LOST, 1);
 			block->stack_id = STACK_LOST;
-			cost = cost_get(key->space, block->layer, STACK_LOST);
+			cost = cost_get(owner.space, owner.group, block->layer, STACK_LOST);
 		}
 		if (!cost) {
 			count(STAT_COSTS_FULL, 1);
 			return 0;
 		}
 	}
-	err = bpf_map_update_elem(&live_blocks, key, block, BPF_NOEXIST);
-	if (!err)
-		count(STAT_BLOCKS_ADDED, 1);
-	else if (err == -EEXIST)
-		err = block_replace(key, block);
+	err = block_enter(key, block, group);
 	if (err) {
-		count(STAT_MAP_FULL, 1);
-		count(STAT_MAP_FULL_BYTES, block->size);
+		block_lost(block->size, group, err == -ENOSPC);
 		return 0;
 	}
 	if (cost)

@@ -128,6 +128,7 @@ enum pending_flag {
  */
 struct thread {
 	__u32 space; /* SPACE_NONE: not traced */
+	__u32 group; /* of the space, index in tables.groups */
 	__u32 epoch; /* of the target list that `space` was looked up in */
 	__u32 depth; /* pending calls */
 	__u32 syscall_active;
@@ -144,6 +145,7 @@ struct thread {
 /* What a thread's walks need. Not in struct thread: a task's storage holds 8 KiB. */
 struct walker {
 	struct stack_frames stack;
+	__u32 group;			       /* whose stack it is, index in tables.groups */
 	struct stack_hash known[KNOWN_STACKS]; /* stacks that surely are in the table: they are
 						  never deleted */
 	__u64 window[STACK_WINDOW];	       /* a piece of the user's stack ... */
@@ -409,7 +411,8 @@ SHARED __u32 next_code;	 /* code objects told so far */
 /* Where known code objects lie; a block that is made at such a place begins a new generation. */
 SHARED __u8 code_marks[CODE_MARKS];
 SHARED __u32 code_generation;
-SHARED __u64 deferred_stacks;  /* numbers them */
+SHARED __u64 deferred_stacks; /* numbers them */
+SHARED struct tables tables;
 SHARED __u32 mappings_watched; /* 0: system calls are not seen, caches must expire by time */
 SHARED __u64 identified[2];    /* struct code_file: the answer of identify_code */
 

@@ -138,6 +138,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 		id = space_create(tgid, SPACE_NONE);
 		if (thread) {
 			thread->space = id;
+			thread->group = space_group(id, task);
 			thread->depth = 0;
 			thread->syscall_active = 0;
 			thread->last_freed = 0;
@@ -177,5 +178,24 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	space_end(id);
 	event_submit_proc(EV_EXIT, id, tgid, SPACE_NONE, task);
+	return 0;
+}
+
+/* A process that is not traced may be wanted where it is now. */
+SEC("?raw_tp/cgroup_attach_task")
+int cgroup_attach(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct task_struct *task = (void *)ctx->args[2];
+	__u32 tgid = BPF_CORE_READ(task, tgid);
+	struct event *event;
+
+	if (bpf_map_lookup_elem(&procs, &tgid))
+		return 0;
+	event = event_reserve(EV_CGROUP_MOVE, SPACE_NONE);
+	if (!event)
+		return 0;
+	event->flags = EVENT_UNTRACED;
+	event->proc.tgid = tgid;
+	bpf_ringbuf_submit(event, 0);
 	return 0;
 }

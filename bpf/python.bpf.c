@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * CPython from inside a probe: the frames of the current thread, the places where pymalloc gives
- * and takes blocks, and the moments that matter to a user (MemoryError, the end of the
- * interpreter).
+ * CPython's frames from inside a probe.
  *
  * A thread's own frames hold still while its probe runs, with or without the GIL: nobody else
  * changes them. What user space must know of a code object is copied at its first sight, for it may
@@ -11,8 +9,6 @@
  */
 #include "python.bpf.h"
 #include "arch.bpf.h"
-#include "block.bpf.h"
-#include "failure.bpf.h"
 #include "stack.bpf.h"
 #include "thread.bpf.h"
 
@@ -23,8 +19,6 @@
 #define UNICODE_EXTRA_312 16 /* ... and since, without wstr_length */
 #define BYTES_DATA 32
 #define OBJECT_TYPE 8
-#define GC_HEAD 16    /* PyGC_Head in front of an object */
-#define MAX_BLOCK 512 /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c */
 
 /* ---- frames -----------------------------------------------------------------------------------
  */
@@ -32,7 +26,6 @@
 /* Returns the current thread's thread state, 0 = it has none. */
 static __always_inline __u64 find_thread_state(const struct python_proc *proc)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
 	__u64 tp, state = 0, block = 0;
 	__u32 key = proc->key, fresh[2]; /* Py_tss_t: _is_initialized, _key */
 
@@ -42,12 +35,7 @@ static __always_inline __u64 find_thread_state(const struct python_proc *proc)
 			return 0;
 		key = fresh[1];
 	}
-
-#if defined(__TARGET_ARCH_x86)
-	tp = BPF_CORE_READ(task, thread.fsbase);
-#else
-	tp = BPF_CORE_READ(task, thread.uw.tp_value);
-#endif
+	tp = thread_pointer();
 	if (key < 32) {
 		bpf_probe_read_user(&state, sizeof(state),
 				    (void *)(tp + proc->tsd_first + 16 * (__u64)key));
@@ -402,7 +390,7 @@ static __noinline __u64 store(struct python_walker *walker)
 	} else {
 		walker->stack.check = hash.check;
 		err = bpf_map_update_elem(&python_stacks, &id, &walker->stack, BPF_NOEXIST);
-		if (err && err != -EEXIST) {
+		if (err && err != -17 /* EEXIST: another thread was faster */) {
 			count(STAT_PYTHON_STACKS_LOST, 1);
 			return 0;
 		}
@@ -455,213 +443,4 @@ __noinline __u64 python_capture(struct thread *thread)
 	walker->stack.end = end;
 	count(STAT_PYTHON_FRAMES_WALKED, walker->cnt);
 	return store(walker);
-}
-
-/* ---- objects ----------------------------------------------------------------------------------
- */
-
-#define REG_CASE(n, name)                                                                          \
-	case n:                                                                                    \
-		value = ctx->name;                                                                 \
-		asm volatile("" : "+r"(value));                                                    \
-		return value
-
-static __always_inline __u64 site_register(struct pt_regs *ctx, unsigned int reg)
-{
-	__u64 value = 0;
-
-#if defined(__TARGET_ARCH_x86)
-	switch (reg) {
-		REG_CASE(0, rax);
-		REG_CASE(1, rcx);
-		REG_CASE(2, rdx);
-		REG_CASE(3, rbx);
-		REG_CASE(4, rsp);
-		REG_CASE(5, rbp);
-		REG_CASE(6, rsi);
-		REG_CASE(7, rdi);
-		REG_CASE(8, r8);
-		REG_CASE(9, r9);
-		REG_CASE(10, r10);
-		REG_CASE(11, r11);
-		REG_CASE(12, r12);
-		REG_CASE(13, r13);
-		REG_CASE(14, r14);
-		REG_CASE(15, r15);
-	}
-#endif
-	return value;
-}
-
-/* Returns the block's address, 0 = it could not be read. */
-static __always_inline __u64 site_block(struct pt_regs *ctx, __u64 cookie)
-{
-	__u64 addr = site_register(ctx, PYTHON_SITE_REG(cookie)) + (__s64)PYTHON_SITE_DISP(cookie);
-
-	if (PYTHON_SITE_PLACE(cookie) == PYTHON_PLACE_REG)
-		return addr;
-	if (bpf_probe_read_user(&addr, sizeof(addr), (void *)addr)) {
-		count(STAT_OUT_UNREADABLE, 1);
-		return 0;
-	}
-	return addr;
-}
-
-/* Returns the size of the blocks of the pool that holds `addr`, 0 = that is no pool. */
-static __always_inline __u64 pool_block_size(__u64 addr, __u64 cookie)
-{
-	__u64 pool = addr & ~((1ULL << (PYTHON_SITE_SHIFT(cookie) & 31)) - 1), size;
-	__u32 class;
-
-	if (bpf_probe_read_user(&class, sizeof(class), (void *)(pool + PYTHON_POOL_CLASS)))
-		return 0;
-	size = ((__u64) class + 1) * PYTHON_SITE_ALIGN(cookie);
-	return size <= MAX_BLOCK ? size : 0;
-}
-
-static __always_inline void object_made(struct pt_regs *ctx, struct thread *thread, __u64 addr,
-					__u64 cookie)
-{
-	struct block_key key = {.addr = addr, .space = thread->space};
-	struct block block = {.layer = LAYER_PYTHON};
-
-	count(STAT_HITS_OBJECT, 1);
-	note_new_block(addr);
-	block.size = pool_block_size(addr, cookie);
-	if (!block.size) {
-		count(STAT_OBJECTS_UNSIZED, 1);
-		return;
-	}
-	if (is_skipped(block.size))
-		return;
-	block.born_ns = bpf_ktime_get_ns();
-	block.stack_id =
-		stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), true);
-	block_add(&key, &block);
-}
-
-static __always_inline void object_freed(struct thread *thread, __u64 addr)
-{
-	struct block block;
-
-	count(STAT_HITS_OBJECT_FREE, 1);
-	if (block_take(thread->space, addr, &block))
-		block_ended(thread->space, addr, &block);
-	else
-		count(STAT_OBJECTS_UNKNOWN, 1);
-}
-
-/* Returns where the block begins that holds an object, 0 = in no pool. */
-static __always_inline __u64 block_of_object(__u64 object, __u64 size, __u64 cookie)
-{
-	__u64 first =
-		(object & ~((1ULL << (PYTHON_SITE_SHIFT(cookie) & 31)) - 1)) + PYTHON_POOL_HEADER;
-
-	if (!size || object < first + GC_HEAD)
-		return size && object == first ? object : 0;
-	if ((object - GC_HEAD - first) % size == 0)
-		return object - GC_HEAD;
-	return (object - first) % size == 0 ? object : 0;
-}
-
-/*
- * The interpreter keeps freed objects of some types for the next ones. The block has never left it,
- * but what is in it now was made here (as tracemalloc has it, _PyTraceMalloc_NewReference).
- */
-static __always_inline void object_renewed(struct pt_regs *ctx, struct thread *thread, __u64 object,
-					   __u64 cookie)
-{
-	struct block_key key = {.space = thread->space};
-	struct block block = {.layer = LAYER_PYTHON}, old;
-
-	count(STAT_HITS_OBJECT, 1);
-	block.size = pool_block_size(object, cookie);
-	key.addr = block_of_object(object, block.size, cookie);
-	if (!key.addr || is_skipped(block.size))
-		return;
-	if (block_take(key.space, key.addr, &old))
-		block_ended(key.space, key.addr, &old);
-	block.born_ns = bpf_ktime_get_ns();
-	block.stack_id =
-		stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), true);
-	block_add(&key, &block);
-}
-
-SEC("?uprobe")
-int python_site(struct pt_regs *ctx)
-{
-	__u64 cookie = bpf_get_attach_cookie(ctx), addr;
-	struct thread *thread;
-
-	NO_PRIVATE_STACK(ctx);
-	if (!recording)
-		return 0;
-	thread = thread_current();
-	if (!thread) {
-		count(STAT_HITS_FOREIGN, 1);
-		return 0;
-	}
-	addr = site_block(ctx, cookie);
-	if (!addr)
-		return 0;
-	switch (PYTHON_SITE_OP(cookie)) {
-	case PYTHON_OP_ALLOC:
-		object_made(ctx, thread, addr, cookie);
-		break;
-	case PYTHON_OP_FREE:
-		object_freed(thread, addr);
-		break;
-	case PYTHON_OP_RENEW:
-		object_renewed(ctx, thread, addr, cookie);
-		break;
-	}
-	return 0;
-}
-
-/* ---- moments ----------------------------------------------------------------------------------
- */
-
-/* MemoryError is about to be raised. */
-SEC("?uprobe")
-int python_no_memory(struct pt_regs *ctx)
-{
-	struct thread *thread;
-	__u64 stack_id;
-
-	NO_PRIVATE_STACK(ctx);
-	if (!recording)
-		return 0;
-	thread = thread_current();
-	if (!thread)
-		return 0;
-	stack_id = stack_capture(thread, PT_REGS_IP(ctx), PT_REGS_SP(ctx), PT_REGS_FP(ctx), true);
-	failure_add(thread->space, FAILURE_CAUSE_MEMORY_ERROR, stack_id, 0);
-	return 0;
-}
-
-/*
- * The interpreter is about to tear everything down: what is live now is what the program kept. The
- * process is not looked at any more.
- */
-SEC("?uprobe")
-int python_finalize(struct pt_regs *ctx)
-{
-	__u32 tgid = bpf_get_current_pid_tgid() >> 32;
-	struct thread *thread;
-	struct event *event;
-	struct proc *proc;
-
-	NO_PRIVATE_STACK(ctx);
-	if (!recording)
-		return 0;
-	thread = thread_current();
-	proc = bpf_map_lookup_elem(&procs, &tgid);
-	if (!thread || !proc)
-		return 0;
-	event = event_reserve(EV_PYTHON_FINALIZE, thread->space);
-	if (event)
-		bpf_ringbuf_submit(event, 0);
-	__sync_fetch_and_or(&proc->flags, PROC_FINALIZING);
-	__sync_fetch_and_add(&target_epoch, 1);
-	return 0;
 }

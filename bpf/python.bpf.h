@@ -11,4 +11,21 @@
  */
 __u64 python_capture(struct thread *thread);
 
+static __always_inline __u8 *code_mark(__u64 addr)
+{
+	return &code_marks[(addr >> 4 ^ addr >> 20) & (CODE_MARKS - 1)];
+}
+
+/* To be called for every block that is handed out, whether anybody wants it or not: there was no
+ * code object any more. */
+static __always_inline void note_new_block(__u64 addr)
+{
+	__u8 *mark = code_mark(addr);
+
+	if (!*mark)
+		return;
+	*mark = 0;
+	__sync_fetch_and_add(&code_generation, 1);
+}
+
 #endif

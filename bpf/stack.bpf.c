@@ -8,6 +8,8 @@
  * so is the stack (struct memo). Stacks are kept once by content: the id is a seeded 64-bit hash of
  * the frames, a second hash tells when two stacks share an id.
  */
+#include "share.bpf.h"
+#include "arch.bpf.h"
 #include "stack.bpf.h"
 #include "code.bpf.h"
 #include "python.bpf.h"
@@ -24,12 +26,15 @@ __noinline __u64 stack_real_pc(__u64 slot, __u64 pc)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct return_instance *instance = BPF_CORE_READ(task, utask, return_instances);
-	__u64 real_pc = pc;
+	__u64 real_pc = pc, stack, found = 0;
 
 	/* Of several on one slot (tail calls) the oldest holds the address that was there first. */
 	for (int i = 0; i < 4 * MAX_PENDING && instance; i++) {
-		if (BPF_CORE_READ(instance, stack) == slot)
+		stack = BPF_CORE_READ(instance, stack);
+		if (return_is_at(stack, slot, found)) {
+			found = stack;
 			real_pc = BPF_CORE_READ(instance, orig_ret_vaddr);
+		}
 		instance = BPF_CORE_READ(instance, next);
 	}
 	return real_pc;
@@ -87,25 +92,6 @@ static __always_inline void keep_frame(struct walker *walker, __u64 frame)
 {
 	walker->stack.frame[walker->walk.frame_cnt++ & (MAX_FRAMES - 1)] = frame;
 	stack_hash_add(&walker->walk.hash, frame);
-}
-
-/* Whether the code before a return address is a call: frame pointers alone may lead anywhere. */
-static __always_inline bool is_behind_call(__u64 pc)
-{
-#if defined(__TARGET_ARCH_x86)
-	__u8 code[8];
-
-	if (bpf_probe_read_user(code, 7, (void *)(pc - 7)))
-		return false;
-	return code[2] == 0xe8 ||				/* call rel32 */
-	       (code[5] == 0xff && (code[6] & 0x38) == 0x10) || /* call *reg, *(reg) */
-	       (code[4] == 0xff && (code[5] & 0x38) == 0x10) || /* call *disp8(reg) */
-	       (code[3] == 0xff && (code[4] & 0x38) == 0x10) || /* call *disp8(reg,reg) */
-	       (code[1] == 0xff && (code[2] & 0x38) == 0x10) || /* call *disp32(reg), (%rip) */
-	       (code[0] == 0xff && (code[1] & 0x38) == 0x10);	/* call *disp32(reg,reg) */
-#else
-	return pc;
-#endif
 }
 
 /* Goes on to pc, which is code or the end. Returns GO_ON or how the walk ended. */
@@ -190,6 +176,7 @@ static __always_inline int step_chain(struct thread *thread, struct walker *walk
 		return UNWIND_NO_RULE;
 	if (!walk_word(walker, walk->fp, &fp) || !walk_word(walker, walk->fp + 8, &pc))
 		return UNWIND_NO_RULE;
+	pc = return_address(pc);
 	if (pc == walk->trampoline) {
 		pc = stack_real_pc(walk->fp + 8, pc);
 		walk->depend_cnt = MAX_DEPENDS + 1;
@@ -367,8 +354,15 @@ static __noinline __u64 store(struct walker *walker)
 		count(STAT_STACK_COLLISIONS, 1);
 		return STACK_LOST;
 	}
+	if (!has_room(walker->group, TABLE_STACKS)) {
+		__sync_fetch_and_add(&group_at(walker->group)->refused[TABLE_STACKS], 1);
+		count(STAT_STACKS_LOST, 1);
+		return STACK_LOST;
+	}
 	walker->stack.check = hash->check;
 	err = bpf_map_update_elem(&stack_frames, &id, &walker->stack, BPF_NOEXIST);
+	if (!err)
+		room_taken(walker->group, TABLE_STACKS);
 	if (err && err != -17 /* EEXIST: another thread was faster */) {
 		count(STAT_STACKS_LOST, 1);
 		return STACK_LOST;
@@ -455,6 +449,22 @@ static __always_inline void begin_walk(struct walker *walker, __u64 sp, __u64 fp
 	walker->stack.python = python;
 }
 
+/* A function that calls no other may keep its return address in a register alone. */
+static __noinline int step_leaf(struct thread *thread, struct walker *walker)
+{
+	__u64 pc = return_address(link_register()), saved;
+	struct walk *walk;
+
+	if (!thread || !walker)
+		return UNWIND_BROKEN;
+	walk = &walker->walk;
+	if (!pc || pc == walk->trampoline || !is_behind_call(pc))
+		return GO_ON;
+	if (!walk_word(walker, walk->fp + 8, &saved) || return_address(saved) == pc)
+		return GO_ON; /* it has a frame, which is next */
+	return stack_enter_frame(thread, walker, pc, false);
+}
+
 static __always_inline __u32 walk_all(struct thread *thread, struct walker *walker, __u64 pc,
 				      bool at_pc)
 {
@@ -463,6 +473,8 @@ static __always_inline __u32 walk_all(struct thread *thread, struct walker *walk
 	if (!walker)
 		return UNWIND_LOST;
 	end = stack_enter_frame(thread, walker, pc, at_pc);
+	if (!ARCH_HAS_TABLES && !end)
+		end = step_leaf(thread, walker);
 	for (int i = 0; i <= MAX_FRAMES && !end; i++)
 		end = stack_step(thread, walker);
 	stack_hash_end(&walker->walk.hash, end);
@@ -484,6 +496,7 @@ __noinline __u64 stack_capture(struct thread *thread, __u64 pc, __u64 sp, __u64 
 		return STACK_LOST;
 	}
 	memo = &walker->memo;
+	walker->group = thread->group;
 	python = python_cnt ? python_capture(thread) : 0;
 	check_code_epoch(thread, walker);
 	walker->window_words = 0;

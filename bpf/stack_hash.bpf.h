@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A stack's identity: two independent 64-bit hashes of its frames and its end. Pure; user space uses
- * it too. */
+/* A stack's identity: two independent 64-bit hashes of its frames and its end. Pure; user space
+ * uses it too. */
 #ifndef LEAKSWEEP_STACK_HASH_BPF_H
 #define LEAKSWEEP_STACK_HASH_BPF_H
 

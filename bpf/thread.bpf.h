@@ -4,6 +4,7 @@
 #define LEAKSWEEP_THREAD_BPF_H
 
 #include "maps.bpf.h"
+#include "share.bpf.h"
 
 static __always_inline struct event *event_reserve(enum event_kind kind, __u32 space)
 {
@@ -84,6 +85,7 @@ static __noinline struct thread *thread_join(struct task_struct *task, struct th
 	if (thread->space != space)
 		thread->depth = 0;
 	thread->space = space;
+	thread->group = space_group(space, task);
 	thread->epoch = epoch;
 	return space ? thread : NULL;
 }

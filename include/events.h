@@ -26,11 +26,12 @@ enum event_kind {
 	EV_FAILURE = 16,	 /* .failed: memory was refused; the first time for this stack */
 	EV_OOM_KILL = 17,	 /* .proc: the kernel's OOM killer has chosen the process */
 	EV_PYTHON_FINALIZE = 18, /* the interpreter ends; the process is not looked at any more */
+	EV_CGROUP_MOVE = 19,	 /* .proc: a process was moved to another control group */
 };
 
 enum event_flag {
 	EVENT_IN_ALLOCATOR = 1, /* made by an allocator on behalf of a probed call */
-	EVENT_UNTRACED = 2,	/* EV_EXEC of a process that is not traced (yet) */
+	EVENT_UNTRACED = 2,	/* EV_EXEC, EV_CGROUP_MOVE: not of a traced process (yet) */
 	EVENT_INHERITED = 4, /* EV_UNKNOWN_FREE: an ancestor has the block, from before the fork */
 };
 

@@ -139,6 +139,8 @@ enum space_flag {
 };
 
 struct space {
+	__u32 group; /* index in struct tables.groups, 0 = not known yet */
+	__u32 zero;
 	__u32 tgid;
 	__u32 parent;	    /* space whose blocks this one inherited at fork, or SPACE_NONE */
 	__u64 born_ns;	    /* CLOCK_MONOTONIC: fork, exec or first sight */
@@ -146,5 +148,46 @@ struct space {
 	__u32 heirs;	    /* forked children that still run (or have heirs themselves) */
 	__u32 flags;	    /* enum space_flag */
 };
+
+/*
+ * Room in the tables is shared among the control groups of the traced processes, so that a noisy one
+ * cannot blind the others: a group gets no more entries of a table when it has TABLE_SHARE times as
+ * many as are free. One noisy group ends at 4/5 of the table, two at 4/9 each.
+ */
+#define MAX_GROUPS 1024 /* a power of two; those beyond are one group, number 0 */
+#define TABLE_SHARE 4
+
+enum table {
+	TABLE_BLOCKS = 0, /* live_blocks */
+	TABLE_STACKS = 1, /* stack_frames */
+	TABLE_COSTS = 2,  /* stack_costs */
+	TABLE_CNT
+};
+
+/* The group that bears the memory of its processes: of the memory controller, whichever version. */
+struct group {
+	__u64 cgroup; /* number of its directory in the cgroup file system; 0 = unused */
+	__u64 used[TABLE_CNT];
+	__u64 refused[TABLE_CNT]; /* entries that it did not get */
+	__u64 refused_bytes;	  /* of the blocks among them */
+};
+
+/* In memory that both sides change, by atomic operations. */
+struct tables {
+	__u64 capacity[TABLE_CNT];
+	__u64 used[TABLE_CNT]; /* by all groups, in whole units of each */
+	__u64 unit;	       /* a power of two */
+	__u64 are_shared;      /* 0: a single process has them to itself */
+	struct group groups[MAX_GROUPS];
+};
+
+/* Gives back one entry of a group. */
+static inline void tables__give(struct tables *tables, __u32 group, enum table table)
+{
+	struct group *owner = &tables->groups[group & (MAX_GROUPS - 1)];
+
+	if (!(__sync_fetch_and_sub(&owner->used[table], 1) & (tables->unit - 1)))
+		__sync_fetch_and_sub(&tables->used[table], tables->unit);
+}
 
 #endif

@@ -28,6 +28,9 @@
 	STAT(PYTHON_FRAMES_WALKED, "python_frames_walked", WORK, "Python frames walked", "")                        \
 	STAT(MAP_FULL, "map_full", LOSS, "blocks not followed: the block table is full", "--max-blocks")            \
 	STAT(MAP_FULL_BYTES, "map_full_bytes", LOSS, "bytes of those blocks", "--max-blocks")                       \
+	STAT(SHARE_FULL, "share_full", LOSS, "blocks not followed: their control group had its share of the block table", \
+	     "--max-blocks")                                                                                        \
+	STAT(SHARE_FULL_BYTES, "share_full_bytes", LOSS, "bytes of those blocks", "--max-blocks")                   \
 	STAT(STACKS_LOST, "stacks_lost", LOSS, "blocks counted without their stack: the stack table is full",        \
 	     "--max-stacks")                                                                                        \
 	STAT(STACK_COLLISIONS, "stack_collisions", LOSS, "blocks counted without their stack: two stacks share an id", \

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Holds vmlinux.h against a kernel's BTF: check.sh [BTF-FILE]. Every field that bpf/ reads must exist there.
+# Holds vmlinux.h against a kernel's BTF: check.sh [BTF-FILE [x86|arm64]]. Every field that bpf/ reads must exist there.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 btf=${1:-/sys/kernel/btf/vmlinux}
+arch=${2:-$(uname -m | sed 's/x86_64/x86/; s/aarch64/arm64/')}
 bpftool=$(command -v bpftool || echo /usr/sbin/bpftool)
 dump=$(mktemp)
 trap 'rm -f "$dump"' EXIT
@@ -37,4 +38,4 @@ awk '
 			print "check: all fields exist"
 		exit missing > 0
 	}
-' vmlinux.h "$dump"
+' <(cat vmlinux.h "$arch.h") "$dump"

@@ -91,18 +91,31 @@ struct k_sigaction {
 };
 
 #if defined(__TARGET_ARCH_x86)
-struct thread_struct {
-	unsigned long fsbase; /* of user code: its thread pointer */
-};
+#include "x86.h"
 #elif defined(__TARGET_ARCH_arm64)
-struct thread_uw {
-	unsigned long tp_value;
+#include "arm64.h"
+#endif
+
+struct kernfs_node {
+	__u64 id;
 };
 
-struct thread_struct {
-	struct thread_uw uw;
+struct cgroup {
+	struct kernfs_node *kn;
 };
-#endif
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+/* What bpf/ asks the kernel for is the value that it has there. */
+enum cgroup_subsys_id {
+	memory_cgrp_id = 4,
+};
+
+struct css_set {
+	struct cgroup_subsys_state *subsys[16];
+};
 
 struct task_struct {
 	int pid;
@@ -113,6 +126,7 @@ struct task_struct {
 	struct signal_struct *signal;
 	struct files_struct *files;
 	struct uprobe_task *utask;
+	struct css_set *cgroups;
 	struct thread_struct thread;
 };
 

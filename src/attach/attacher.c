@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "attach/table_memory.h"
 #include "include/maps.h"
 #include "leaksweep.skel.h"
 #include "util/array.h"
@@ -27,6 +28,7 @@ struct attacher {
 	struct map_fds maps;
 	enum link_mode mode;
 	const char *mode_why;
+	bool watch_cgroups;
 	ARRAY(struct made_probe) probes; /* of allocator functions */
 	ARRAY(struct bpf_link *) links;	 /* of tracepoints */
 	int mmap_layer_err;
@@ -68,6 +70,21 @@ static int quiet_print(enum libbpf_print_level level, const char *format, va_lis
 	return 0;
 }
 
+#define MAX_SHARE_UNIT 64
+
+/* Sums of all groups are kept in units, so that they are seldom written; a small part of a table. */
+static void share_tables(struct tables *tables, const struct attacher_opts *opts)
+{
+	tables->capacity[TABLE_BLOCKS] = opts->max_blocks;
+	tables->capacity[TABLE_STACKS] = opts->max_stacks;
+	tables->capacity[TABLE_COSTS] = opts->max_stacks * 4ULL;
+	tables->are_shared = opts->share_tables;
+	tables->unit = 1;
+	while (tables->unit < MAX_SHARE_UNIT && tables->unit * 4096 < opts->max_stacks &&
+	       tables->unit * 4096 < opts->max_blocks)
+		tables->unit *= 2;
+}
+
 static int configure(struct attacher *attacher, const struct attacher_opts *opts)
 {
 	struct leaksweep_bpf *skel = attacher->skel;
@@ -85,6 +102,7 @@ static int configure(struct attacher *attacher, const struct attacher_opts *opts
 	skel->rodata->object_frees = opts->object_frees;
 	skel->rodata->own_tgid = getpid();
 	skel->bss->target_epoch = 1;
+	share_tables(&skel->bss->tables, opts);
 
 	err = bpf_map__set_max_entries(skel->maps.live_blocks, opts->max_blocks);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.stack_frames, opts->max_stacks);
@@ -112,6 +130,7 @@ static void select_programs(struct attacher *attacher)
 	if (session)
 		bpf_program__set_expected_attach_type(skel->progs.alloc_session,
 						      ATTACH_TRACE_UPROBE_SESSION);
+	bpf_program__set_autoload(skel->progs.cgroup_attach, attacher->watch_cgroups);
 	bpf_program__set_autoload(skel->progs.oom_victim, tracepoint_id("oom", "mark_victim") >= 0);
 	if (!multi)
 		return;
@@ -160,6 +179,10 @@ static int attach_memory_syscalls(struct attacher *attacher)
 	for (size_t i = 0; i < sizeof(memory_syscalls) / sizeof(memory_syscalls[0]) && !err; i++) {
 		err = attach_tracepoint(attacher, skel->progs.memory_exit, "syscalls",
 					memory_syscalls[i].exit);
+		if (i && err == -ENOENT) { /* pkey_mprotect needs CONFIG_ARCH_HAS_PKEYS */
+			err = 0;
+			continue;
+		}
 		if (!err)
 			err = attach_tracepoint(attacher, skel->progs.memory_enter, "syscalls",
 						memory_syscalls[i].enter);
@@ -178,10 +201,13 @@ static int attach_process_life(struct attacher *attacher)
 		{skel->progs.process_exec, "sched_process_exec"},
 		{skel->progs.process_fork, "sched_process_fork"},
 		{skel->progs.signal_deliver, "signal_deliver"},
+		{skel->progs.cgroup_attach, "cgroup_attach_task"},
 	};
 	int err;
 
 	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		if (!bpf_program__autoload(points[i].prog))
+			continue;
 		err = keep_link(attacher,
 				bpf_program__attach_raw_tracepoint(points[i].prog, points[i].name));
 		if (err)
@@ -195,6 +221,7 @@ static void fill_map_fds(struct attacher *attacher)
 	struct leaksweep_bpf *skel = attacher->skel;
 
 	attacher->maps = (struct map_fds){
+		.tables = &skel->bss->tables,
 		.live_blocks = bpf_map__fd(skel->maps.live_blocks),
 		.stack_frames = bpf_map__fd(skel->maps.stack_frames),
 		.stack_costs = bpf_map__fd(skel->maps.stack_costs),
@@ -238,6 +265,7 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	if (err < 0)
 		goto cleanup;
 	attacher->mode = err;
+	attacher->watch_cgroups = opts->watch_cgroups;
 	attacher->skel = leaksweep_bpf__open();
 	if (!attacher->skel) {
 		err = -errno;
@@ -552,4 +580,14 @@ uint64_t attacher__missed_runs(const struct attacher *attacher)
 			missed += info.recursion_misses;
 	}
 	return missed;
+}
+
+uint64_t attacher__map_bytes(const struct attacher *attacher)
+{
+	struct bpf_map *map;
+	uint64_t bytes = 0;
+
+	bpf_object__for_each_map(map, attacher->skel->obj) bytes +=
+		table_memory__of_map(bpf_map__fd(map));
+	return bytes;
 }

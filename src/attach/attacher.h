@@ -23,8 +23,10 @@ struct attacher_opts {
 	uint64_t sample_bytes;	     /* 0 = every allocation */
 	bool trace_all;		     /* every process of the host but this one */
 	bool watch_execs;	     /* tell of the exec of processes that are not traced */
+	bool watch_cgroups;	     /* ... and when they are moved to another control group */
 	bool object_frees; /* frees of Python objects are probed, see attacher__attach_role */
 	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
+	bool share_tables; /* no control group may fill them (include/maps.h) */
 	uint32_t ring_bytes;			    /* power of two, pages */
 	enum link_mode mode;			    /* LINK_AUTO unless forced */
 };
@@ -33,6 +35,7 @@ struct attacher_opts {
 struct map_fds {
 	int live_blocks, stack_frames, stack_costs, procs, spaces, events, raw_stacks, stats;
 	int python_procs, python_stacks, python_codes, failures;
+	struct tables *tables; /* memory that the kernel side changes too */
 };
 
 /* What became of one file's probes. */
@@ -122,5 +125,8 @@ double attacher__program_ns(const struct attacher *attacher);
 /* Sums the misses that the kernel itself counted for our programs (recursion); 0 when it does not
  * tell. */
 uint64_t attacher__missed_runs(const struct attacher *attacher);
+
+/* Returns the bytes of kernel memory in all maps but those of unwind tables (attach/table_memory.h). */
+uint64_t attacher__map_bytes(const struct attacher *attacher);
 
 #endif

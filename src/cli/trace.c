@@ -12,9 +12,11 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "attach/table_memory.h"
 #include "cli/alloc_fn_option.h"
 #include "cli/options.h"
 #include "engine/capture.h"
+#include "model/group.h"
 #include "unwind/loader.h"
 #include "util/message.h"
 #include "util/units.h"
@@ -27,7 +29,7 @@ struct trace_options {
 	struct capture_opts capture;
 	struct user_alloc_fns user_fns;
 	const char *cache_dir, *format, *sort, *group_by, *tree, *scope, *probe_mode;
-	uint64_t top, max_blocks, max_stacks, max_procs, ring_bytes, fail_over;
+	uint64_t memory, top, max_blocks, max_stacks, max_procs, ring_bytes, fail_over;
 	char *default_cache_dir; /* owned */
 	bool has_fail_over, quiet, no_color;
 };
@@ -75,6 +77,16 @@ static int set_cgroup(void *target, const char *value, char **ret_message)
 	return array_push(&options->capture.cgroups, value);
 }
 
+static int set_container(void *target, const char *value, char **ret_message)
+{
+	struct trace_options *options = target;
+
+	if (!*value)
+		return fail(ret_message, -EINVAL,
+			    "--container needs a name, or at least 8 digits of an id");
+	return array_push(&options->capture.containers, value);
+}
+
 static int set_fail_over(void *target, const char *value, char **ret_message)
 {
 	struct trace_options *options = target;
@@ -118,6 +130,9 @@ static const struct option_spec specs[] = {
 	 set_comm},
 	{0, "cgroup", OPT_CALL, "PATH", 0, "trace all processes of this cgroup and below",
 	 set_cgroup},
+	{0, "container", OPT_CALL, "NAME|ID", 0,
+	 "trace all processes of this container (name, id, pod or unit), now and later",
+	 set_container},
 	{'a', "all", OPT_FLAG, NULL, AT(capture.all), "trace every process of the host", NULL},
 	{'d', "duration", OPT_DURATION, "TIME", AT(capture.duration_ns), "end after this time",
 	 NULL},
@@ -130,7 +145,8 @@ static const struct option_spec specs[] = {
 	 "show N rows (default 10 in a table, tree or source file, all elsewhere; 0 = all)", NULL},
 	{0, "sort", OPT_STRING, "KEY", AT(sort), "bytes (default), count or growth", NULL},
 	{0, "group-by", OPT_STRING, "KEY", AT(group_by),
-	 "stack (default), function, line, file, type (of Python objects), process or cgroup",
+	 "stack (default), function, line, file, type (of Python objects), process, cgroup, "
+	 "container (else service, cgroup) or service",
 	 NULL},
 	{0, "all-frames", OPT_FLAG, NULL, AT(capture.publish.profile.all_frames),
 	 "show the calls inside allocators and runtimes too", NULL},
@@ -172,6 +188,8 @@ static const struct option_spec specs[] = {
 	 "same library pay a "
 	 "trap; process: only the targets pay",
 	 NULL},
+	{0, "memory", OPT_SIZE, "BYTES", AT(memory),
+	 "for all tables at most: makes each smaller or larger (default 1018M)", NULL},
 	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 2097152)",
 	 NULL},
 	{0, "max-stacks", OPT_COUNT, "N", AT(max_stacks),
@@ -194,8 +212,8 @@ static const struct option_spec specs[] = {
 
 static void print_help(void)
 {
-	printf("usage: leaksweep trace -p PID | --comm NAME | --cgroup PATH | -a | -- COMMAND "
-	       "[ARGS]\n\n"
+	printf("usage: leaksweep trace -p PID | --comm NAME | --cgroup PATH | --container NAME | "
+	       "-a | -- COMMAND [ARGS]\n\n"
 	       "Records every allocation and every free of the targets until the time is over, "
 	       "they end, or Ctrl-C,\n"
 	       "and reports what is still outstanding, by stack.\n\n");
@@ -240,6 +258,9 @@ static int check_limits(struct trace_options *options, char **ret_message)
 	attach->max_stacks = options->max_stacks;
 	attach->max_procs = options->max_procs;
 	attach->ring_bytes = ring;
+	if (options->memory &&
+	    table_memory__fit(options->memory, attach, &options->capture.unwind.memory_bytes))
+		return fail(ret_message, -EINVAL, "--memory: it takes 64M at least");
 	return 0;
 }
 
@@ -263,9 +284,12 @@ static int choose_report(struct trace_options *options, char **ret_message)
 			    "--group-by");
 	if (publish->report != report_lines)
 		return 0;
+	if (group__is_cgroups(publish->profile.group))
+		return 0;
 	if (options->group_by && publish->profile.group != GROUP_LINE)
 		return fail(ret_message, -EINVAL,
-			    "--format lines is grouped by line: leave out --group-by");
+			    "--format lines is grouped by line, and by cgroup, container or "
+			    "service if you like: leave out this --group-by");
 	publish->profile.group = GROUP_LINE;
 	return 0;
 }
@@ -277,7 +301,8 @@ static int check_choices(struct trace_options *options, char **ret_message)
 		[GROUP_STACK] = "stack",     [GROUP_FUNCTION] = "function",
 		[GROUP_PROCESS] = "process", [GROUP_CGROUP] = "cgroup",
 		[GROUP_LINE] = "line",	     [GROUP_FILE] = "file",
-		[GROUP_TYPE] = "type",	     [GROUP_TYPE + 1] = NULL,
+		[GROUP_TYPE] = "type",	     [GROUP_CONTAINER] = "container",
+		[GROUP_SERVICE] = "service", [GROUP_SERVICE + 1] = NULL,
 	};
 	static const char *const trees[] = {"leaf", "root", NULL};
 	static const char *const scopes[] = {"host", "process", NULL};
@@ -303,8 +328,8 @@ static int check_targets(struct trace_options *options, int rest, int argc, char
 			 char **ret_message)
 {
 	struct capture_opts *capture = &options->capture;
-	bool named =
-		capture->pids.cnt || capture->comms.cnt || capture->cgroups.cnt || capture->all;
+	bool named = capture->pids.cnt || capture->comms.cnt || capture->cgroups.cnt ||
+		     capture->containers.cnt || capture->all;
 
 	if (rest < argc && strcmp(argv[rest - 1], "--"))
 		return fail(ret_message, -EINVAL,
@@ -315,16 +340,18 @@ static int check_targets(struct trace_options *options, int rest, int argc, char
 	if (rest < argc)
 		capture->command = &argv[rest];
 	else if (!named)
-		return fail(
-			ret_message, -EINVAL,
-			"nothing to trace: name it with -p PID, --comm NAME, --cgroup PATH, -a, or "
-			"-- COMMAND");
+		return fail(ret_message, -EINVAL,
+			    "nothing to trace: name it with -p PID, --comm NAME, --cgroup PATH, "
+			    "--container NAME, -a, or -- COMMAND");
 	/* When a command ends nobody can look at its pools any more. */
 	capture->python.frees |= capture->command != NULL;
 	capture->attach.object_frees = capture->python.frees;
 	capture->python.per_process = capture->per_process;
-	capture->attach.watch_execs = capture->comms.cnt || capture->all;
+	capture->attach.watch_cgroups = capture->cgroups.cnt || capture->containers.cnt;
+	capture->attach.watch_execs =
+		capture->comms.cnt || capture->all || capture->attach.watch_cgroups;
 	capture->attach.trace_all = capture->all;
+	capture->attach.share_tables = !capture->command && capture->pids.cnt != 1;
 	capture->elf.user_fns = options->user_fns.fns.items;
 	capture->elf.user_fn_cnt = options->user_fns.fns.cnt;
 	return 0;
@@ -395,11 +422,11 @@ int cmd_trace(int argc, char **argv)
 {
 	struct trace_options options = {
 		.top = UINT64_MAX,
-		.max_blocks = 1 << 21,
-		.max_stacks = 1 << 16,
-		.max_procs = 1 << 15,
-		.ring_bytes = 8 << 20,
-		.capture.unwind.memory_bytes = 128 << 20,
+		.max_blocks = DEFAULT_BLOCKS,
+		.max_stacks = DEFAULT_STACKS,
+		.max_procs = DEFAULT_PROCS,
+		.ring_bytes = DEFAULT_RING_BYTES,
+		.capture.unwind.memory_bytes = DEFAULT_UNWIND_BYTES,
 	};
 	struct capture_result result = {0};
 	char *message = NULL;
@@ -427,6 +454,7 @@ int cmd_trace(int argc, char **argv)
 	array_free(&options.capture.pids);
 	array_free(&options.capture.comms);
 	array_free(&options.capture.cgroups);
+	array_free(&options.capture.containers);
 	user_alloc_fns__free(&options.user_fns);
 	return status;
 }

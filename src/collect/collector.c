@@ -136,6 +136,7 @@ static int find_purged(struct collector *c)
 	struct map_reader *reader =
 		map_reader__new(c->maps->spaces, sizeof(uint32_t), sizeof(struct space));
 	const void *keys, *values;
+	uint64_t *group;
 	int cnt;
 
 	if (!reader)
@@ -149,7 +150,10 @@ static int find_purged(struct collector *c)
 			if (!(kernel->flags & SPACE_RELEASED) || !space ||
 			    space->state == PROC_RUNNING || pass_keeps(c, space))
 				continue;
-			if (!hashmap__insert(&c->purged, id, 0, NULL))
+			group = hashmap__insert(&c->purged, id, 0, NULL);
+			if (group)
+				*group = kernel->group;
+			else
 				cnt = -ENOMEM;
 		}
 	}
@@ -194,6 +198,15 @@ static int add_cost(struct collector *c, const struct cost_key *key,
 	return 0;
 }
 
+/* What was purged makes room for others again. */
+static void give_room(struct collector *c, uint32_t space, enum table table)
+{
+	uint64_t *group = hashmap__find(&c->purged, space, 0);
+
+	if (group && c->maps->tables)
+		tables__give(c->maps->tables, *group, table);
+}
+
 static int read_costs(struct collector *c)
 {
 	struct map_reader *reader = map_reader__new(c->maps->stack_costs, sizeof(struct cost_key),
@@ -219,6 +232,8 @@ static int read_costs(struct collector *c)
 	if (dead.cnt)
 		map_delete_batch(c->maps->stack_costs, dead.items, sizeof(struct cost_key),
 				 dead.cnt);
+	for (size_t i = 0; i < dead.cnt; i++)
+		give_room(c, dead.items[i].space, TABLE_COSTS);
 	array_free(&dead);
 	return err;
 }
@@ -297,6 +312,8 @@ static int read_blocks(struct collector *c, struct snapshot *snap)
 	if (c->dead_blocks.cnt)
 		map_delete_batch(c->maps->live_blocks, c->dead_blocks.items,
 				 sizeof(struct block_key), c->dead_blocks.cnt);
+	for (size_t i = 0; i < c->dead_blocks.cnt; i++)
+		give_room(c, c->dead_blocks.items[i].space, TABLE_BLOCKS);
 	snap->blocks_checked -= c->dead_blocks.cnt;
 	c->purged_blocks += c->dead_blocks.cnt;
 	return err;
@@ -496,7 +513,8 @@ int collector__fill(struct collector *c, const struct collect_opts *opts, struct
 	return err;
 }
 
-int collector__make_room(struct collector *c, const struct collect_opts *opts, uint32_t max_blocks)
+int collector__make_room(struct collector *c, const struct collect_opts *opts, uint32_t max_blocks,
+			 uint32_t max_procs)
 {
 	struct snapshot scratch = {0};
 	size_t ended = 0;
@@ -510,10 +528,10 @@ int collector__make_room(struct collector *c, const struct collect_opts *opts, u
 	err = map_read_counters(c->maps->stats, scratch.stats, STAT_MAX);
 	if (err)
 		return err;
-	if (ended < MANY_ENDED && scratch.stats[STAT_BLOCKS_ADDED] -
-						  scratch.stats[STAT_BLOCKS_REMOVED] -
-						  c->purged_blocks <
-					  max_blocks / 2)
+	if (ended < MANY_ENDED && ended < max_procs / 2 &&
+	    scratch.stats[STAT_BLOCKS_ADDED] - scratch.stats[STAT_BLOCKS_REMOVED] -
+			    c->purged_blocks <
+		    max_blocks / 2)
 		return 0;
 	err = begin_pass(c, opts);
 	if (!err)

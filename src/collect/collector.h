@@ -67,11 +67,11 @@ int collector__fill(struct collector *collector, const struct collect_opts *opts
 int collector__read_failures(struct collector *collector, struct snapshot *snap);
 
 /*
- * Makes room between snapshots: once many processes have ended, or the block table is half full and
- * some have, purges what they left, as collector__fill does. Cheap when there is nothing to do.
+ * Makes room between snapshots: once many processes have ended (512, or half of `max_procs`), or the
+ * block table of `max_blocks` is half full and some have, purges what they left, as collector__fill does. Cheap when there is nothing to do.
  * Returns 0 or a negative errno.
  */
 int collector__make_room(struct collector *collector, const struct collect_opts *opts,
-			 uint32_t max_blocks);
+			 uint32_t max_blocks, uint32_t max_procs);
 
 #endif

@@ -58,7 +58,7 @@ struct collector {
 	const struct collect_opts *opts;
 	ARRAY(struct raw_row) rows;
 	struct hashmap row_index; /* {stack id, space << 8 | layer} -> index */
-	struct hashmap purged;	  /* {space, 0} -> 1: released, not kept */
+	struct hashmap purged;	  /* {space, 0} -> its group: released, not kept */
 	struct lineage lineage;
 	ARRAY(struct block_key) dead_blocks;
 	uint64_t unknown_frees;

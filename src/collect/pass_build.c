@@ -39,6 +39,7 @@ static int add_proc(struct collector *c, struct snapshot *snap, const struct spa
 	*slot = index;
 	proc = &snap->procs.items[index];
 	proc->state = space->state;
+	proc->ns_pid = space->ns_pid;
 	proc->exit_code = space->exit_code;
 	proc->rss_bytes = space->state == PROC_RUNNING ? space->rss_bytes : 0;
 	proc->inherited = space->forked;

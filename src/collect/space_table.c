@@ -8,7 +8,7 @@
 
 #include "util/clock.h"
 
-#define MAX_BIRTHS 1024 /* mappings of code of one process that are remembered; even */
+#define MAX_BIRTHS 1024	    /* mappings of code of one process that are remembered; even */
 #define MAX_CLOSED_CODE 256 /* places of closed libraries that are remembered for one process */
 
 static void set_string(char **slot, char *owned)
@@ -320,7 +320,8 @@ int space_table__apply(struct space_table *table, const struct event *event)
 	}
 }
 
-/* Tells of a mapping what was known before: since when it is there, and whether it was the first. */
+/* Tells of a mapping what was known before: since when it is there, and whether it was the first.
+ */
 static void look_back(const struct space_info *space, struct code_map *code)
 {
 	code->since_ns = space->was_read ? clock_ns(CLOCK_MONOTONIC) : 0;
@@ -417,6 +418,7 @@ int space_info__refresh(struct space_table *table, struct space_info *space)
 	if (!space->maps_stale)
 		return 0;
 	set_string(&space->exe, proc_exe(space->tgid));
+	space->ns_pid = proc_ns_pid(space->tgid);
 	space->maps_stale = false;
 	return read_code(table, space);
 }

@@ -47,6 +47,7 @@ struct space_info {
 	uint32_t id;
 	uint32_t parent; /* space whose blocks it inherited, or SPACE_NONE */
 	pid_t tgid;
+	pid_t ns_pid; /* in its own PID namespace; 0 = the same, or not known */
 	enum proc_state state;
 	int exit_code;
 	bool is_root; /* named by the user, or the command started by us */

@@ -6,19 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/arch.h"
+
 #define MAX_SYMBOLS (16U << 20)
 #define MAX_RELOCS (16U << 20)
 #define WINDOW_BYTES (64U << 10)
 #define SMALL_STRTAB                                                                               \
 	(16U << 20) /* kept whole: dynamic symbols are sorted by hash, names by nothing */
-
-#if defined(__x86_64__)
-#define NATIVE_MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define NATIVE_MACHINE EM_AARCH64
-#else
-#error "unknown machine"
-#endif
 
 /* ---- a window that slides over a range of the file ------------------------------------------ */
 
@@ -296,7 +290,7 @@ int elf_file__open(int fd, struct elf_file *ret)
 	struct elf_file file = {0};
 	int err;
 
-	err = elf_image__open(&file.image, fd, NATIVE_MACHINE);
+	err = elf_image__open(&file.image, fd, ARCH_MACHINE);
 	if (err)
 		return err;
 	err = file.image.segments.list.cnt ? read_tables(&file) : -EBADMSG;

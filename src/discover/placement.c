@@ -10,7 +10,7 @@
  * exactly once: the walk never passes a jump, and no branch of the function may land between the
  * entry and the chosen place.
  *
- * Which ones are emulated is told by util/x86_opcode.h.
+ * Which ones are emulated is told by util/x86_opcode.h; placement_arm64.c has the other machine's.
  */
 #include "discover/placement.h"
 
@@ -20,17 +20,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "discover/placement_arm64.h"
+#include "util/arch.h"
 #include "util/x86_opcode.h"
 #include "util/x86_reg.h"
 
 /* How far behind the entry to look: free() of jemalloc 5.3 has its first jump at +48. */
 #define MAX_STEP_BYTES 63
-
-#if defined(__x86_64__)
-#define NATIVE_X86 1
-#else
-#define NATIVE_X86 0
-#endif
 
 /*
  * Decodes the whole function in a line and returns a bit per byte of its first MAX_STEP_BYTES + 1:
@@ -275,51 +271,10 @@ cleanup:
 	return err;
 }
 
-/* ---- arm64 ---------------------------------------------------------------------------------- */
-
-/*
- * Simulated by the kernel (arch/arm64/kernel/probes/decode-insn.c): b bl b.cond cbz cbnz tbz tbnz
- * ret adr adrp. Calls, traps and exclusive loads and stores are refused there; a function begins
- * with neither of the latter.
- */
-static int choose_arm64(const uint8_t *code, size_t len, struct placement *ret)
-{
-	static const struct {
-		uint32_t mask, value;
-		const char *name;
-	} simulated[] = {
-		{0xfc000000, 0x14000000, "b"},	    {0xfc000000, 0x94000000, "bl"},
-		{0xff000010, 0x54000000, "b.cond"}, {0x7f000000, 0x34000000, "cbz"},
-		{0x7f000000, 0x35000000, "cbnz"},   {0x7f000000, 0x36000000, "tbz"},
-		{0x7f000000, 0x37000000, "tbnz"},   {0xfffffc1f, 0xd65f0000, "ret"},
-		{0x9f000000, 0x10000000, "adr"},    {0x9f000000, 0x90000000, "adrp"},
-	};
-	struct placement place = {
-		.cost = PROBE_STEPPED,
-		.insn = "other",
-		.why = "entry: placement is only known for x86-64",
-	};
-	uint32_t word;
-
-	if (len < sizeof(word))
-		return -ENOTSUP;
-	memcpy(&word, code, sizeof(word));
-	if (word >> 24 == 0xd4 || word >> 16 == 0) /* svc hvc smc brk hlt, udf */
-		return -ENOTSUP;
-	for (size_t i = 0; i < sizeof(simulated) / sizeof(simulated[0]); i++) {
-		if ((word & simulated[i].mask) != simulated[i].value)
-			continue;
-		place.cost = PROBE_EMULATED;
-		name_insn(simulated[i].name, &place);
-		break;
-	}
-	*ret = place;
-	return 0;
-}
-
 int placement__choose(const uint8_t *code, size_t len, unsigned int arg_cnt, struct placement *ret)
 {
 	if (!len)
 		return -ENOTSUP;
-	return NATIVE_X86 ? choose_x86(code, len, arg_cnt, ret) : choose_arm64(code, len, ret);
+	return ARCH_MACHINE == EM_X86_64 ? choose_x86(code, len, arg_cnt, ret)
+					 : placement_arm64__choose(code, len, arg_cnt, ret);
 }

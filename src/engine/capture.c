@@ -123,7 +123,7 @@ static int loop__start(struct loop *loop, const struct session *session)
 		err = add_timer(loop, STATS_NS, false, WAKE_STATS);
 	if (!err)
 		err = add_timer(loop, ROOM_NS, true, WAKE_ROOM);
-	if (!err && opts->cgroups.cnt)
+	if (!err && (opts->cgroups.cnt || opts->containers.cnt))
 		err = add_timer(loop, CGROUP_POLL_NS, true, WAKE_POLL);
 	return err;
 }

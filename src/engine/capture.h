@@ -22,6 +22,7 @@ struct capture_opts {
 	ARRAY(pid_t) pids;
 	ARRAY(const char *) comms;
 	ARRAY(const char *) cgroups;
+	ARRAY(const char *) containers; /* by name, id or pod (discover/cgroup_name.h) */
 	bool all;
 	char *const *command; /* NULL-terminated; NULL = none */
 

@@ -113,6 +113,7 @@ static int finish_one(struct deferred *deferred, const struct raw_stack *raw)
 	deferred->ends[end]++;
 	frames.frame_cnt = walk.frame_cnt;
 	frames.end = end;
+	frames.chained |= walk.chained;
 	memcpy(frames.frame, walk.frames, sizeof(walk.frames));
 	return collector__finish_stack(deferred->collector, raw->stack_id, &frames);
 }

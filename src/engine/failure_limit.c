@@ -16,18 +16,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "util/arch.h"
 #include "util/format.h"
 #include "util/units.h"
 
 /* Allocators ask the kernel for more than a small block needs: glibc's smallest mapping in place of
  * the heap, and pymalloc's arenas, are 1 MiB. */
 #define REQUEST_SLACK (1ULL << 20)
-
-#ifdef __x86_64__
-#define ADDRESS_BITS 47 /* of user space, unless a program asks for five-level addresses */
-#else
-#define ADDRESS_BITS 48
-#endif
 
 /* Returns an owned sentence, "" = is not it, NULL = no memory. */
 typedef char *(*check_fn)(const struct memory_facts *facts, uint64_t bytes, bool certain);
@@ -91,7 +86,7 @@ static char *with_asked(char *sentence, uint64_t bytes)
 static char *check_address_space(const struct memory_facts *facts, uint64_t bytes, bool certain)
 {
 	(void)facts;
-	if (!certain || bytes < 1ULL << ADDRESS_BITS)
+	if (!certain || bytes < 1ULL << ARCH_ADDRESS_BITS)
 		return strdup("");
 	return with_asked(strdup("more than the address space of a process"), bytes);
 }

@@ -10,6 +10,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "attach/table_memory.h"
+#include "util/arch.h"
 #include "util/procfs_read.h"
 #include "util/units.h"
 
@@ -205,11 +207,26 @@ static int add_feature(struct host_check *check, enum feature feature, bool may_
 	return host_check__add(check, fact, "%s: %s", feature__purpose(feature), strerror(-err));
 }
 
+/* What is given up on machines other than x86-64. */
+static int add_machine(struct host_check *check)
+{
+	struct host_fact fact = {
+		.group = "kernel",
+		.name = "machine",
+		.state = FACT_LIMITED,
+		.effect = ARCH_LIMITS,
+	};
+
+	return fact.effect ? host_check__add(check, fact, ARCH_NAME) : 0;
+}
+
 static int add_kernel(struct host_check *check, const struct release *release, bool may_bpf)
 {
 	int err;
 
 	err = add_release(check, release);
+	if (!err)
+		err = add_machine(check);
 	for (enum feature feature = 0; feature < FEAT_MAX && !err; feature++)
 		err = add_feature(check, feature, may_bpf);
 	if (!err)
@@ -270,6 +287,22 @@ static int add_nofile(struct host_check *check)
 }
 
 /* ---- the trial ------------------------------------------------------------------------------- */
+
+static int add_tables(struct host_check *check)
+{
+	const struct attacher_opts opts = {
+		.max_blocks = DEFAULT_BLOCKS,
+		.max_stacks = DEFAULT_STACKS,
+		.max_procs = DEFAULT_PROCS,
+		.ring_bytes = DEFAULT_RING_BYTES,
+	};
+
+	return host_check__add(check, (struct host_fact){.group = "limits", .name = "tables"},
+			       "at most %llu MiB of kernel memory, when all are full: --memory "
+			       "BYTES sets another bound",
+			       (unsigned long long)table_memory__bound(&opts, DEFAULT_UNWIND_BYTES) >>
+				       20);
+}
 
 static int add_trial_run(struct host_check *check)
 {
@@ -352,6 +385,8 @@ int host_check__run(struct host_check *ret)
 		err = add_memlock(&check, &release);
 	if (!err)
 		err = add_nofile(&check);
+	if (!err)
+		err = add_tables(&check);
 	if (!err)
 		err = host_check__add_cgroups(&check);
 	if (!err && features__has(&check.features, FEAT_BPF) &&

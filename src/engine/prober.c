@@ -22,6 +22,7 @@ struct probed_file {
 struct prober {
 	struct attacher *attacher;
 	struct space_table *table;
+	struct same_files *same;
 	const struct elf_allocs_opts *opts;
 	bool per_process;
 	ARRAY(struct probed_file) files; /* beside the module table */
@@ -29,7 +30,8 @@ struct prober {
 };
 
 struct prober *prober__new(struct attacher *attacher, struct space_table *table,
-			   const struct elf_allocs_opts *opts, bool per_process)
+			   struct same_files *same, const struct elf_allocs_opts *opts,
+			   bool per_process)
 {
 	struct prober *prober = calloc(1, sizeof(*prober));
 
@@ -37,6 +39,7 @@ struct prober *prober__new(struct attacher *attacher, struct space_table *table,
 		return NULL;
 	prober->attacher = attacher;
 	prober->table = table;
+	prober->same = same;
 	prober->opts = opts;
 	prober->per_process = per_process;
 	return prober;
@@ -155,6 +158,8 @@ static int note_nothing(struct prober *prober, struct space_info *space)
 	for (size_t i = 0; i < space->code.cnt && index == MODULE_NONE; i++)
 		if (!strcmp(modules->modules.items[space->code.items[i].module].path, space->exe))
 			index = space->code.items[i].module;
+	if (index != MODULE_NONE)
+		index = same_files__first(prober->same, index);
 	if (index != MODULE_NONE && index < prober->files.cnt &&
 	    prober->files.items[index].state == FILE_BAD)
 		reason = read_failure(prober->files.items[index].read_err);
@@ -168,18 +173,19 @@ int prober__cover(struct prober *prober, struct space_info *space, size_t *ret_n
 	int err = 0;
 
 	for (size_t i = 0; i < space->code.cnt && !err; i++) {
-		uint32_t index = space->code.items[i].module;
+		uint32_t index = space->code.items[i].module, first;
 		struct probed_file *file;
 
 		if (i && index == space->code.items[i - 1].module)
 			continue;
-		file = file_of(prober, index);
+		first = same_files__first(prober->same, index);
+		file = file_of(prober, first);
 		if (!file)
 			return -ENOMEM;
 		if (file->state != FILE_READ || !file->allocs.sites.cnt)
 			continue;
 		found++;
-		new_cnt += attach_file(prober, file, index, space);
+		new_cnt += attach_file(prober, file, first, space);
 		err = note_coverage(prober, space, file, index);
 	}
 	if (!err && !found && !space->coverage.cnt)

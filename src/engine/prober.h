@@ -11,13 +11,15 @@
 #include "attach/attacher.h"
 #include "collect/space_table.h"
 #include "discover/elf_allocs.h"
+#include "engine/same_files.h"
 
 struct prober;
 
 /* Everything is borrowed. `per_process`: breakpoints only in the processes covered. NULL: no
  * memory. */
 struct prober *prober__new(struct attacher *attacher, struct space_table *table,
-			   const struct elf_allocs_opts *opts, bool per_process);
+			   struct same_files *same, const struct elf_allocs_opts *opts,
+			   bool per_process);
 void prober__free(struct prober *prober);
 
 /*

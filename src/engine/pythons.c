@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "python/sites.h"
+#include "util/arch.h"
 #include "util/clock.h"
 #include "util/elf_image.h"
 
@@ -24,10 +25,6 @@
  * a process that does not hold its promises refused.
  */
 #define GROWN_UP_NS NS_PER_SEC
-
-/* struct pthread of glibc from 2.0 on x86-64: specific_1stblock, specific (nptl/descr.h). */
-#define GLIBC_TSD_FIRST (784 + 8)
-#define GLIBC_TSD_SECOND 1296
 
 enum python_state {
 	PYTHON_WAITS = 1, /* not initialised yet */
@@ -71,6 +68,7 @@ struct pythons {
 	struct pythons_opts opts;
 	struct attacher *attacher;
 	struct space_table *table;
+	struct same_files *same;
 	ARRAY(struct python_file) files; /* beside the module table */
 	ARRAY(struct python_space *) spaces;
 	struct hashmap by_space; /* {space, 0} -> pointer */
@@ -78,7 +76,7 @@ struct pythons {
 };
 
 struct pythons *pythons__new(const struct pythons_opts *opts, struct attacher *attacher,
-			     struct space_table *table)
+			     struct space_table *table, struct same_files *same)
 {
 	struct pythons *pythons = calloc(1, sizeof(*pythons));
 
@@ -87,6 +85,7 @@ struct pythons *pythons__new(const struct pythons_opts *opts, struct attacher *a
 	pythons->opts = *opts;
 	pythons->attacher = attacher;
 	pythons->table = table;
+	pythons->same = same;
 	return pythons;
 }
 
@@ -143,6 +142,8 @@ static struct python_file *file_of(const struct pythons *pythons, const struct p
 /* Tells the module table which code is the interpreter's. */
 static int note_loops(struct module *module, const struct python_build *build)
 {
+	if (module->is_interpreter)
+		return 0;
 	module->is_interpreter = true;
 	for (size_t i = 0; i < build->eval.cnt; i++)
 		if (array_push(&module->loops, build->eval.items[i]))
@@ -168,7 +169,9 @@ static struct python_file *read_file(struct pythons *pythons, uint32_t index)
 	if (err)
 		return err == -ENOMEM ? NULL : file;
 	file->has_python = true;
-	if (!file->build.version)
+	if (ARCH_NO_PYTHON)
+		file->refusal = ARCH_NO_PYTHON;
+	else if (!file->build.version)
 		file->refusal = "its version cannot be told";
 	else if (python_layout__of(&file->build, &file->layout, &file->refusal) != -ENOTSUP)
 		file->refusal = NULL;
@@ -265,8 +268,8 @@ static int set_provisional(struct pythons *pythons, struct python_space *python)
 
 	frames.code_type = python->bias + file->build.code_type_vaddr;
 	frames.key_at = python->bias + file->build.runtime_vaddr + file->layout.runtime_key;
-	frames.tsd_first = GLIBC_TSD_FIRST;
-	frames.tsd_second = GLIBC_TSD_SECOND;
+	frames.tsd_first = ARCH_TSD_FIRST;
+	frames.tsd_second = ARCH_TSD_SECOND;
 	return attacher__set_python(pythons->attacher, python->space, &frames);
 }
 
@@ -339,8 +342,9 @@ static int add(struct pythons *pythons, const struct space_info *space, const st
 	       bool from_start)
 {
 	struct python_space *python = calloc(1, sizeof(*python));
-	struct python_file *file = &pythons->files.items[code->module];
-	int fd = pythons->table->modules.modules.items[code->module].fd;
+	uint32_t module = same_files__first(pythons->same, code->module);
+	struct python_file *file = &pythons->files.items[module];
+	int fd = pythons->table->modules.modules.items[module].fd;
 	uint64_t *slot;
 	int err;
 
@@ -348,7 +352,7 @@ static int add(struct pythons *pythons, const struct space_info *space, const st
 		return -ENOMEM;
 	python->space = space->id;
 	python->pid = space->tgid;
-	python->module = code->module;
+	python->module = module;
 	python->state = PYTHON_REFUSED; /* until it is known better */
 	python->added_ns = clock_ns(CLOCK_MONOTONIC);
 	python->is_grown_up =
@@ -372,9 +376,13 @@ int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_
 		return 0;
 	for (size_t i = 0; i < space->code.cnt; i++) {
 		const struct code_map *code = &space->code.items[i];
-		const struct python_file *file = read_file(pythons, code->module);
+		uint32_t first = same_files__first(pythons->same, code->module);
+		const struct python_file *file = read_file(pythons, first);
 
 		if (!file)
+			return -ENOMEM;
+		if (file->has_python &&
+		    note_loops(&pythons->table->modules.modules.items[code->module], &file->build))
 			return -ENOMEM;
 		/* The program goes first: it may have libpython's variables in it. */
 		if (file->has_python && file->build.runtime_vaddr && !best)
@@ -513,6 +521,23 @@ static struct python_view make_view(const struct pythons *pythons,
 	};
 
 	return view;
+}
+
+void pythons__drop_purged(struct pythons *pythons)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < pythons->spaces.cnt; i++) {
+		struct python_space *python = pythons->spaces.items[i];
+
+		if (space_table__find(pythons->table, python->space)) {
+			pythons->spaces.items[kept++] = python;
+			continue;
+		}
+		hashmap__remove(&pythons->by_space, python->space, 0);
+		free_space(python);
+	}
+	pythons->spaces.cnt = kept;
 }
 
 int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt)

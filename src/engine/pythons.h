@@ -12,6 +12,7 @@
 #include "attach/attacher.h"
 #include "collect/python_view.h"
 #include "collect/space_table.h"
+#include "engine/same_files.h"
 #include "include/python.h"
 
 struct pythons_opts {
@@ -26,7 +27,7 @@ struct pythons;
 
 /* Everything is borrowed. NULL: no memory. */
 struct pythons *pythons__new(const struct pythons_opts *opts, struct attacher *attacher,
-			     struct space_table *table);
+			     struct space_table *table, struct same_files *same);
 void pythons__free(struct pythons *pythons);
 
 /*
@@ -46,6 +47,9 @@ int pythons__wait_ms(const struct pythons *pythons);
 
 /* Returns the version (struct python_build) of the space's interpreter, 0 = it has none. */
 uint16_t pythons__version(const struct pythons *pythons, uint32_t space);
+
+/* Forgets the interpreters of spaces that the space table has no more. Views are gone then. */
+void pythons__drop_purged(struct pythons *pythons);
 
 /*
  * Looks at the pools of all running Pythons, for a report. *ret_views belong to `pythons` and are

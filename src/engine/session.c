@@ -126,8 +126,10 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 		return err;
 	session->events =
 		ring_source__new(attacher__maps(session->attacher)->events, sizeof(struct event));
-	session->prober =
-		prober__new(session->attacher, &session->table, &opts->elf, opts->per_process);
+	session->same = same_files__new(attacher__unwind_memory(session->attacher),
+					&session->table.modules);
+	session->prober = prober__new(session->attacher, &session->table, session->same, &opts->elf,
+				      opts->per_process);
 	session->collector = collector__new(attacher__maps(session->attacher),
 					    attacher__hash_seed(session->attacher), &session->table,
 					    &session->codes);
@@ -135,16 +137,18 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 	err = unwinder__new(&opts->unwind, session->attacher, &session->table, &session->unwinder);
 	if (err)
 		return err;
-	session->pythons = pythons__new(&opts->python, session->attacher, &session->table);
+	session->pythons =
+		pythons__new(&opts->python, session->attacher, &session->table, session->same);
 	session->residents = residents__new();
+	session->groups = groups__new();
 	session->failures = failures__new();
 	session->code_records = ring_source__new(attacher__maps(session->attacher)->python_codes,
 						 sizeof(struct python_code));
 	session->deferred = deferred__new(attacher__maps(session->attacher)->raw_stacks,
 					  session->unwinder, session->collector, &session->table);
-	if (!session->events || !session->prober || !session->collector || !session->publisher ||
-	    !session->deferred || !session->pythons || !session->residents || !session->failures ||
-	    !session->code_records)
+	if (!session->events || !session->same || !session->prober || !session->collector ||
+	    !session->publisher || !session->deferred || !session->pythons || !session->residents ||
+	    !session->failures || !session->code_records)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
 	if (!err)
@@ -165,11 +169,14 @@ void session__free(struct session *session)
 	prober__free(session->prober);
 	deferred__free(session->deferred);
 	unwinder__free(session->unwinder);
+	same_files__free(session->same);
 	pythons__free(session->pythons);
 	residents__free(session->residents);
+	groups__free(session->groups);
 	failures__free(session->failures);
 	ring_source__free(session->code_records);
 	code_table__free(&session->codes);
+	targets__forget_containers(session);
 	ring_source__free(session->events);
 	attacher__free(session->attacher);
 	space_table__free(&session->table);
@@ -188,7 +195,9 @@ static int cover(struct session *session, struct space_info *space)
 		return err;
 	space->read_err = err;
 	space->maps_stale = false; /* gone, or read: do not ask again until something changes */
-	err = pythons__cover(session->pythons, space, session->launch.in_loader);
+	err = groups__note(session->groups, space->cgroup, clock_ns(CLOCK_MONOTONIC));
+	if (!err)
+		err = pythons__cover(session->pythons, space, session->launch.in_loader);
 	if (err)
 		return err;
 	if (!had_new_code && space->coverage.cnt && !session->opts->per_process)
@@ -275,7 +284,7 @@ int session__process_events(struct session *session)
 	events = records;
 	for (size_t i = 0; i < cnt && !err; i++) {
 		if (events[i].flags & EVENT_UNTRACED)
-			err = targets__consider_exec(session, &events[i]);
+			err = targets__consider(session, &events[i]);
 		else
 			err = space_table__apply(&session->table, &events[i]);
 		if (!err)
@@ -297,7 +306,12 @@ int session__process_events(struct session *session)
 		err = unwinder__apply(session->unwinder, &events[i]);
 	if (!err)
 		err = take_codes(session);
-	return err ? err : deferred__finish(session->deferred, false);
+	if (!err)
+		err = deferred__finish(session->deferred, false);
+	if (err || !session->moved)
+		return err;
+	session->moved = false;
+	return targets__poll_cgroups(session);
 }
 
 /* Execs the command and follows its loader, library by library. */
@@ -384,7 +398,9 @@ void session__end_stats(struct session *session)
 
 int session__poll_cgroups(struct session *session)
 {
-	return targets__poll_cgroups(session);
+	int err = targets__find_containers(session);
+
+	return err ? err : targets__poll_cgroups(session);
 }
 
 bool session__is_over(const struct session *session)
@@ -392,7 +408,7 @@ bool session__is_over(const struct session *session)
 	const struct capture_opts *opts = session->opts;
 	size_t roots = 0;
 
-	if (opts->all || opts->comms.cnt || opts->cgroups.cnt)
+	if (opts->all || opts->comms.cnt || opts->cgroups.cnt || opts->containers.cnt)
 		return false;
 	for (size_t i = 0; i < session->table.spaces.cnt; i++)
 		roots += session->table.spaces.items[i]->is_root &&

@@ -16,11 +16,13 @@
 #include "engine/capture.h"
 #include "engine/deferred.h"
 #include "engine/failures.h"
+#include "engine/groups.h"
 #include "engine/launch.h"
 #include "engine/prober.h"
 #include "engine/publish.h"
 #include "engine/pythons.h"
 #include "engine/resident.h"
+#include "engine/same_files.h"
 #include "engine/unwinder.h"
 
 struct session {
@@ -29,6 +31,7 @@ struct session {
 	struct attacher *attacher;
 	struct ring_source *events;
 	struct space_table table;
+	struct same_files *same;
 	struct prober *prober;
 	struct unwinder *unwinder;
 	struct pythons *pythons;
@@ -40,12 +43,16 @@ struct session {
 	const struct python_view *views;  /* what it saw, owned by `pythons` */
 	size_t view_cnt;
 	struct residents *residents;
+	struct groups *groups;
 	struct deferred *deferred;
 	struct collector *collector;
 	struct publisher *publisher;
-	struct launch launch; /* pid 0 = no command */
-	bool begun;	      /* the initial targets are covered */
-	uint64_t interval;    /* reports at intervals so far */
+	ARRAY(char *) container_cgroups; /* owned: of the containers that are wanted */
+	bool moved;			 /* somebody may have come into a wanted control group */
+	uint64_t events_lost; /* when all processes were last asked for */
+	struct launch launch;		 /* pid 0 = no command */
+	bool begun;			 /* the initial targets are covered */
+	uint64_t interval;		 /* reports at intervals so far */
 	uint64_t started_real_ns, started_ns, started_cpu_ns;
 	int stats_fd; /* the kernel measures our programs while it is open; -1 */
 	bool calibrated;
@@ -80,7 +87,7 @@ int session__make_room(struct session *session);
 /* Ends the measurement of the programs' run time, which itself costs a little on every run. */
 void session__end_stats(struct session *session);
 
-/* Looks for processes that moved into the wanted cgroups. */
+/* Looks for wanted containers, and for processes that moved into the wanted cgroups. */
 int session__poll_cgroups(struct session *session);
 
 /* Whether all named targets have ended. */

@@ -3,9 +3,12 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
+#include "collect/map_reader.h"
 #include "engine/session.h"
 #include "util/clock.h"
+#include "util/procfs.h"
 
 /*
  * Traps by their measured price plus the programs' measured run time. Calibrated in tight loops: a
@@ -26,6 +29,8 @@ static void fill_overhead(struct session *session, struct snapshot *snap)
 	overhead->tool_cpu_percent =
 		100.0 * (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - session->started_cpu_ns) /
 		(clock_ns(CLOCK_MONOTONIC) - session->started_ns);
+	overhead->tool_rss_bytes = proc_rss_bytes(getpid());
+	overhead->map_bytes = attacher__map_bytes(session->attacher);
 	if (!session->calibrated && calibrate__trap(&session->traps))
 		session->traps = (struct trap_costs){0};
 	session->calibrated = true;
@@ -98,13 +103,22 @@ static struct collect_opts collect_opts(const struct session *session, bool is_f
 	};
 }
 
-/* Should the event of a target's end have been lost, /proc still tells. */
-static void notice_ended_roots(struct session *session)
+/*
+ * Should the event of a process's end have been lost, /proc still tells. Named targets are asked
+ * for each time, others when events were lost.
+ */
+static void notice_ended(struct session *session)
 {
+	uint64_t stats[STAT_MAX] = {0};
+	bool ask_all;
+
+	map_read_counters(attacher__maps(session->attacher)->stats, stats, STAT_MAX);
+	ask_all = stats[STAT_EVENTS_LOST] != session->events_lost;
+	session->events_lost = stats[STAT_EVENTS_LOST];
 	for (size_t i = 0; i < session->table.spaces.cnt; i++) {
 		struct space_info *space = session->table.spaces.items[i];
 
-		if (space->is_root && space->state == PROC_RUNNING &&
+		if ((ask_all || space->is_root) && space->state == PROC_RUNNING &&
 		    space_info__refresh(&session->table, space) == -ESRCH)
 			space->state = PROC_EXITED;
 	}
@@ -113,10 +127,13 @@ static void notice_ended_roots(struct session *session)
 int session__make_room(struct session *session)
 {
 	struct collect_opts collect = collect_opts(session, false);
+	int err;
 
-	notice_ended_roots(session);
-
-	return collector__make_room(session->collector, &collect, session->opts->attach.max_blocks);
+	notice_ended(session);
+	err = collector__make_room(session->collector, &collect, session->opts->attach.max_blocks,
+				   session->opts->attach.max_procs);
+	pythons__drop_purged(session->pythons);
+	return err;
 }
 
 int session__look(struct session *session)
@@ -162,6 +179,9 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	unwinder__tell(session->unwinder, snap);
 	snap->interval = is_final ? 0 : ++session->interval;
 	err = collector__fill(session->collector, &collect, snap);
+	if (!err)
+		err = groups__add(session->groups, snap, attacher__maps(session->attacher)->tables,
+				  collect.now_ns);
 	if (!err)
 		err = collector__read_failures(session->collector, snap);
 	if (!err)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "discover/cgroup_name.h"
 #include "util/clock.h"
 #include "util/message.h"
 #include "util/procfs.h"
@@ -123,22 +124,73 @@ static int add_by_scan(struct session *session, size_t *ret_added)
 	return err;
 }
 
+void targets__forget_containers(struct session *session)
+{
+	for (size_t i = 0; i < session->container_cgroups.cnt; i++)
+		free(session->container_cgroups.items[i]);
+	array_free(&session->container_cgroups);
+}
+
+int targets__find_containers(struct session *session)
+{
+	const struct capture_opts *opts = session->opts;
+	int err = 0;
+
+	targets__forget_containers(session);
+	for (size_t i = 0; i < opts->containers.cnt && !err; i++) {
+		char **paths = NULL;
+		size_t cnt = 0;
+
+		err = containers__find(opts->containers.items[i], "/", &paths, &cnt);
+		for (size_t k = 0; k < cnt; k++)
+			if (err || (err = array_push(&session->container_cgroups, paths[k])))
+				free(paths[k]);
+		free(paths);
+	}
+	return err;
+}
+
+/* Adds those of a control group; one that ends this moment is in its list still. */
+static int add_cgroup(struct session *session, const char *path)
+{
+	struct proc_info info;
+	pid_t *pids;
+	size_t cnt;
+	int err = 0;
+
+	if (proc_list_cgroup(path, &pids, &cnt))
+		return 0; /* removed: it may come back */
+	for (size_t i = 0; i < cnt && !err; i++)
+		if (!space_table__find_tgid(&session->table, pids[i]) &&
+		    !proc_info__read(pids[i], &info) && !info.zombie)
+			err = add_process(session, pids[i], false);
+	free(pids);
+	return err;
+}
+
 int targets__poll_cgroups(struct session *session)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < session->opts->cgroups.cnt; i++) {
-		pid_t *pids;
-		size_t cnt;
-
-		if (proc_list_cgroup(session->opts->cgroups.items[i], &pids, &cnt))
-			continue; /* removed: it may come back */
-		for (size_t k = 0; k < cnt && !err; k++)
-			if (!space_table__find_tgid(&session->table, pids[k]))
-				err = add_process(session, pids[k], false);
-		free(pids);
-	}
+	for (size_t i = 0; i < session->opts->cgroups.cnt && !err; i++)
+		err = add_cgroup(session, session->opts->cgroups.items[i]);
+	for (size_t i = 0; i < session->container_cgroups.cnt && !err; i++)
+		err = add_cgroup(session, session->container_cgroups.items[i]);
 	return err ? err : session->begun ? session__process_events(session) : 0;
+}
+
+static int add_containers(struct session *session, char **ret_message)
+{
+	int err = targets__find_containers(session);
+
+	if (err)
+		return err;
+	if (!session->container_cgroups.cnt)
+		return fail(ret_message, -ESRCH,
+			    "no container is named %s: give its name, or 8 digits of its id; "
+			    "`leaksweep trace -a --group-by container` shows those that run",
+			    session->opts->containers.items[0]);
+	return targets__poll_cgroups(session);
 }
 
 int targets__add(struct session *session, char **ret_message)
@@ -151,6 +203,8 @@ int targets__add(struct session *session, char **ret_message)
 		err = add_process(session, opts->pids.items[i], true);
 	if (!err && opts->cgroups.cnt)
 		err = targets__poll_cgroups(session);
+	if (!err && opts->containers.cnt)
+		err = add_containers(session, ret_message);
 	if (!err && (opts->all || opts->comms.cnt)) {
 		err = add_by_scan(session, &added);
 		if (!err && !added)
@@ -192,10 +246,13 @@ int targets__check_coverage(struct session *session, char **ret_message)
 	return 0;
 }
 
-int targets__consider_exec(struct session *session, const struct event *event)
+int targets__consider(struct session *session, const struct event *event)
 {
 	char comm[MAX_COMM + 1] = "";
 
+	session->moved |= session->opts->attach.watch_cgroups;
+	if (event->kind == EV_CGROUP_MOVE)
+		return 0;
 	memcpy(comm, event->proc.comm, MAX_COMM);
 	if (!session->opts->all && !is_wanted_comm(session, comm))
 		return 0;

@@ -18,8 +18,12 @@ int targets__add_root(struct session *session, pid_t pid, uint32_t space);
 /* Fails with a sentence when a process named by PID cannot be traced at all. */
 int targets__check_coverage(struct session *session, char **ret_message);
 
-/* A process that is not traced has exec'ed: it may be wanted now. */
-int targets__consider_exec(struct session *session, const struct event *event);
+/* A process that is not traced has exec'ed or was moved: it may be wanted now. */
+int targets__consider(struct session *session, const struct event *event);
+
+/* Finds the control groups of the wanted containers. Returns 0 or a negative errno. */
+int targets__find_containers(struct session *session);
+void targets__forget_containers(struct session *session);
 
 /* Processes may have been moved into a wanted cgroup. */
 int targets__poll_cgroups(struct session *session);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "include/arch.h"
 #include "unwind/loader.h"
 #include "unwind/store.h"
 #include "util/array.h"
@@ -235,13 +236,13 @@ static int install(struct unwinder *unwinder, struct table_request *item, uint32
 	int err;
 
 	if (item->err) {
-		unwinder->sums.failed++;
+		unwinder->sums.failed += ARCH_HAS_TABLES;
 		memset(&item->table, 0, sizeof(item->table));
 	}
 	err = place(unwinder, index, &item->table);
 	if (err)
 		return err == -ENOMEM ? err : 0;
-	if (!is_again) {
+	if (!is_again && ARCH_HAS_TABLES) {
 		unwinder->sums.tables++;
 		unwinder->sums.rows += item->table.row_cnt;
 		unwinder->sums.from_cache += item->from_cache;

@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include "model/group.h"
 #include "model/hash.h"
 
 /* ---- identity of modules, frames, stacks, processes ---- */
@@ -228,7 +229,9 @@ uint64_t hash_row(const struct keyer *keyer, struct row_part part)
 	case GROUP_PROCESS:
 		return hash_proc(keyer, row->proc);
 	case GROUP_CGROUP:
-		return hash_text(keyer->snap->procs.items[row->proc].cgroup);
+	case GROUP_CONTAINER:
+	case GROUP_SERVICE:
+		return group_name__hash(group__name(keyer->snap, row->proc, keyer->group));
 	case GROUP_TYPE:
 		return hash_type(keyer, part);
 	case GROUP_STACK:
@@ -251,8 +254,10 @@ bool same_row(const struct keyer *ka, struct row_part part_a, const struct keyer
 	case GROUP_PROCESS:
 		return same_proc(ka, a->proc, kb, b->proc);
 	case GROUP_CGROUP:
-		return !strcmp(ka->snap->procs.items[a->proc].cgroup,
-			       kb->snap->procs.items[b->proc].cgroup);
+	case GROUP_CONTAINER:
+	case GROUP_SERVICE:
+		return group_name__same(group__name(ka->snap, a->proc, ka->group),
+					group__name(kb->snap, b->proc, kb->group));
 	case GROUP_TYPE:
 		return same_type(ka, part_a, kb, part_b);
 	case GROUP_STACK:

@@ -304,8 +304,7 @@ void call__reduce(struct call_info *call, enum profile_group group)
 		call->inlined = false;
 }
 
-struct call profile__source(const struct profile *profile, uint32_t stack,
-			    enum profile_group group)
+struct call profile__source(const struct profile *profile, uint32_t stack, enum profile_group group)
 {
 	struct call begin = profile->opts.all_frames ? (struct call){.node = stack}
 						     : profile->folding.begins[stack];

@@ -20,7 +20,9 @@ enum profile_group {
 	GROUP_CGROUP = 3,
 	GROUP_LINE = 4,
 	GROUP_FILE = 5,
-	GROUP_TYPE = 6, /* of Python objects; what has none goes by its layer */
+	GROUP_TYPE = 6,	     /* of Python objects; what has none goes by its layer */
+	GROUP_CONTAINER = 7, /* else service, else cgroup */
+	GROUP_SERVICE = 8,   /* else container, else cgroup */
 };
 
 struct profile_opts {
@@ -33,10 +35,11 @@ struct profile_opts {
 /*
  * One line of a report. For GROUP_STACK it is one process's stack, or those that differ in nothing
  * but an interpreter's machine code between and below Python frames (unless all frames are shown),
- * `row` being the biggest; for the others the sum of all rows that share a process, a cgroup, or
- * the function, line or file of the first call that is shown of their stacks, and `row` is the
- * biggest of them. A stack without line or file goes by its function. GROUP_TYPE divides rows: each
- * type gets its share of what is live, and the layer the rest of the cost.
+ * `row` being the biggest; for the others the sum of all rows that share a process, a cgroup
+ * (container, service), or the function, line or file of the first call that is shown of their
+ * stacks, and `row` is the biggest of them. A stack without line or file goes by its function.
+ * GROUP_TYPE divides rows: each type gets its share of what is live, and the layer the rest of the
+ * cost.
  */
 struct profile_row {
 	const struct snap_row *row;
@@ -93,16 +96,16 @@ bool call__has_source(const struct call_info *call, enum profile_group group);
 void call__reduce(struct call_info *call, enum profile_group group);
 
 /*
- * Returns the first call that a grouping by line or file finds what it goes by, in stacks of Python:
- * below the functions of an extension module that has no debug information stands the line that
- * called it. In other stacks, or if there is none, the first call that is to be shown.
+ * Returns the first call that a grouping by line or file finds what it goes by, in stacks of
+ * Python: below the functions of an extension module that has no debug information stands the line
+ * that called it. In other stacks, or if there is none, the first call that is to be shown.
  */
 struct call profile__source(const struct profile *profile, uint32_t stack,
 			    enum profile_group group);
 
 /*
- * Returns the first call of a stack that is to be shown, when grouped by line or file the one that it
- * goes by; its node is 0 when the stack was lost.
+ * Returns the first call of a stack that is to be shown, when grouped by line or file the one that
+ * it goes by; its node is 0 when the stack was lost.
  */
 struct call profile__begin(const struct profile *profile, uint32_t stack);
 

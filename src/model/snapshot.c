@@ -54,6 +54,19 @@ static void free_proc(struct snap_proc *proc)
 	free(proc->container);
 }
 
+static void free_group(struct snap_group *group)
+{
+	free(group->path);
+	free(group->title);
+	free(group->runtime);
+	free(group->container);
+	free(group->container_id);
+	free(group->image);
+	free(group->service);
+	free(group->pod);
+	free(group->pod_namespace);
+}
+
 static void free_code(struct snap_code *code)
 {
 	free(code->file);
@@ -75,6 +88,8 @@ void snapshot__free(struct snapshot *snap)
 		free(snap->modules.items[i].path);
 	for (size_t i = 0; i < snap->procs.cnt; i++)
 		free_proc(&snap->procs.items[i]);
+	for (size_t i = 0; i < snap->groups.cnt; i++)
+		free_group(&snap->groups.items[i]);
 	for (size_t i = 0; i < snap->notes.cnt; i++)
 		free(snap->notes.items[i]);
 	for (size_t i = 0; i < snap->codes.cnt; i++)
@@ -94,6 +109,7 @@ void snapshot__free(struct snapshot *snap)
 	array_free(&snap->frames);
 	array_free(&snap->nodes);
 	array_free(&snap->procs);
+	array_free(&snap->groups);
 	array_free(&snap->rows);
 	array_free(&snap->notes);
 	hashmap__free(&snap->frame_index);
@@ -293,6 +309,7 @@ uint32_t snapshot__add_proc(struct snapshot *snap, int32_t pid, uint64_t start_n
 {
 	struct snap_proc proc = {
 		.pid = pid,
+		.group = SNAP_NONE,
 		.start_ns = start_ns,
 		.comm = copy_text(comm),
 		.exe = copy_text(exe),
@@ -308,6 +325,45 @@ uint32_t snapshot__add_proc(struct snapshot *snap, int32_t pid, uint64_t start_n
 	}
 	snap->procs.items[snap->procs.cnt] = proc;
 	return snap->procs.cnt++;
+}
+
+uint32_t snapshot__add_group(struct snapshot *snap, const struct snap_group *group)
+{
+	struct snap_group copy = *group;
+
+	copy.path = copy_text(group->path);
+	copy.title = copy_text(group->title);
+	copy.runtime = copy_text(group->runtime);
+	copy.container = copy_text(group->container);
+	copy.container_id = copy_text(group->container_id);
+	copy.image = copy_text(group->image);
+	copy.service = copy_text(group->service);
+	copy.pod = copy_text(group->pod);
+	copy.pod_namespace = copy_text(group->pod_namespace);
+	if (!copy.path || !copy.title || !copy.runtime || !copy.container || !copy.container_id ||
+	    !copy.image || !copy.service || !copy.pod || !copy.pod_namespace ||
+	    snap->groups.cnt >= SNAP_NONE || array_push(&snap->groups, copy)) {
+		free_group(&copy);
+		return SNAP_NONE;
+	}
+	return snap->groups.cnt - 1;
+}
+
+int snapshot__set_group(struct snapshot *snap, uint32_t proc, uint32_t group)
+{
+	char *container;
+
+	if (proc >= snap->procs.cnt || group >= snap->groups.cnt)
+		return -EINVAL;
+	if (*snap->groups.items[group].container_id) {
+		container = copy_text(snap->groups.items[group].title);
+		if (!container)
+			return -ENOMEM;
+		free(snap->procs.items[proc].container);
+		snap->procs.items[proc].container = container;
+	}
+	snap->procs.items[proc].group = group;
+	return 0;
 }
 
 int snapshot__add_coverage(struct snapshot *snap, uint32_t proc, const char *name, const char *path,

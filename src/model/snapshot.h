@@ -130,11 +130,32 @@ struct snap_resident {
 
 enum proc_state { PROC_RUNNING = 1, PROC_EXITED = 2, PROC_EXECED = 3 };
 
+/*
+ * A control group of traced processes: what people call it, and its memory as the kernel counts it,
+ * all groups below included.
+ */
+struct snap_group {
+	char *path; /* as snap_proc.cgroup; this and all other text is owned, "" = none */
+	char *title, *runtime, *container, *container_id, *image, *service, *pod, *pod_namespace;
+	bool is_measured;		   /* else the next five are 0 */
+	uint64_t anon_bytes, file_bytes;   /* the latter with shared memory (shmem) */
+	uint64_t usage_bytes, limit_bytes; /* of the group with the least room on the way up; limit
+					      0 = there is none, the usage is its own */
+	uint64_t measured_ns;		   /* over which growth is told, 0 = not yet */
+	double growth_per_min;		   /* of anon_bytes */
+	/* For it had its share of the tables: blocks that are not followed, their bytes as far as
+	 * the table of blocks was full, and blocks that are counted without their stack. */
+	uint64_t lost_blocks, lost_bytes, lost_stacks;
+};
+
 struct snap_proc {
 	int32_t pid;
-	uint64_t start_ns; /* since boot; with pid the identity of the process */
-	char *comm, *exe, *cgroup, *container; /* owned; "" when unknown */
-	uint64_t rss_bytes;		       /* 0 when it has ended */
+	int32_t ns_pid;		   /* in the PID namespace it runs in, 0 = the same number */
+	uint32_t group;		   /* index, or SNAP_NONE */
+	uint64_t start_ns;	   /* since boot; with pid the identity of the process */
+	char *comm, *exe, *cgroup; /* owned; "" when unknown */
+	char *container;	   /* owned: its title; "" = none */
+	uint64_t rss_bytes;	   /* 0 when it has ended */
 	enum proc_state state;
 	int32_t exit_code; /* as wait(2) gives it, when state is PROC_EXITED */
 	bool inherited;	   /* forked from a traced process */
@@ -196,6 +217,8 @@ struct snap_overhead {
 	double ns_per_hit;	 /* trap and program, measured on this host; 0 = not measured */
 	double cpu_percent;	 /* of one CPU, over the run: probe_hits * ns_per_hit / duration */
 	double tool_cpu_percent; /* the tool's own process, of one CPU */
+	uint64_t tool_rss_bytes; /* resident memory of the tool */
+	uint64_t map_bytes; /* of the kernel's memory, in the tool's tables but unwind tables */
 };
 
 /* The unwind tables that stacks were walked with. */
@@ -231,6 +254,7 @@ struct snapshot {
 	ARRAY(struct snap_frame) frames;
 	ARRAY(struct snap_node) nodes;
 	ARRAY(struct snap_proc) procs;
+	ARRAY(struct snap_group) groups;
 	ARRAY(struct snap_row) rows;
 
 	uint64_t stats[STAT_MAX];  /* since the start of the capture */
@@ -293,6 +317,15 @@ uint32_t snapshot__add_stack(struct snapshot *snap, const uint32_t *frames, size
 /* Adds a process; strings are copied, NULL counts as "". Returns its index or SNAP_NONE. */
 uint32_t snapshot__add_proc(struct snapshot *snap, int32_t pid, uint64_t start_ns, const char *comm,
 			    const char *exe, const char *cgroup, const char *container);
+
+/* Adds a control group; strings are copied, NULL counts as "". Returns its index or SNAP_NONE. */
+uint32_t snapshot__add_group(struct snapshot *snap, const struct snap_group *group);
+
+/*
+ * Says which group a process is in. A container's title becomes the process's container. Returns 0,
+ * -EINVAL (no such process or group) or -ENOMEM.
+ */
+int snapshot__set_group(struct snapshot *snap, uint32_t proc, uint32_t group);
 
 /* Adds an allocator's coverage to a process; strings are copied. Returns 0 or -ENOMEM. */
 int snapshot__add_coverage(struct snapshot *snap, uint32_t proc, const char *name, const char *path,

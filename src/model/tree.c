@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "model/group.h"
 #include "model/hash.h"
 
 /* The labels of one stack, from the top of the tree down. */
@@ -41,16 +42,16 @@ static uint32_t module_of(const struct snap_frame *frame)
 	return frame->kind == FRAME_PYTHON ? SNAP_NONE : frame->module;
 }
 
-static uint64_t hash_label(const struct snapshot *snap, const struct tree_label *label)
+static uint64_t hash_label(const struct builder *builder, const struct tree_label *label)
 {
 	uint64_t hash = hash_mix(label->kind, label->value);
 	const struct snap_frame *frame;
 
 	if (label->kind == TREE_CGROUP)
-		return hash_text(snap->procs.items[label->value].cgroup);
+		return group_name__hash(group__name(builder->snap, label->value, builder->group));
 	if (label->kind != TREE_CALL)
 		return hash;
-	frame = &snap->frames.items[label->call.frame];
+	frame = &builder->snap->frames.items[label->call.frame];
 	hash = hash_mix(frame->kind, module_of(frame));
 	if (!is_named(&label->call))
 		return hash_mix(hash, frame->offset);
@@ -61,20 +62,28 @@ static uint64_t hash_label(const struct snapshot *snap, const struct tree_label 
 	return hash_mix(hash, label->call.line);
 }
 
-static bool same_label(const struct snapshot *snap, const struct tree_label *a,
+/* Whether two processes are in one section of the tree. */
+static bool same_section(const struct builder *builder, uint32_t a, uint32_t b)
+{
+	if (!group__is_cgroups(builder->group))
+		return a == b;
+	return group_name__same(group__name(builder->snap, a, builder->group),
+				group__name(builder->snap, b, builder->group));
+}
+
+static bool same_label(const struct builder *builder, const struct tree_label *a,
 		       const struct tree_label *b)
 {
-	const struct snap_frame *frame_a, *frame_b;
+	const struct snap_frame *frames = builder->snap->frames.items, *frame_a, *frame_b;
 
 	if (a->kind != b->kind)
 		return false;
 	if (a->kind == TREE_CGROUP)
-		return !strcmp(snap->procs.items[a->value].cgroup,
-			       snap->procs.items[b->value].cgroup);
+		return same_section(builder, a->value, b->value);
 	if (a->kind != TREE_CALL)
 		return a->value == b->value;
-	frame_a = &snap->frames.items[a->call.frame];
-	frame_b = &snap->frames.items[b->call.frame];
+	frame_a = &frames[a->call.frame];
+	frame_b = &frames[b->call.frame];
 	if (frame_a->kind != frame_b->kind || module_of(frame_a) != module_of(frame_b))
 		return false;
 	if (!is_named(&a->call) || !is_named(&b->call))
@@ -102,7 +111,7 @@ static int insert_label(struct builder *builder, uint64_t hash)
 static int add_label(struct builder *builder, const struct tree_label *label)
 {
 	struct call_tree *tree = builder->tree;
-	uint64_t hash = hash_label(builder->snap, label), *found;
+	uint64_t hash = hash_label(builder, label), *found;
 
 	for (uint64_t probe = 0;; probe++) {
 		struct tree_label *known;
@@ -111,7 +120,7 @@ static int add_label(struct builder *builder, const struct tree_label *label)
 		if (!found)
 			break;
 		known = &tree->labels.items[*found];
-		if (!same_label(builder->snap, label, known))
+		if (!same_label(builder, label, known))
 			continue;
 		known->call.inlined &= label->call.inlined;
 		return array_push(&builder->path.labels, *found);
@@ -171,7 +180,7 @@ static int make_path(struct builder *builder, const struct snap_row *row)
 
 	builder->path.labels.cnt = 0;
 	if (builder->has_sections)
-		err = builder->group == GROUP_CGROUP
+		err = group__is_cgroups(builder->group)
 			      ? add_value_label(builder, TREE_CGROUP, row->proc)
 			      : add_value_label(builder, TREE_PROC, row->proc);
 	sections = builder->path.labels.cnt;
@@ -241,11 +250,10 @@ static int add_row(struct builder *builder, const struct profile_row *row)
 	return 0;
 }
 
-/* Whether there is more than one process, or cgroup, to tell apart. */
+/* Whether there is more than one process, cgroup or the like to tell apart. */
 static bool needs_sections(const struct builder *builder)
 {
 	const struct profile *profile = builder->profile;
-	const struct snap_proc *procs = builder->snap->procs.items;
 	uint32_t first = SNAP_NONE;
 
 	if (builder->group == GROUP_FUNCTION || builder->group == GROUP_LINE ||
@@ -258,8 +266,7 @@ static bool needs_sections(const struct builder *builder)
 			continue;
 		if (first == SNAP_NONE)
 			first = proc;
-		if (builder->group == GROUP_CGROUP ? strcmp(procs[proc].cgroup, procs[first].cgroup)
-						   : proc != first)
+		if (!same_section(builder, proc, first))
 			return true;
 	}
 	return false;

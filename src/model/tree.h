@@ -15,7 +15,8 @@
 enum tree_kind {
 	TREE_ALL = 1,	 /* the root: all rows that have something live */
 	TREE_PROC = 2,	 /* one process: .value = its index */
-	TREE_CGROUP = 3, /* one cgroup: .value = the index of one of its processes */
+	TREE_CGROUP = 3, /* one cgroup, container or service: .value = the index of one of its
+			    processes */
 	TREE_CALL = 4,	 /* .call; .value = its frame */
 	TREE_LAYER = 5,	 /* how memory was had if not from an allocator (malloc, Python's):
 			    .value = enum layer */
@@ -48,9 +49,9 @@ struct call_tree {
 /*
  * Builds the tree. The profile's group decides what is told apart: calls by their line, by their
  * function (GROUP_FUNCTION) or by their file (GROUP_FILE); below a node for each process, for each
- * cgroup (GROUP_CGROUP), or all together (GROUP_FUNCTION, GROUP_LINE, GROUP_FILE). Children are
- * sorted as the profile is. `profile` is borrowed and must outlive the tree. Returns NULL when out
- * of memory.
+ * cgroup (GROUP_CGROUP), container or service, or all together (GROUP_FUNCTION, GROUP_LINE,
+ * GROUP_FILE). Children are sorted as the profile is. `profile` is borrowed and must outlive the
+ * tree. Returns NULL when out of memory.
  */
 struct call_tree *call_tree__new(const struct profile *profile, bool root_first);
 void call_tree__free(struct call_tree *tree);

@@ -156,9 +156,8 @@ static int put_entry(struct screen *screen, const struct profile *profile, size_
 	screen__paint(screen, PAINT_BAD);
 	fputs(title_of(failure->kind), screen->line);
 	screen__paint(screen, PAINT_NONE);
-	fprintf(screen->line, "%s%" PRId32 " ", failure->kind == FAILURE_OOM_KILL ? ": " : " in ",
-		proc->pid);
-	text_put(screen->line, proc->comm);
+	fputs(failure->kind == FAILURE_OOM_KILL ? ": " : " in ", screen->line);
+	process_put(screen->line, proc);
 	put_what(screen, failure, entry->bytes);
 	screen__end(screen);
 	if (*failure->limit) {

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* One line a stack, root first, for flame graph tools: "comm (pid);main;handle;parse 4096", in live
- * bytes. */
+ * bytes. Control groups go before their processes. */
 #include "report/report.h"
 
+#include <errno.h>
 #include <inttypes.h>
 
+#include "model/annotation.h"
+#include "model/group.h"
 #include "report/call_line.h"
 #include "report/render.h"
 
@@ -75,7 +78,6 @@ static int put_key(const struct profile *profile, const struct profile_row *item
 		   struct call_list *list, FILE *out)
 {
 	const struct snap_row *row = item->row;
-	const char *cgroup;
 
 	switch (profile->opts.group) {
 	case GROUP_FUNCTION:
@@ -86,10 +88,6 @@ static int put_key(const struct profile *profile, const struct profile_row *item
 	case GROUP_PROCESS:
 		put_process(profile->snap, row->proc, out);
 		return 0;
-	case GROUP_CGROUP:
-		cgroup = profile->snap->procs.items[row->proc].cgroup;
-		text_put_folded(out, *cgroup ? cgroup : "[no cgroup]");
-		return 0;
 	case GROUP_TYPE:
 		if (item->type == SNAP_NONE)
 			fprintf(out, "(other) %s", layer_name(row->layer));
@@ -97,6 +95,9 @@ static int put_key(const struct profile *profile, const struct profile_row *item
 			text_put_folded(out, profile->snap->types.items[item->type]);
 		return 0;
 	case GROUP_STACK:
+	case GROUP_CGROUP:
+	case GROUP_CONTAINER:
+	case GROUP_SERVICE:
 		break;
 	}
 	return put_stack(profile, row, list, out);
@@ -104,22 +105,31 @@ static int put_key(const struct profile *profile, const struct profile_row *item
 
 int report_folded(const struct profile *profile, const struct report_opts *opts, FILE *out)
 {
+	bool by_cgroup = group__is_cgroups(profile->opts.group);
+	struct profile *owned = NULL;
+	const struct profile *rows = by_cgroup ? profile__by_stack(profile, &owned) : profile;
 	struct call_list list = {0};
 	uint32_t shown = 0;
-	int err = 0;
+	int err = rows ? 0 : -ENOMEM;
 
 	(void)opts;
-	for (size_t i = 0; i < profile->rows.cnt && !err; i++) {
-		const struct profile_row *row = &profile->rows.items[i];
+	for (size_t i = 0; !err && i < rows->rows.cnt; i++) {
+		const struct profile_row *row = &rows->rows.items[i];
 
 		/* The format has no negative values. */
 		if (!profile_row__is_live(row) || row->cost.live_bytes < 0)
 			continue;
 		if (profile->opts.top && shown++ == profile->opts.top)
 			break;
-		err = put_key(profile, row, &list, out);
+		if (by_cgroup) {
+			text_put_folded(
+				out, group__title(rows->snap, row->row->proc, profile->opts.group));
+			fputc(';', out);
+		}
+		err = put_key(rows, row, &list, out);
 		fprintf(out, " %" PRId64 "\n", row->cost.live_bytes);
 	}
 	array_free(&list.calls);
+	profile__free(owned);
 	return err ? err : finish_output(out);
 }

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #include "report/failures.h"
+#include "report/json_cgroups.h"
 #include "report/json_fields.h"
 #include "report/json_resident.h"
 #include "report/python_coverage.h"
@@ -62,6 +63,8 @@ static void add_overhead(struct fields *head, const struct snapshot *snap)
 	add_float(&fields, "ns_per_hit", overhead->ns_per_hit);
 	add_float(&fields, "cpu_percent", overhead->cpu_percent);
 	add_float(&fields, "tool_cpu_percent", overhead->tool_cpu_percent);
+	add_uint(&fields, "tool_rss_bytes", overhead->tool_rss_bytes);
+	add_uint(&fields, "map_bytes", overhead->map_bytes);
 	add_fields(head, "overhead", &fields);
 	fields__new(&fields);
 	add_known_text(&fields, "mode", snap->probe_mode);
@@ -191,6 +194,8 @@ static int put_process(const struct profile *profile, size_t idx, FILE *out)
 
 	fields__new(&fields);
 	add_int(&fields, "pid", proc->pid);
+	if (proc->ns_pid)
+		add_int(&fields, "ns_pid", proc->ns_pid);
 	add_uint(&fields, "start_ns", proc->start_ns);
 	add_text(&fields, "comm", proc->comm);
 	add_text(&fields, "exe", proc->exe);
@@ -228,6 +233,8 @@ int report_json(const struct profile *profile, const struct report_opts *opts, F
 	err = put_head(profile, out);
 	if (!err)
 		err = put_processes(profile, out);
+	if (!err)
+		err = json_put_cgroups(profile, out);
 	if (!err)
 		err = json_put_failures(profile, out);
 	if (!err)

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "model/group.h"
 #include "report/call_line.h"
 #include "report/render.h"
 #include "util/format.h"
@@ -264,6 +265,15 @@ static void add_process_key(struct fields *fields, const struct snap_proc *proc)
 	add_text(fields, "exe", proc->exe);
 }
 
+static void add_cgroup_key(struct fields *fields, const struct profile *profile, uint32_t proc)
+{
+	enum profile_group group = profile->opts.group;
+
+	add_text(fields, "key", group__name(profile->snap, proc, group).text);
+	if (group != GROUP_CGROUP)
+		add_text(fields, "title", group__title(profile->snap, proc, group));
+}
+
 static int put_group(const struct profile *profile, const struct profile_row *row, FILE *out)
 {
 	const struct snap_proc *proc = &profile->snap->procs.items[row->row->proc];
@@ -272,8 +282,8 @@ static int put_group(const struct profile *profile, const struct profile_row *ro
 	fields__new(&fields);
 	if (profile->opts.group == GROUP_PROCESS)
 		add_process_key(&fields, proc);
-	else if (profile->opts.group == GROUP_CGROUP)
-		add_text(&fields, "key", proc->cgroup);
+	else if (group__is_cgroups(profile->opts.group))
+		add_cgroup_key(&fields, profile, row->row->proc);
 	else if (profile->opts.group == GROUP_TYPE)
 		add_type_key(&fields, profile->snap, row);
 	else

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "model/annotation.h"
+#include "model/group.h"
 #include "model/hash.h"
 #include "report/call_line.h"
 #include "report/render.h"
@@ -35,7 +36,7 @@ static void line_sums__free(struct line_sums *sums)
 /* Returns the owned name of where a stack allocates, or NULL (no memory). */
 static char *name_place(const struct profile *profile, uint32_t stack)
 {
-	struct call begin = profile__begin(profile, stack);
+	struct call begin = profile__source(profile, stack, GROUP_LINE);
 	const char *module;
 	struct call_info call;
 	char *name, *place;
@@ -52,6 +53,19 @@ static char *name_place(const struct profile *profile, uint32_t stack)
 	place = format_text("%s (%s)", name, path_basename(module));
 	free(name);
 	return place;
+}
+
+/* The same with the control group before it, when the report is grouped by them. */
+static char *name_row(const struct profile *profile, const struct snap_row *row,
+		      enum profile_group group)
+{
+	char *place = name_place(profile, row->stack), *name;
+
+	if (!place || !group__is_cgroups(group))
+		return place;
+	name = format_text("%s: %s", group__title(profile->snap, row->proc, group), place);
+	free(place);
+	return name;
 }
 
 /* Returns the sum of a place, which is taken over, made when it is new; NULL = no memory. */
@@ -76,11 +90,11 @@ static struct line_sum *find_sum(struct line_sums *sums, char *place)
 	return &sums->sums.items[*found];
 }
 
-static int add_rows(struct line_sums *sums, const struct profile *profile)
+static int add_rows(struct line_sums *sums, const struct profile *profile, enum profile_group group)
 {
 	for (size_t i = 0; i < profile->rows.cnt; i++) {
 		const struct profile_row *row = &profile->rows.items[i];
-		char *place = name_place(profile, row->row->stack);
+		char *place = name_row(profile, row->row, group);
 		struct line_sum *sum = place ? find_sum(sums, place) : NULL;
 
 		if (!sum)
@@ -141,7 +155,7 @@ int report_lines(const struct profile *profile, const struct report_opts *opts, 
 
 	(void)opts;
 	rows = profile->opts.group == GROUP_LINE ? profile : profile__by_stack(profile, &owned);
-	err = rows ? add_rows(&sums, rows) : -ENOMEM;
+	err = rows ? add_rows(&sums, rows, profile->opts.group) : -ENOMEM;
 	if (!err && sums.sums.cnt)
 		qsort_r(sums.sums.items, sums.sums.cnt, sizeof(*sums.sums.items), compare_sums,
 			&sums.sort);

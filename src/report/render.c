@@ -266,7 +266,18 @@ const char *format_rfc3339(uint64_t realtime_ns, bool with_ms, char buf[static R
 	return buf;
 }
 
-/* ---- frames and rows ---- */
+/* ---- processes, frames and rows ---- */
+
+void process_put(FILE *out, const struct snap_proc *proc)
+{
+	fprintf(out, "%" PRId32 " ", proc->pid);
+	text_put(out, proc->comm);
+	if (!proc->ns_pid)
+		return;
+	fprintf(out, " (%" PRId32 " in ", proc->ns_pid);
+	text_put(out, *proc->container ? proc->container : "its namespace");
+	fputc(')', out);
+}
 
 const char *path_basename(const char *path)
 {

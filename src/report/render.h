@@ -46,6 +46,10 @@ const char *unwind_reason(unsigned int unwind);
 /* Writes a time since the epoch as RFC 3339 in UTC, with milliseconds when asked. Returns `buf`. */
 const char *format_rfc3339(uint64_t realtime_ns, bool with_ms, char buf[static RFC3339_MAX]);
 
+/* Writes which process it is, for a terminal: "16427 nginx", "16427 nginx (7 in web)" when its own
+ * PID namespace has another number for it. */
+void process_put(FILE *out, const struct snap_proc *proc);
+
 /* Returns what is behind the last '/', or the whole. */
 const char *path_basename(const char *path);
 

@@ -26,7 +26,8 @@ int report_json(const struct profile *profile, const struct report_opts *opts, F
 int report_folded(const struct profile *profile, const struct report_opts *opts, FILE *out);
 
 /*
- * One line a source line, or a function that has none, summed up over all processes:
+ * One line a source line, or a function that has none, summed up over all processes (those of one
+ * control group, whose name is before it, when grouped by them):
  * "app/cache.py:42: size=1.2 GiB, count=310000, average=4.1 KiB", with differences where there is a
  * previous profile. Grouped by GROUP_LINE it also tells what has gone since then. An empty line
  * ends the list of an interval.

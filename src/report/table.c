@@ -152,12 +152,6 @@ static void put_type(struct screen *screen, const struct profile *profile,
 									   : LEAST_TYPE_WIDTH);
 }
 
-static void put_process_name(struct screen *screen, const struct snap_proc *proc)
-{
-	fprintf(screen->line, "%" PRId32 " ", proc->pid);
-	text_put(screen->line, proc->comm);
-}
-
 /* Writes what the row is about, behind its numbers. */
 static int put_subject(struct screen *screen, const struct profile *profile,
 		       const struct profile_row *row)
@@ -169,7 +163,7 @@ static int put_subject(struct screen *screen, const struct profile *profile,
 	switch (profile->opts.group) {
 	case GROUP_STACK:
 		if (profile->snap->procs.cnt > 1)
-			put_process_name(screen, proc);
+			process_put(screen->line, proc);
 		if (row->row->layer != LAYER_MALLOC)
 			fprintf(screen->line, "%s[%s]", profile->snap->procs.cnt > 1 ? "  " : "",
 				layer_name(row->row->layer));
@@ -181,12 +175,14 @@ static int put_subject(struct screen *screen, const struct profile *profile,
 				     profile->has_previous ? ROW_WIDTH_DELTA : ROW_WIDTH);
 		break;
 	case GROUP_PROCESS:
-		put_process_name(screen, proc);
+		process_put(screen->line, proc);
 		fputs("  ", screen->line);
 		text_put(screen->line, proc->exe);
 		return 0;
 	case GROUP_CGROUP:
-		text_put(screen->line, *proc->cgroup ? proc->cgroup : "[no cgroup]");
+	case GROUP_CONTAINER:
+	case GROUP_SERVICE:
+		table_group_title(screen, profile, row);
 		break;
 	case GROUP_TYPE:
 		put_type(screen, profile, row, profile->has_previous ? ROW_WIDTH_DELTA : ROW_WIDTH);
@@ -221,11 +217,18 @@ static int put_row(struct screen *screen, const struct profile *profile, uint32_
 
 static void put_heading(struct screen *screen, const struct profile *profile, size_t live_rows)
 {
-	static const char *const nouns[] = {
-		[GROUP_STACK] = "stack",     [GROUP_FUNCTION] = "function",
-		[GROUP_PROCESS] = "process", [GROUP_CGROUP] = "cgroup",
-		[GROUP_LINE] = "line",	     [GROUP_FILE] = "file",
-		[GROUP_TYPE] = "type",
+	static const struct {
+		const char *noun, *heading;
+	} names[] = {
+		[GROUP_STACK] = {"stack", "process"},
+		[GROUP_FUNCTION] = {"function", "function"},
+		[GROUP_PROCESS] = {"process", "process"},
+		[GROUP_CGROUP] = {"cgroup", "cgroup"},
+		[GROUP_LINE] = {"line", "line"},
+		[GROUP_FILE] = {"file", "file"},
+		[GROUP_TYPE] = {"type", "type"},
+		[GROUP_CONTAINER] = {"group", "container, else service or cgroup"},
+		[GROUP_SERVICE] = {"group", "service, else container or cgroup"},
 	};
 	bool is_process = profile->opts.group == GROUP_PROCESS;
 	size_t top = profile->opts.top;
@@ -234,7 +237,7 @@ static void put_heading(struct screen *screen, const struct profile *profile, si
 	screen__paint(screen, PAINT_STRONG);
 	if (top && top < live_rows)
 		fprintf(screen->line, "top %zu of ", top);
-	fprintf(screen->line, "%zu %s%s", live_rows, nouns[profile->opts.group],
+	fprintf(screen->line, "%zu %s%s", live_rows, names[profile->opts.group].noun,
 		live_rows == 1 ? ""
 		: is_process   ? "es"
 			       : "s");
@@ -250,19 +253,21 @@ static void put_heading(struct screen *screen, const struct profile *profile, si
 	if (profile->has_previous)
 		fprintf(screen->line, "  %11s", "change");
 	if (profile->opts.group != GROUP_STACK || profile->snap->procs.cnt > 1)
-		fprintf(screen->line, "  %s",
-			profile->opts.group == GROUP_STACK ? "process"
-							   : nouns[profile->opts.group]);
+		fprintf(screen->line, "  %s", names[profile->opts.group].heading);
 	screen__end_whole(screen);
 }
 
 static int put_rows(struct screen *screen, const struct profile *profile,
 		    const struct report_opts *opts, const struct situation *situation)
 {
+	bool by_cgroup = group__is_cgroups(profile->opts.group);
+	struct group_top *tops = NULL;
 	uint32_t rank = 0;
-	int err = 0;
+	int err = by_cgroup ? group__tops(profile, &tops) : 0;
 
 	(void)opts;
+	if (err)
+		return err;
 	put_heading(screen, profile, situation->live_rows);
 	for (size_t i = 0; i < profile->rows.cnt && !err; i++) {
 		const struct profile_row *row = &profile->rows.items[i];
@@ -272,11 +277,14 @@ static int put_rows(struct screen *screen, const struct profile *profile,
 		if (profile->opts.top && rank == profile->opts.top)
 			break;
 		err = put_row(screen, profile, ++rank, row);
+		if (!err && by_cgroup)
+			err = table_group(screen, profile, row, &tops[i]);
 		if (err || profile->opts.group != GROUP_STACK)
 			continue;
 		table_types(screen, profile, row);
 		err = table_calls(screen, profile, row->row);
 	}
+	free(tops);
 	return err;
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "model/group.h"
 #include "model/profile.h"
 #include "report/report.h"
 #include "report/screen.h"
@@ -57,6 +58,17 @@ void table_no_rows(struct screen *screen, const struct profile *profile,
 
 /* Writes the calls of a row's stack. Returns 0 or -ENOMEM. */
 int table_calls(struct screen *screen, const struct profile *profile, const struct snap_row *row);
+
+/* Writes what a row of a grouping by control groups is about, behind its numbers. */
+void table_group_title(struct screen *screen, const struct profile *profile,
+		       const struct profile_row *row);
+
+/*
+ * Writes below such a row what the kernel counts for the group, its limit and growth, what was lost
+ * to its share of the tables, and the call that holds most. Returns 0 or -ENOMEM.
+ */
+int table_group(struct screen *screen, const struct profile *profile, const struct profile_row *row,
+		const struct group_top *top);
 
 /* Writes the types of a row's live blocks, one line; nothing when they were not looked at. */
 void table_types(struct screen *screen, const struct profile *profile,

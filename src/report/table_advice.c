@@ -157,8 +157,8 @@ static void put_retained(struct screen *screen, const struct snap_proc *proc,
 	}
 	fprintf(screen->line, ", of %s", format_size((int64_t)proc->resident.total_bytes, buf));
 	if (name_it) {
-		fprintf(screen->line, " in %" PRId32 " ", proc->pid);
-		text_put(screen->line, proc->comm);
+		fputs(" in ", screen->line);
+		process_put(screen->line, proc);
 	}
 	fputs(": ", screen->line);
 	put_remedy(screen, retained, &proc->resident);

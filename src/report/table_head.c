@@ -259,7 +259,7 @@ static void put_checks(struct screen *screen, const struct profile *profile)
 
 static void put_cost(struct screen *screen, const struct snap_overhead *overhead)
 {
-	char buf[UNITS_MAX];
+	char buf[UNITS_MAX], tables[UNITS_MAX];
 
 	screen__label(screen, "cost");
 	fprintf(screen->line, "%s probe hit%s", format_count(overhead->probe_hits, buf),
@@ -276,6 +276,10 @@ static void put_cost(struct screen *screen, const struct snap_overhead *overhead
 		fputs(" (--scope process spares them)", screen->line);
 	}
 	fprintf(screen->line, "; leaksweep itself %.1f %%", overhead->tool_cpu_percent);
+	if (overhead->tool_rss_bytes)
+		fprintf(screen->line, " and %s, its tables %s",
+			format_size(overhead->tool_rss_bytes, buf),
+			format_size(overhead->map_bytes, tables));
 	screen__end(screen);
 }
 
@@ -299,12 +303,6 @@ static void put_unwind(struct screen *screen, const struct snap_unwind *unwind)
 }
 
 /* ---- coverage ---- */
-
-static void put_proc(struct screen *screen, const struct snap_proc *proc)
-{
-	fprintf(screen->line, "%" PRId32 " ", proc->pid);
-	text_put(screen->line, proc->comm);
-}
 
 static void put_proc_state(struct screen *screen, const struct snap_proc *proc)
 {
@@ -342,7 +340,7 @@ static void put_processes(struct screen *screen, const struct snapshot *snap,
 	}
 	for (size_t i = 0; i < snap->procs.cnt && i < MAX_PROCESSES_NAMED; i++) {
 		fputs(i ? ", " : ": ", screen->line);
-		put_proc(screen, &snap->procs.items[i]);
+		process_put(screen->line, &snap->procs.items[i]);
 		put_proc_state(screen, &snap->procs.items[i]);
 	}
 	if (snap->procs.cnt > MAX_PROCESSES_NAMED)
@@ -441,7 +439,7 @@ static void put_covered(struct screen *screen, const struct covered *covered)
 	screen__paint(screen, PAINT_NONE);
 	fputs(" in ", screen->line);
 	if (covered->procs == 1)
-		put_proc(screen, covered->proc);
+		process_put(screen->line, covered->proc);
 	else
 		fprintf(screen->line, "%zu processes", covered->procs);
 	if (*coverage->path) {
@@ -472,7 +470,7 @@ static void put_bare_processes(struct screen *screen, const struct snapshot *sna
 		if (proc->coverage.cnt || proc->state != PROC_RUNNING)
 			continue;
 		fputs(named++ ? ", " : " ", screen->line);
-		put_proc(screen, proc);
+		process_put(screen->line, proc);
 	}
 	if (bare > named)
 		fprintf(screen->line, " and %zu more", bare - named);

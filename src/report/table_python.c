@@ -77,8 +77,8 @@ static void put_followed(struct screen *screen, const struct snap_proc *proc, bo
 		separator = ", ";
 	}
 	if (name_it) {
-		fprintf(screen->line, "%sin %" PRId32 " ", separator, proc->pid);
-		text_put(screen->line, proc->comm);
+		fprintf(screen->line, "%sin ", separator);
+		process_put(screen->line, proc);
 		separator = ", ";
 	}
 	put_gaps(screen, python, *separator == ',' ? "; " : separator);

@@ -158,8 +158,8 @@ static void put_resident(struct screen *screen, const struct profile *profile, s
 		fputc(')', screen->line);
 	}
 	if (profile->snap->procs.cnt > 1) {
-		fprintf(screen->line, " in %" PRId32 " ", proc->pid);
-		text_put(screen->line, proc->comm);
+		fputs(" in ", screen->line);
+		process_put(screen->line, proc);
 	}
 	put_parts(&writer, proc);
 	screen__end(screen);

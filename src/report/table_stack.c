@@ -200,7 +200,7 @@ static void put_remarks(struct screen *screen, const struct profile *profile,
 			const struct situation *situation)
 {
 	enum profile_group group = profile->opts.group;
-	bool by_call = group != GROUP_PROCESS && group != GROUP_CGROUP && group != GROUP_TYPE;
+	bool by_call = group != GROUP_PROCESS && group != GROUP_TYPE;
 
 	if (situation->folded && by_call) {
 		screen__label(screen, "folded");

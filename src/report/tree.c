@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "model/group.h"
 #include "report/call_line.h"
 #include "report/render.h"
 #include "report/report.h"
@@ -92,12 +93,6 @@ static size_t put_branches(struct painter *painter, size_t depth, bool is_head)
 	return shown * BRANCH_WIDTH;
 }
 
-static void put_proc(struct screen *screen, const struct snap_proc *proc)
-{
-	fprintf(screen->line, "%" PRId32 " ", proc->pid);
-	text_put(screen->line, proc->comm);
-}
-
 static int put_end(struct screen *screen, unsigned int unwind, size_t used)
 {
 	char *text = format_text("-- %s: %s",
@@ -131,12 +126,11 @@ static int put_label(struct painter *painter, uint32_t node, size_t used)
 		fputs("all that is live", screen->line);
 		break;
 	case TREE_PROC:
-		put_proc(screen, &snap->procs.items[label->value]);
+		process_put(screen->line, &snap->procs.items[label->value]);
 		break;
 	case TREE_CGROUP:
-		text_put(screen->line, *snap->procs.items[label->value].cgroup
-					       ? snap->procs.items[label->value].cgroup
-					       : "[no cgroup]");
+		text_put(screen->line,
+			 group__title(snap, label->value, painter->profile->opts.group));
 		break;
 	case TREE_CALL:
 		return screen__call(screen, painter->profile, &label->call, used, false);

@@ -9,15 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "util/arch.h"
 #include "util/elf_image.h"
-
-#if defined(__x86_64__)
-#define MACHINE EM_X86_64
-#elif defined(__aarch64__)
-#define MACHINE EM_AARCH64
-#else
-#define MACHINE EM_NONE
-#endif
 
 #define MAX_EXTRA (16U << 20) /* bytes of one symbol table or the like */
 #define MAX_NAMES (16U << 20)
@@ -200,7 +193,7 @@ static int survey_open(struct survey *survey, int fd)
 	int err;
 
 	memset(survey, 0, sizeof(*survey));
-	err = elf_image__open(&survey->image, fd, MACHINE);
+	err = elf_image__open(&survey->image, fd, ARCH_MACHINE);
 	if (err)
 		return err;
 	err = elf_image__read(&survey->image, 0, &survey->ehdr, sizeof(survey->ehdr));

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "include/arch.h"
 #include "include/unwind_cfa.h"
 
 #define GO_ON UNWIND_LOST
@@ -62,13 +63,15 @@ static enum unwind_end enter_frame(struct stack_walk *walk, uint64_t pc, bool in
 static uint64_t real_pc(const struct stack_walk *walk, uint64_t slot, uint64_t pc)
 {
 	const struct raw_stack *raw = walk->raw;
-	uint64_t real = pc;
+	uint64_t real = pc, found = 0;
 
 	if (!raw->trampoline || pc != raw->trampoline)
 		return pc;
 	for (uint32_t i = 0; i < raw->return_cnt && i < MAX_RAW_RETURNS; i++)
-		if (raw->returns[i].slot == slot)
+		if (return_is_at(raw->returns[i].slot, slot, found)) {
+			found = raw->returns[i].slot;
 			real = raw->returns[i].pc; /* of several the oldest */
+		}
 	return real;
 }
 
@@ -140,6 +143,29 @@ static enum unwind_end step_rule(struct stack_walk *walk)
 	return enter_frame(walk, pc, false);
 }
 
+/*
+ * Code without a rule. Where programs have no tables, all of it: the frame pointer is followed as
+ * long as it leads to code. Elsewhere it is only trusted behind a call, and no code is here to look
+ * at.
+ */
+static enum unwind_end step_chain(struct stack_walk *walk)
+{
+	uint64_t fp, pc;
+
+	if (ARCH_HAS_TABLES)
+		return UNWIND_NO_RULE;
+	if (!walk->fp && walk->chained)
+		return UNWIND_COMPLETE;
+	if (walk->fp < walk->sp || walk->fp & 7 || !read_word(walk, walk->fp, &fp) ||
+	    !read_word(walk, walk->fp + 8, &pc))
+		return UNWIND_NO_RULE;
+	pc = real_pc(walk, walk->fp + 8, return_address(pc));
+	walk->sp = walk->fp + 16;
+	walk->fp = fp;
+	walk->chained = true;
+	return enter_frame(walk, pc, false);
+}
+
 static enum unwind_end step(struct stack_walk *walk)
 {
 	switch (walk->row.rule) {
@@ -148,7 +174,7 @@ static enum unwind_end step(struct stack_walk *walk)
 	case UNWIND_RULE_SIGNAL:
 		return step_signal(walk);
 	case UNWIND_RULE_NONE:
-		return UNWIND_NO_RULE; /* no code is here to vouch for a frame pointer */
+		return step_chain(walk);
 	default:
 		return step_rule(walk);
 	}

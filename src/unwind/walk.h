@@ -36,6 +36,8 @@ struct stack_walk {
 	uint64_t look, sp, fp, context, frame;
 	bool fp_lost;
 	struct unwind_row row;
+
+	bool chained; /* out: some frame was found by a frame pointer, without a rule */
 };
 
 /*

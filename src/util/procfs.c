@@ -27,16 +27,19 @@
 #include "util/regular_file.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h, shown in field 9 of /proc/PID/stat */
+#define PF_EXITING 0x4
 #define XINO_MASK                                                                                  \
 	((1ULL << 56) - 1) /* overlayfs xino= puts the layer into the top bits of st_ino */
 
 /* ---- /proc/PID/stat ------------------------------------------------------------------------- */
 
-/* Parses what follows the name: state is field 3 of proc(5), ppid 4, flags 9, starttime 22. */
+/* Parses what follows the name: state is field 3 of proc(5), ppid 4, flags 9, num_threads 20,
+ * starttime 22. */
 static int parse_stat_fields(const char *text, struct proc_info *info)
 {
 	long ticks_per_second = sysconf(_SC_CLK_TCK);
 	unsigned long long value;
+	uint64_t flags = 0;
 	char state, *end;
 
 	text += strspn(text, " ");
@@ -54,10 +57,13 @@ static int parse_stat_fields(const char *text, struct proc_info *info)
 		if (field == 4)
 			info->ppid = (pid_t)value;
 		else if (field == 9)
-			info->kernel_thread = value & PF_KTHREAD;
+			flags = value;
+		else if (field == 20)
+			info->zombie |= flags & PF_EXITING && value <= 1;
 		else if (field == 22)
 			info->start_ns = value * (1000000000ULL / (unsigned long)ticks_per_second);
 	}
+	info->kernel_thread = flags & PF_KTHREAD;
 	return 0;
 }
 
@@ -111,6 +117,21 @@ uint64_t proc_rss_bytes(pid_t pid)
 		bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
 	free(text);
 	return bytes;
+}
+
+pid_t proc_ns_pid(pid_t pid)
+{
+	char *text, *numbers, *end;
+	long innermost = 0;
+	size_t len;
+
+	if (procfs_read_pid(pid, "status", &text, &len))
+		return 0;
+	numbers = strstr(text, "\nNSpid:");
+	for (char *pos = numbers ? numbers + 7 : NULL; pos; pos = *end == '\t' ? end : NULL)
+		innermost = strtol(pos, &end, 10);
+	free(text);
+	return innermost > 0 && innermost <= INT32_MAX && innermost != pid ? (pid_t)innermost : 0;
 }
 
 char *proc_exe(pid_t pid)

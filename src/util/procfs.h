@@ -31,7 +31,7 @@ struct proc_info {
 	uint64_t start_ns; /* since boot, from /proc/PID/stat field 22 */
 	char comm[PROC_COMM_MAX + 1];
 	bool kernel_thread;
-	bool zombie;
+	bool zombie; /* or on its way there */
 };
 
 /* Reads /proc/PID/stat. Returns 0, -ESRCH (no such process) or a negative errno. */
@@ -67,6 +67,10 @@ char *proc_cgroup(pid_t pid);
 
 /* Returns resident bytes of the process, 0 when unknown. */
 uint64_t proc_rss_bytes(pid_t pid);
+
+/* Returns the number of the process in its own PID namespace, 0 when it is the same or not known
+ * (NSpid in proc(5)). */
+pid_t proc_ns_pid(pid_t pid);
 
 /* Lists all process ids. Returns 0 or a negative errno; *ret_pids is owned by the caller. */
 int proc_list(pid_t **ret_pids, size_t *ret_cnt);

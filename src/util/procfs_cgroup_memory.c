@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Limits of memory that control groups set. A limit holds for everything below its group, so all
- * groups above a process count. */
+/* Limits of memory that control groups set, and what they use. A limit holds for everything below
+ * its group, so all groups above a process count. */
 #include "util/procfs_memory.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "util/format.h"
 #include "util/procfs.h"
@@ -16,14 +17,14 @@
 
 struct version {
 	const char *limit, *usage, *peak;
+	const char *anon, *file; /* in memory.stat */
 };
 
 static const struct version v1 = {
-	"memory.limit_in_bytes",
-	"memory.usage_in_bytes",
-	"memory.max_usage_in_bytes",
+	"memory.limit_in_bytes", "memory.usage_in_bytes", "memory.max_usage_in_bytes", "total_rss",
+	"total_cache",
 };
-static const struct version v2 = {"memory.max", "memory.current", "memory.peak"};
+static const struct version v2 = {"memory.max", "memory.current", "memory.peak", "anon", "file"};
 
 void cgroup_memory__free(struct cgroup_memory *memory)
 {
@@ -195,4 +196,73 @@ int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *re
 	free(text);
 	cgroup_mounts__free(&mounts);
 	return err;
+}
+
+/* ---- what a group uses ---- */
+
+/* Finds the number behind a word at the start of a line. Returns false when there is none. */
+static bool find_number(const char *text, const char *word, uint64_t *ret)
+{
+	size_t len = strlen(word);
+	char *end;
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, word, len) || line[len] != ' ' ||
+		    !isdigit((unsigned char)line[len + 1]))
+			continue;
+		errno = 0;
+		*ret = strtoull(line + len + 1, &end, 10);
+		return !errno && (!*end || *end == '\n');
+	}
+	return false;
+}
+
+int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1)
+{
+	const struct version *version = is_v1 ? &v1 : &v2;
+	uint64_t anon, file;
+
+	if (!find_number(text, version->anon, &anon) || !find_number(text, version->file, &file))
+		return -EBADMSG;
+	stat->anon_bytes = anon;
+	stat->file_bytes = file;
+	return 0;
+}
+
+int cgroup_stat__read(const char *mount, bool is_v1, const char *path, struct cgroup_stat *ret)
+{
+	struct cgroup_stat stat = {0};
+	char *name, *text = NULL;
+	size_t len;
+	int err;
+
+	if (!is_plain_path(path))
+		return -EINVAL;
+	name = format_text("%s%s/memory.stat", mount, path);
+	if (!name)
+		return -ENOMEM;
+	err = procfs_read_path(name, &text, &len);
+	free(name);
+	if (!err)
+		err = cgroup_stat__parse(&stat, text, is_v1);
+	free(text);
+	if (err)
+		return err;
+	if (read_value(mount, path, (is_v1 ? &v1 : &v2)->usage, &stat.usage_bytes))
+		stat.usage_bytes = 0;
+	*ret = stat;
+	return 0;
+}
+
+uint64_t cgroup_id(const char *mount, const char *path)
+{
+	char *name = is_plain_path(path) ? format_text("%s%s", mount, path) : NULL;
+	uint64_t id = 0;
+	struct stat st;
+
+	if (name && !stat(name, &st) && S_ISDIR(st.st_mode))
+		id = st.st_ino;
+	free(name);
+	return id;
 }

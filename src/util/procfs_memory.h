@@ -76,4 +76,25 @@ int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct 
  */
 int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret);
 
+/*
+ * What a group's memory is made of, all groups below included: of v2 anon and file of memory.stat,
+ * of v1 total_rss and total_cache, and the value of memory.current or memory.usage_in_bytes (of
+ * v2's root, which has no such file, 0).
+ */
+struct cgroup_stat {
+	uint64_t anon_bytes, file_bytes, usage_bytes;
+};
+
+/* Fills the first two from the text of memory.stat. Returns 0, or -EBADMSG (*stat is untouched). */
+int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1);
+
+/* Reads a group in the hierarchy mounted at `mount`. Returns 0, -ENOENT (no such group, or the
+ * memory controller does not count it), -EINVAL (not a path in a hierarchy) or another negative
+ * errno. */
+int cgroup_stat__read(const char *mount, bool is_v1, const char *path, struct cgroup_stat *ret);
+
+/* Returns the number by which the kernel knows a group, that of its directory; 0 = there is none.
+ */
+uint64_t cgroup_id(const char *mount, const char *path);
+
 #endif

@@ -22,6 +22,7 @@
 
 struct world {
 	struct map_fds maps;
+	struct tables tables;
 	struct space_table table;
 	struct code_table codes;
 	struct collector *collector;
@@ -51,6 +52,8 @@ static inline int make_world(void **state)
 	if (!world || geteuid())
 		return world ? 0 : -1;
 	memset(&world->maps, 0xff, sizeof(world->maps));
+	world->maps.tables = &world->tables;
+	world->tables.unit = 1;
 	world->maps.live_blocks = HASH(struct block_key, struct block);
 	world->maps.stack_frames = HASH(uint64_t, struct stack_frames);
 	world->maps.stack_costs = HASH(struct cost_key, struct stack_cost);

@@ -321,7 +321,12 @@ static void test_ended_unseen(void **state)
 	look(&scene);
 	end_space(scene.world, space_table__find(&scene.world->table, 1));
 	scene.views[0].space = 9;
+	scene.world->tables.used[TABLE_BLOCKS] = scene.world->tables.groups[0].used[TABLE_BLOCKS] =
+		5;
 	assert_int_equal(look(&scene)->ended_bytes, 100);
+	/* Two blocks went, and made room for others. */
+	assert_int_equal(scene.world->tables.groups[0].used[TABLE_BLOCKS], 3);
+	assert_int_equal(scene.world->tables.used[TABLE_BLOCKS], 3);
 	assert_int_equal(scene.world->snap->ended_count, 1);
 	assert_false(has_block(scene.world, 1, block_at(scene.pools, 0, 0)));
 	end(&scene);

@@ -174,7 +174,7 @@ static void test_random_trees(void **state)
 		struct scene scene;
 
 		scene__init(&scene, seed);
-		for (int i = 0; i < 4 * (GROUP_TYPE + 1); i++) {
+		for (int i = 0; i < 4 * (GROUP_SERVICE + 1); i++) {
 			const struct profile_opts opts = {.group = i / 4, .all_frames = i & 1};
 			struct profile *profile =
 				profile__new(scene.snap, scene.symbols, &opts, NULL);
@@ -202,14 +202,14 @@ static void test_deltas(void **state)
 		unsigned int seed = round;
 		struct profile *before, *after;
 		struct scene old, new;
-		int64_t deltas[GROUP_TYPE + 1];
+		int64_t deltas[GROUP_SERVICE + 1];
 
 		scene__init(&old, seed);
 		scene__init(&new, seed);
 		for (size_t i = 0; i < new.snap->rows.cnt; i++)
 			new.snap->rows.items[i].cost.live_bytes += rand_r(&seed) % 900;
 		before = profile__new(old.snap, old.symbols, &opts, NULL);
-		for (int group = GROUP_STACK; group <= GROUP_TYPE; group++) {
+		for (int group = GROUP_STACK; group <= GROUP_SERVICE; group++) {
 			struct call_tree *tree;
 
 			opts.group = group;

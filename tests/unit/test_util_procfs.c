@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "util/procfs.h"
@@ -439,6 +441,39 @@ static void test_unescape(void **state)
 	}
 }
 
+/* The first process of a new PID namespace is number 1 there. */
+static void test_ns_pid(void **state)
+{
+	int ready[2];
+	pid_t outer, inner;
+
+	(void)state;
+	assert_int_equal(proc_ns_pid(getpid()), 0);
+	assert_int_equal(proc_ns_pid(NO_SUCH_PID), 0);
+	assert_int_equal(pipe(ready), 0);
+	outer = fork();
+	if (!outer) {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWPID))
+			_exit(1);
+		inner = fork();
+		if (!inner)
+			pause();
+		if (write(ready[1], &inner, sizeof(inner)) != sizeof(inner))
+			_exit(1);
+		waitpid(inner, NULL, 0);
+		_exit(0);
+	}
+	close(ready[1]);
+	if (read(ready[0], &inner, sizeof(inner)) != sizeof(inner)) {
+		print_message("no PID namespaces here\n");
+		skip();
+	}
+	assert_int_equal(proc_ns_pid(inner), 1);
+	assert_int_equal(kill(inner, SIGKILL), 0);
+	assert_int_equal(waitpid(outer, NULL, 0), outer);
+	close(ready[0]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -446,7 +481,7 @@ int main(void)
 		cmocka_unit_test(test_open_refuses), cmocka_unit_test(test_info),
 		cmocka_unit_test(test_gone),	     cmocka_unit_test(test_exe_and_rss),
 		cmocka_unit_test(test_list),	     cmocka_unit_test(test_cgroup),
-		cmocka_unit_test(test_unescape),
+		cmocka_unit_test(test_ns_pid),	     cmocka_unit_test(test_unescape),
 	};
 
 	return cmocka_run_group_tests_name("util procfs", tests, make_work_dir, remove_work_dir);

@@ -260,15 +260,79 @@ static void test_cgroup_of_process(void **state)
 	assert_int_equal(cgroup_memory__of_proc(NO_SUCH_PID, "/no/such/group", &memory), -ENOENT);
 }
 
+static void test_cgroup_stat_text(void **state)
+{
+	static const char *const broken[] = {
+		"",
+		"anon 1\n",
+		"anon 1\nfile -1\n",
+		"anon 1\nfile 99999999999999999999999\n",
+		"anon 1\nfile 12x\n",
+		"anon_thp 1\nfile_mapped 2\n",
+		"xanon 1\nfile 2\n",
+		"anon  1\nfile 2\n",
+	};
+	struct cgroup_stat stat = {.anon_bytes = 7, .file_bytes = 8};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++)
+		assert_int_equal(cgroup_stat__parse(&stat, broken[i], false), -EBADMSG);
+	assert_int_equal(stat.anon_bytes, 7);
+	assert_int_equal(stat.file_bytes, 8);
+	assert_int_equal(cgroup_stat__parse(&stat, "anon 4096\nfile 8192\nkernel 5\n", false), 0);
+	assert_int_equal(stat.anon_bytes, 4096);
+	assert_int_equal(stat.file_bytes, 8192);
+	/* v1 tells the group's own beside those with all below. */
+	assert_int_equal(
+		cgroup_stat__parse(&stat, "cache 1\nrss 2\ntotal_cache 3\ntotal_rss 4", true), 0);
+	assert_int_equal(stat.anon_bytes, 4);
+	assert_int_equal(stat.file_bytes, 3);
+}
+
+static void test_cgroup_stat(void **state)
+{
+	struct cgroup_stat stat;
+
+	(void)state;
+	put_file("/s", "memory.stat", "anon 10\nfile 20\n");
+	assert_int_equal(cgroup_stat__read(work_dir, false, "/s", &stat), 0);
+	assert_int_equal(stat.anon_bytes, 10);
+	assert_int_equal(stat.file_bytes, 20);
+	assert_int_equal(stat.usage_bytes, 0);
+	put_file("/s", "memory.current", "31\n");
+	assert_int_equal(cgroup_stat__read(work_dir, false, "/s", &stat), 0);
+	assert_int_equal(stat.usage_bytes, 31);
+	put_file("/t", "memory.stat", "total_rss 5\ntotal_cache 6\n");
+	put_file("/t", "memory.usage_in_bytes", "12\n");
+	assert_int_equal(cgroup_stat__read(work_dir, true, "/t", &stat), 0);
+	assert_int_equal(stat.anon_bytes, 5);
+	assert_int_equal(stat.usage_bytes, 12);
+	assert_int_equal(cgroup_stat__read(work_dir, false, "/t", &stat), -EBADMSG);
+	assert_int_equal(cgroup_stat__read(work_dir, false, "/none", &stat), -ENOENT);
+	assert_int_equal(cgroup_stat__read(work_dir, false, "/s/../t", &stat), -EINVAL);
+	assert_int_equal(stat.usage_bytes, 12);
+	assert_true(cgroup_id(work_dir, "/s") &&
+		    cgroup_id(work_dir, "/s") != cgroup_id(work_dir, "/t"));
+	assert_int_equal(cgroup_id(work_dir, "/none"), 0);
+	assert_int_equal(cgroup_id(work_dir, "/s/../t"), 0);
+	assert_int_equal(cgroup_id(work_dir, "/s/memory.stat"), 0);
+}
+
 #define UNIT_TEST(f) cmocka_unit_test_setup_teardown(f, make_work_dir, remove_work_dir)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits_text), cmocka_unit_test(test_status_text),
-		cmocka_unit_test(test_process),	    cmocka_unit_test(test_host),
-		UNIT_TEST(test_cgroup_v2),	    UNIT_TEST(test_cgroup_v1),
-		UNIT_TEST(test_cgroup_hostile),	    UNIT_TEST(test_cgroup_of_process),
+		cmocka_unit_test(test_limits_text),
+		cmocka_unit_test(test_status_text),
+		cmocka_unit_test(test_process),
+		cmocka_unit_test(test_host),
+		UNIT_TEST(test_cgroup_v2),
+		UNIT_TEST(test_cgroup_v1),
+		UNIT_TEST(test_cgroup_hostile),
+		UNIT_TEST(test_cgroup_of_process),
+		cmocka_unit_test(test_cgroup_stat_text),
+		UNIT_TEST(test_cgroup_stat),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Goes through the control groups of a hierarchy from the top down, in the order of their depth:
+ * who may make groups below his own can fill only what comes after them.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "discover/container_state.h"
+#include "util/format.h"
+#include "util/procfs.h"
+
+#define MAX_DEPTH 32
+#define MAX_GROUPS 100000 /* of one hierarchy */
+
+struct group {
+	char *path; /* owned, "" for the root */
+	unsigned int depth;
+};
+
+struct walk {
+	const char *mount, *wanted, *root;
+	const struct runc_groups *runc;
+	ARRAY(struct group) queue; /* those before `next` are done, and freed */
+	size_t next;
+	bool is_cut; /* there was more than MAX_GROUPS or MAX_DEPTH allow */
+	struct cgroup_paths *found;
+};
+
+static int push_group(struct walk *walk, const struct group *parent, const char *name)
+{
+	struct group group = {.depth = parent->depth + 1};
+
+	if (walk->queue.cnt >= MAX_GROUPS || group.depth > MAX_DEPTH) {
+		walk->is_cut = true;
+		return 0;
+	}
+	group.path = format_text("%s/%s", parent->path, name);
+	if (group.path && !array_push(&walk->queue, group))
+		return 0;
+	free(group.path);
+	return -ENOMEM;
+}
+
+/* A group that is removed meanwhile has nothing below it. */
+static int push_children(struct walk *walk, struct group parent)
+{
+	char *path = format_text("%s%s", walk->mount, parent.path);
+	struct dirent *entry;
+	struct stat st;
+	int err = 0;
+	DIR *dir;
+
+	if (!path)
+		return -ENOMEM;
+	dir = opendir(path);
+	free(path);
+	if (!dir)
+		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
+	while (!err && (entry = readdir(dir))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (entry->d_type != DT_DIR && entry->d_type != DT_UNKNOWN)
+			continue;
+		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+		    S_ISDIR(st.st_mode))
+			err = push_group(walk, &parent, entry->d_name);
+	}
+	closedir(dir);
+	return err;
+}
+
+/*
+ * Whether the group above is of the same container. It has been looked up then, and was not the
+ * one.
+ */
+static int inherits_container(const struct cgroup_name *name, bool *ret)
+{
+	size_t len = (size_t)(strrchr(name->path, '/') - name->path);
+	char *path = strndup(name->path, len);
+	struct cgroup_name above;
+	int err;
+
+	if (!path)
+		return -ENOMEM;
+	err = cgroup_name__parse(path, &above);
+	free(path);
+	if (err)
+		return err;
+	*ret = *name->container_id && strcmp(name->container_id, above.container_id) == 0;
+	cgroup_name__free(&above);
+	return 0;
+}
+
+static int check_group(const struct walk *walk, const char *path, bool *ret_matches)
+{
+	struct cgroup_name name;
+	bool is_known = false;
+	int err;
+
+	err = cgroup_name__parse(path, &name);
+	if (err)
+		return err;
+	err = inherits_container(&name, &is_known);
+	if (!err && !is_known)
+		err = container_state__look_up(&name, walk->root, walk->runc);
+	if (!err)
+		*ret_matches = cgroup_name__matches(&name, walk->wanted);
+	cgroup_name__free(&name);
+	return err;
+}
+
+/* Takes over the group's path. */
+static int visit_group(struct walk *walk, struct group group)
+{
+	bool matches = false;
+	int err = 0;
+
+	if (*group.path)
+		err = check_group(walk, group.path, &matches);
+	if (!err && !matches)
+		err = push_children(walk, group);
+	if (!err && matches) {
+		err = array_push(&walk->found->list, group.path);
+		if (!err)
+			return 0;
+	}
+	free(group.path);
+	return err;
+}
+
+int containers__find_below(const char *mount, const char *wanted, const char *root,
+			   const struct runc_groups *runc, struct cgroup_paths *paths)
+{
+	struct walk walk = {
+		.mount = mount, .wanted = wanted, .root = root, .runc = runc, .found = paths};
+	struct group top = {.path = strdup("")};
+	size_t found_before = paths->list.cnt;
+	int err;
+
+	err = top.path ? array_push(&walk.queue, top) : -ENOMEM;
+	if (err) {
+		free(top.path);
+		return err;
+	}
+	while (!err && walk.next < walk.queue.cnt)
+		err = visit_group(&walk, walk.queue.items[walk.next++]);
+	while (walk.next < walk.queue.cnt)
+		free(walk.queue.items[walk.next++].path);
+	array_free(&walk.queue);
+	if (!err && walk.is_cut && paths->list.cnt == found_before)
+		err = -E2BIG;
+	return err;
+}
+
+void cgroup_paths__free(struct cgroup_paths *paths)
+{
+	for (size_t i = 0; i < paths->list.cnt; i++)
+		free(paths->list.items[i]);
+	array_free(&paths->list);
+}
+
+static int compare_paths(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void sort_paths(struct cgroup_paths *paths)
+{
+	size_t cnt = 0;
+
+	if (paths->list.cnt)
+		qsort(paths->list.items, paths->list.cnt, sizeof(*paths->list.items),
+		      compare_paths);
+	for (size_t i = 0; i < paths->list.cnt; i++) {
+		if (cnt && strcmp(paths->list.items[cnt - 1], paths->list.items[i]) == 0)
+			free(paths->list.items[i]);
+		else
+			paths->list.items[cnt++] = paths->list.items[i];
+	}
+	paths->list.cnt = cnt;
+}
+
+int containers__find(const char *wanted, const char *root, char ***ret_paths, size_t *ret_cnt)
+{
+	struct cgroup_paths paths = {0};
+	struct cgroup_mounts mounts = {0};
+	struct runc_groups runc = {0};
+	const char *dirs[2];
+	bool is_cut = false;
+	int err;
+
+	err = cgroup_mounts__read(&mounts);
+	if (err)
+		return err;
+	if (!mounts.unified && !mounts.memory)
+		err = -ENOENT;
+	if (!err)
+		err = runc_groups__read(root, &runc);
+	dirs[0] = mounts.unified;
+	dirs[1] = mounts.memory;
+	for (size_t i = 0; i < 2 && !err; i++) {
+		if (dirs[i])
+			err = containers__find_below(dirs[i], wanted, root, &runc, &paths);
+		is_cut |= err == -E2BIG;
+		err = err == -E2BIG ? 0 : err;
+	}
+	if (!err && is_cut && !paths.list.cnt)
+		err = -E2BIG;
+	if (!err) {
+		sort_paths(&paths);
+		*ret_paths = paths.list.items;
+		*ret_cnt = paths.list.cnt;
+	} else {
+		cgroup_paths__free(&paths);
+	}
+	runc_groups__free(&runc);
+	cgroup_mounts__free(&mounts);
+	return err;
+}

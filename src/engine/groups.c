@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/groups.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "discover/cgroup_name.h"
+#include "model/hash.h"
+#include "util/array.h"
+#include "util/clock.h"
+#include "util/hashmap.h"
+#include "util/procfs.h"
+#include "util/procfs_memory.h"
+
+#define LEAST_GROWTH_NS NS_PER_SEC
+#define NS_PER_MINUTE (60.0 * NS_PER_SEC)
+#define LEAST_SWEPT 256 /* so few groups are not worth a look at which of them have gone */
+
+struct known_group {
+	char *path;	   /* owned */
+	const char *mount; /* of the hierarchy it is in; NULL = in none that is mounted */
+	uint64_t id;	   /* of its directory, 0 = none */
+	bool has_name;
+	struct cgroup_name name; /* owned, once a report has wanted it */
+	bool has_first;
+	uint64_t first_ns, first_anon_bytes;
+	uint32_t group; /* in the snapshot that is being filled, SNAP_NONE = in none */
+};
+
+struct groups {
+	struct cgroup_mounts mounts;
+	char *root;
+	ARRAY(struct known_group) items;
+	struct hashmap index; /* {hash of the path, probe} -> item */
+	size_t sweep_at;      /* so many groups before those that have gone are forgotten */
+};
+
+/* ---- the list ---- */
+
+static void free_known(struct known_group *known)
+{
+	free(known->path);
+	cgroup_name__free(&known->name);
+}
+
+void groups__free(struct groups *groups)
+{
+	if (!groups)
+		return;
+	for (size_t i = 0; i < groups->items.cnt; i++)
+		free_known(&groups->items.items[i]);
+	array_free(&groups->items);
+	hashmap__free(&groups->index);
+	cgroup_mounts__free(&groups->mounts);
+	free(groups->root);
+	free(groups);
+}
+
+static struct groups *new_groups(const char *root)
+{
+	struct groups *groups = calloc(1, sizeof(*groups));
+
+	if (!groups)
+		return NULL;
+	groups->sweep_at = LEAST_SWEPT;
+	groups->root = strdup(root);
+	if (groups->root)
+		return groups;
+	groups__free(groups);
+	return NULL;
+}
+
+struct groups *groups__new(void)
+{
+	struct groups *groups = new_groups("/");
+
+	if (!groups || cgroup_mounts__read(&groups->mounts) != -ENOMEM)
+		return groups;
+	groups__free(groups);
+	return NULL;
+}
+
+struct groups *groups__new_at(const char *unified, const char *memory, const char *root)
+{
+	struct groups *groups = new_groups(root);
+
+	if (!groups)
+		return NULL;
+	groups->mounts.unified = unified ? strdup(unified) : NULL;
+	groups->mounts.memory = memory ? strdup(memory) : NULL;
+	if (!groups->mounts.unified == !unified && !groups->mounts.memory == !memory)
+		return groups;
+	groups__free(groups);
+	return NULL;
+}
+
+/* Returns the group's number, or SNAP_NONE; *ret_probe is then the free place of its hash. */
+static uint32_t find_known(const struct groups *groups, const char *path, uint64_t *ret_probe)
+{
+	uint64_t hash = hash_text(path), *found;
+
+	for (*ret_probe = 0; (found = hashmap__find(&groups->index, hash, *ret_probe));
+	     ++*ret_probe)
+		if (!strcmp(groups->items.items[*found].path, path))
+			return *found;
+	return SNAP_NONE;
+}
+
+static int index_known(struct groups *groups, uint32_t item)
+{
+	const char *path = groups->items.items[item].path;
+	uint64_t probe, *place;
+
+	find_known(groups, path, &probe);
+	place = hashmap__insert(&groups->index, hash_text(path), probe, NULL);
+	if (!place)
+		return -ENOMEM;
+	*place = item;
+	return 0;
+}
+
+/* The memory controller is in one hierarchy only: where v1 has it, v2 has only the name. */
+static void find_directory(const struct groups *groups, struct known_group *known)
+{
+	const struct cgroup_mounts *mounts = &groups->mounts;
+
+	known->mount = mounts->memory;
+	known->id = mounts->memory ? cgroup_id(mounts->memory, known->path) : 0;
+	if (known->id || !mounts->unified)
+		return;
+	known->mount = mounts->unified;
+	known->id = cgroup_id(mounts->unified, known->path);
+}
+
+/* Forgets groups that are in no snapshot and whose directory has gone. Returns 0 or -ENOMEM. */
+static int sweep(struct groups *groups)
+{
+	size_t kept = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < groups->items.cnt; i++) {
+		struct known_group *known = &groups->items.items[i];
+
+		if (known->group == SNAP_NONE)
+			find_directory(groups, known);
+		if (known->group == SNAP_NONE && !known->id)
+			free_known(known);
+		else
+			groups->items.items[kept++] = *known;
+	}
+	groups->items.cnt = kept;
+	groups->sweep_at = kept < LEAST_SWEPT / 2 ? LEAST_SWEPT : 2 * kept;
+	hashmap__clear(&groups->index);
+	for (size_t i = 0; i < kept && !err; i++)
+		err = index_known(groups, i);
+	return err;
+}
+
+/* ---- samples ---- */
+
+static int read_stat(const struct groups *groups, const struct known_group *known,
+		     struct cgroup_stat *ret)
+{
+	if (!known->id)
+		return -ENOENT;
+	return cgroup_stat__read(known->mount, known->mount == groups->mounts.memory, known->path,
+				 ret);
+}
+
+static void take_first(struct known_group *known, const struct cgroup_stat *stat, uint64_t now_ns)
+{
+	known->first_ns = now_ns;
+	known->first_anon_bytes = stat->anon_bytes;
+	known->has_first = true;
+}
+
+/* Finds a group, made on first sight. Returns 0 or -ENOMEM. */
+static int need_known(struct groups *groups, const char *path, uint64_t now_ns, uint32_t *ret)
+{
+	struct known_group known = {.group = SNAP_NONE};
+	struct cgroup_stat stat;
+	uint64_t probe;
+	int err;
+
+	*ret = find_known(groups, path, &probe);
+	if (*ret != SNAP_NONE)
+		return 0;
+	known.path = strdup(path);
+	if (!known.path)
+		return -ENOMEM;
+	find_directory(groups, &known);
+	if (!read_stat(groups, &known, &stat))
+		take_first(&known, &stat, now_ns);
+	if (array_push(&groups->items, known)) {
+		free_known(&known);
+		return -ENOMEM;
+	}
+	*ret = groups->items.cnt - 1;
+	err = index_known(groups, *ret);
+	if (err)
+		free_known(&groups->items.items[--groups->items.cnt]);
+	return err;
+}
+
+int groups__note(struct groups *groups, const char *cgroup, uint64_t now_ns)
+{
+	uint32_t item;
+	int err = 0;
+
+	if (!*cgroup)
+		return 0;
+	if (groups->items.cnt >= groups->sweep_at)
+		err = sweep(groups);
+	return err ? err : need_known(groups, cgroup, now_ns, &item);
+}
+
+/* ---- a report ---- */
+
+static void read_memory(const struct groups *groups, struct known_group *known, uint64_t now_ns,
+			struct snap_group *ret)
+{
+	bool is_v1 = known->mount == groups->mounts.memory;
+	struct cgroup_memory tightest;
+	struct cgroup_stat stat;
+
+	if (read_stat(groups, known, &stat))
+		return;
+	ret->is_measured = true;
+	ret->anon_bytes = stat.anon_bytes;
+	ret->file_bytes = stat.file_bytes;
+	ret->usage_bytes = stat.usage_bytes;
+	if (!cgroup_memory__find(known->mount, is_v1, known->path, &tightest)) {
+		ret->usage_bytes = tightest.usage;
+		ret->limit_bytes = tightest.limit;
+		cgroup_memory__free(&tightest);
+	}
+	if (!known->has_first)
+		take_first(known, &stat, now_ns);
+	if (now_ns < known->first_ns + LEAST_GROWTH_NS)
+		return;
+	ret->measured_ns = now_ns - known->first_ns;
+	ret->growth_per_min = ((double)stat.anon_bytes - (double)known->first_anon_bytes) *
+			      NS_PER_MINUTE / ret->measured_ns;
+}
+
+static void read_losses(const struct known_group *known, const struct tables *tables,
+			struct snap_group *ret)
+{
+	for (size_t i = 0; tables && known->id && i < MAX_GROUPS; i++) {
+		const struct group *group = &tables->groups[i];
+
+		if (group->cgroup != known->id)
+			continue;
+		/* A block without room for its sum is not followed either. */
+		ret->lost_blocks = group->refused[TABLE_BLOCKS] + group->refused[TABLE_COSTS];
+		ret->lost_bytes = group->refused_bytes;
+		ret->lost_stacks = group->refused[TABLE_STACKS];
+		return;
+	}
+}
+
+static int add_known(const struct groups *groups, struct known_group *known, struct snapshot *snap,
+		     const struct tables *tables, uint64_t now_ns)
+{
+	struct snap_group group = {.path = known->path};
+	uint64_t id = known->id;
+
+	find_directory(groups, known);
+	if (known->id != id) { /* another group of the same path */
+		cgroup_name__free(&known->name);
+		known->has_name = known->has_first = false;
+	}
+	if (!known->has_name && cgroup_name__of(known->path, groups->root, &known->name))
+		return -ENOMEM;
+	known->has_name = true;
+	group.title = known->name.title;
+	group.runtime = (char *)cgroup_runtime__name(known->name.runtime);
+	group.container = known->name.container;
+	group.container_id = known->name.container_id;
+	group.image = known->name.image;
+	group.service = known->name.service;
+	group.pod = known->name.pod;
+	group.pod_namespace = known->name.pod_namespace;
+	read_memory(groups, known, now_ns, &group);
+	read_losses(known, tables, &group);
+	known->group = snapshot__add_group(snap, &group);
+	return known->group == SNAP_NONE ? -ENOMEM : 0;
+}
+
+static int add_proc(struct groups *groups, struct snapshot *snap, uint32_t proc,
+		    const struct tables *tables, uint64_t now_ns)
+{
+	const char *path = snap->procs.items[proc].cgroup;
+	struct known_group *known;
+	uint32_t item;
+	int err;
+
+	if (!*path)
+		return 0;
+	err = need_known(groups, path, now_ns, &item);
+	if (err)
+		return err;
+	known = &groups->items.items[item];
+	if (known->group == SNAP_NONE)
+		err = add_known(groups, known, snap, tables, now_ns);
+	return err ? err : snapshot__set_group(snap, proc, known->group);
+}
+
+int groups__add(struct groups *groups, struct snapshot *snap, const struct tables *tables,
+		uint64_t now_ns)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < snap->procs.cnt && !err; i++)
+		err = add_proc(groups, snap, i, tables, now_ns);
+	if (!err && groups->items.cnt >= groups->sweep_at)
+		err = sweep(groups);
+	for (size_t i = 0; i < groups->items.cnt; i++)
+		groups->items.items[i].group = SNAP_NONE;
+	return err;
+}
