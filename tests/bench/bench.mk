@@ -15,7 +15,7 @@ NAMES_CFLAGS := $(CSTD) $(BENCH_WARN) -g -O2 -fno-builtin
 NAMES_OBJS := $(patsubst %,$(BENCH_DIR)/names-%.o,$(NAMES_PARTS) main)
 
 .PHONY: bench-programs
-bench-programs: $(BENCH_BINS)
+bench-programs: $(BENCH_BINS) $(STORM_BINS)
 
 $(BENCH_DIR)/%: tests/bench/%.c tests/bench/bench.mk
 	$(call msg,BENCH,$@)

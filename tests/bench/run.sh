@@ -6,6 +6,7 @@
 #   run.sh table      the cost of calls and of reports
 #   run.sh walks      whole stacks of real programs (walks.sh)
 #   run.sh python     the cost of Python's objects (python.sh)
+#   run.sh scale      the tool on a host of 100 and of 1 000 processes, and in a storm of execs (scale.sh); not in "all"
 #   run.sh anatomy    the cost of each kind of probe instead
 #   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark;
 #                     STACKS=1000000 of each real program; PROGRAMS="perl postgres" of them;
@@ -43,7 +44,7 @@ die()
 }
 
 [[ $EUID -eq 0 ]] || die "run as root: probes cannot be placed otherwise"
-[[ " all table walks python anatomy " == *" $what "* ]] || die "usage: run.sh [table|walks|python|anatomy]"
+[[ " all table walks python scale anatomy " == *" $what "* ]] || die "usage: run.sh [table|walks|python|scale|anatomy]"
 [[ $STACKS =~ ^[1-9][0-9]*$ ]] || die "STACKS must be a number above 0"
 [[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS must be a number above 0"
 for program in "$tool" "$programs"/{pairs,pairs_nofp,stacks,names,tool_run}; do
@@ -82,7 +83,7 @@ trap 'exit 130' INT TERM
 
 variants=(bare leaksweep)
 peer_note=""
-if [[ $what == walks || $what == python ]]; then
+if [[ $what == walks || $what == python || $what == scale ]]; then
 	:
 elif reason=$("$here/peer.sh" "$cache" 2>&1 > /dev/null); then
 	variants+=(memleak)
@@ -435,6 +436,11 @@ if [[ $what == all || $what == python ]]; then
 	. "$here/python.sh"
 	measure_pythons
 fi
+if [[ $what == scale ]]; then
+	# shellcheck source=tests/bench/scale.sh
+	. "$here/scale.sh"
+	measure_scale
+fi
 
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 {
@@ -443,7 +449,7 @@ model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 	[[ $what != all && $what != table ]] || echo "memleak's report, the JSON reports: $SLOW_ROUNDS rounds at most"
 	[[ -z $redis_note ]] || echo "$redis_note"
 } > "$work/notes"
-if [[ $what == walks || $what == python ]]; then
+if [[ $what == walks || $what == python || $what == scale ]]; then
 	cat "$work/notes"
 else
 	awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/rows.awk" -f "$here/table.awk" "$here/rows.tsv" "$samples"
@@ -455,4 +461,8 @@ fi
 if [[ $what == all || $what == python ]]; then
 	echo
 	cat "$work/pythons"
+fi
+if [[ $what == scale ]]; then
+	echo
+	cat "$work/scale"
 fi

@@ -2,8 +2,9 @@
 /*
  * Runs a tracer and takes its times: tool_run LOG READY_TEXT REPORT LIMIT_S CMD [ARG...]
  *
- * The command's output goes to LOG. When READY_TEXT first appears in it, says "ready MS". SIGINT to
- * this program is passed on; when the report is there - REPORT is a file that appears, if it begins
+ * The command's output goes to LOG. When READY_TEXT first appears in it, says "ready MS", then
+ * "probe MS PID": when its first uprobe link was seen, 0 = never, and who it is. SIGINT to this
+ * program is passed on; when the report is there - REPORT is a file that appears, if it begins
  * with '/', else a text in the output - says "report MS", counted from the signal. At the end:
  * "exit STATUS MS PEAK_KB MAPS_KB", MS from the signal too, MAPS_KB the kernel memory of the
  * command's BPF maps before the signal. A command that is not ready, or not gone, within LIMIT_S
@@ -26,13 +27,15 @@
 #include <unistd.h>
 
 #define LOOK_MS 2
+#define START_MS 20
 #define MAX_MAPS 256
+#define MIN_MAPS 8 /* with fewer it is still trying out what the kernel can do */
 
 struct run {
 	const char *ready_text, *report;
 	pid_t pid;
 	int pipe_fd, signal_fd, log_fd;
-	uint64_t limit_ms, start_us, ready_us, asked_us, report_us;
+	uint64_t limit_ms, start_us, probe_us, ready_us, asked_us, report_us;
 	char *text;		    /* all output so far */
 	size_t text_len, text_from; /* from: where the output after the signal begins */
 	uint64_t maps_bytes;
@@ -105,11 +108,44 @@ static bool run__read(struct run *run)
 	return true;
 }
 
+/* Notes when the command holds its maps and a link of a uprobe. */
+static void run__find_probe(struct run *run)
+{
+	size_t maps = 0, links = 0;
+	struct dirent *entry;
+	char path[64];
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/fdinfo", (int)run->pid);
+	dir = opendir(path);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir))) {
+		char text[2048];
+		int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
+		ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+		text[len > 0 ? len : 0] = '\0';
+		maps += strstr(text, "\nmap_id:") != NULL;
+		links += strstr(text, "link_type:\tuprobe_multi") ||
+			 strstr(text, "link_type:\tperf");
+		if (fd >= 0)
+			close(fd);
+	}
+	closedir(dir);
+	if (maps >= MIN_MAPS && links)
+		run->probe_us = now_us();
+}
+
 static void run__look(struct run *run)
 {
 	if (!run->ready_us && run->text && strstr(run->text, run->ready_text)) {
 		run->ready_us = now_us();
 		say_ms("ready", run->ready_us - run->start_us);
+		printf("probe %.1f %d\n",
+		       run->probe_us ? (double)(run->probe_us - run->start_us) / 1000 : 0,
+		       (int)run->pid);
+		fflush(stdout);
 	}
 	if (!run->asked_us || run->report_us)
 		return;
@@ -193,7 +229,11 @@ static void run__follow(struct run *run)
 	bool open = true;
 
 	while (open) {
-		poll(fds, 2, run->asked_us ? LOOK_MS : 100);
+		bool starting = !run->ready_us && !run->probe_us;
+
+		poll(fds, 2, run->asked_us ? LOOK_MS : starting ? START_MS : 100);
+		if (starting)
+			run__find_probe(run);
 		if (fds[1].revents & POLLIN)
 			run__signal(run);
 		if (fds[0].revents)

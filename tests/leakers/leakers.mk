@@ -2,7 +2,7 @@
 # Programs with a known truth. Their flags are their own: frame pointers, no tail calls, no builtin malloc, no sanitizers.
 
 LEAKER_DIR := $(OUTPUT)/leakers
-LEAKER_FLAGS := -Wall -Wextra -Werror -Wno-missing-field-initializers -g -O1 -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-builtin -pthread -I.
+LEAKER_FLAGS := -Wall -Wextra -Werror -Wno-missing-field-initializers -g -O1 -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-builtin -pthread $(addprefix --sysroot=,$(SYSROOT)) -I.
 LEAKER_CFLAGS := -std=gnu17 -D_GNU_SOURCE $(LEAKER_FLAGS)
 LEAKER_CXX ?= g++
 MUSL_GCC := $(shell command -v musl-gcc 2>/dev/null)

@@ -122,5 +122,6 @@ int harness__main(const char *name, const struct CMUnitTest *tests, size_t cnt)
 	}
 	free(tool);
 	signal(SIGPIPE, SIG_IGN);
+	cmocka_set_test_filter(getenv("TEST_FILTER")); /* a pattern with * and ?; NULL = all */
 	return _cmocka_run_group_tests(name, tests, cnt, NULL, NULL);
 }

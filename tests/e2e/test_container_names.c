@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Containers by the names and numbers that people know them by. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/container.h"
+
+static struct child *trace(const char *const *options)
+{
+	const char *args[32] = {"trace", "--format", "json", "--top", "0"};
+	struct child *tool;
+
+	for (size_t i = 0; options[i]; i++)
+		args[5 + i] = options[i];
+	tool = tool__start(args, NULL);
+	tool__await_tracing(tool);
+	return tool;
+}
+
+static struct report end_trace(struct child *tool)
+{
+	struct report report;
+	char *out;
+
+	tool__stop(tool);
+	out = child__stdout(tool);
+	report = report__parse(out);
+	free(out);
+	assert_ledger(&report);
+	return report;
+}
+
+static void go(struct child *leaker)
+{
+	child__poke(leaker);
+	free(child__await_line(leaker, leaker->out_fd, "DONE", TIMEOUT_MS));
+}
+
+static struct runc *start_runc(void)
+{
+	if (!runc__exists()) {
+		print_message("skipped: runc is not installed\n");
+		skip();
+	}
+	return runc__start(ARGS("alloc-static", "all"));
+}
+
+/* Returns the item of a top-level list whose member `name` has this text, or NULL. */
+static struct json_object *find_item(const struct report *report, const char *list_name,
+				     const char *name, const char *text)
+{
+	struct json_object *list = field(report->root, list_name);
+
+	for (size_t i = 0; list && i < json_object_array_length(list); i++) {
+		struct json_object *item = json_object_array_get_idx(list, i);
+		const char *value = text_of(item, name);
+
+		if (value && !strcmp(value, text))
+			return item;
+	}
+	return NULL;
+}
+
+static void assert_live_of(struct json_object *item, struct tally want)
+{
+	assert_non_null(item);
+	assert_int_equal(json_object_get_int64(field(item, "live_bytes")), want.live_bytes);
+	assert_int_equal(json_object_get_int64(field(item, "live_count")), want.live_count);
+}
+
+static void test_runc_by_its_name(void **state)
+{
+	struct runc *runc = start_runc();
+	struct child *tool = trace(ARGS("--cgroup", runc->cgroup));
+	struct json_object *expect, *proc, *group;
+	struct report report;
+
+	(void)state;
+	go(runc->child);
+	expect = container__expect_of(runc->child, runc->pid);
+	report = end_trace(tool);
+	proc = report__process(&report, runc->pid);
+	assert_non_null(proc);
+	assert_string_equal(text_of(proc, "container"), runc->id);
+	assert_int_equal(json_object_get_int(field(proc, "ns_pid")), 1);
+	group = find_item(&report, "cgroups", "path", runc->cgroup);
+	assert_live_of(group, expect__totals(expect));
+	assert_string_equal(text_of(group, "title"), runc->id);
+	assert_string_equal(text_of(group, "runtime"), "runc");
+	assert_string_equal(text_of(group, "container_id"), runc->id);
+}
+
+static void test_container_option(void **state)
+{
+	struct runc *runc = start_runc();
+	const struct container_opts opts = {.userland = USERLAND_STATIC,
+					    .leakers = ARGS("alloc-static")};
+	struct container *aside = container__start("aside", &opts);
+	struct child *stranger = container__leaker(aside, ARGS("alloc-static", "malloc"));
+	struct child *tool = trace(ARGS("--container", runc->id));
+	struct report report;
+
+	(void)state;
+	go(runc->child);
+	go(stranger);
+	report = end_trace(tool);
+	assert_expect(&report, container__expect_of(runc->child, runc->pid));
+	assert_null(report__process(&report, stranger->pid));
+	assert_int_equal(json_object_array_length(field(report.root, "processes")), 1);
+}
+
+static void test_unknown_container(void **state)
+{
+	struct child *tool = tool__start(
+		ARGS("trace", "--format", "json", "--container", "leaksweep-e2e-nobody"), NULL);
+	char *err;
+
+	(void)state;
+	assert_int_not_equal(child__await_exit(tool, TIMEOUT_MS), 0);
+	err = child__stderr(tool);
+	if (!strstr(err, "leaksweep-e2e-nobody"))
+		fail_msg("the name is not in the message: %s", err);
+	free(err);
+}
+
+static void test_group_by_container(void **state)
+{
+	struct runc *runc = start_runc();
+	struct child *tool = trace(ARGS("--cgroup", runc->cgroup, "--group-by", "container"));
+	struct json_object *expect;
+	struct report report;
+
+	(void)state;
+	go(runc->child);
+	expect = container__expect_of(runc->child, runc->pid);
+	report = end_trace(tool);
+	assert_live_of(find_item(&report, "groups", "key", runc->id), expect__totals(expect));
+}
+
+/* One that no runtime knows has its path for a name, and two numbers for each process. */
+static void test_container_of_nobody(void **state)
+{
+	const struct container_opts opts = {.userland = USERLAND_MUSL,
+					    .leakers = ARGS("alloc-musl")};
+	struct container *container = container__start("nameless", &opts);
+	struct child *leaker = container__leaker(container, ARGS("alloc-musl", "all"));
+	struct child *tool = trace(ARGS("--cgroup", container->cgroup));
+	struct json_object *expect, *proc, *group;
+	struct report report;
+
+	(void)state;
+	go(leaker);
+	expect = container__expect(leaker);
+	report = end_trace(tool);
+	proc = report__process(&report, leaker->pid);
+	assert_non_null(proc);
+	assert_int_equal(json_object_get_int(field(proc, "ns_pid")), inner_pid(leaker->pid));
+	group = find_item(&report, "cgroups", "path", container->cgroup);
+	assert_live_of(group, expect__totals(expect));
+	assert_string_equal(text_of(group, "title"), container->cgroup);
+}
+
+/* A process of the host has one number, which is told once. */
+static void test_host_process_has_one_pid(void **state)
+{
+	struct run run = run__trace(ARGS("alloc", "malloc"), NO_ARGS, NULL);
+	struct json_object *proc = report__process(&run.report, run.leaker->pid);
+
+	(void)state;
+	assert_non_null(proc);
+	assert_null(field(proc, "ns_pid"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CONTAINER_TEST(test_runc_by_its_name),
+		CONTAINER_TEST(test_container_option),
+		CONTAINER_TEST(test_unknown_container),
+		CONTAINER_TEST(test_group_by_container),
+		CONTAINER_TEST(test_container_of_nobody),
+		CONTAINER_TEST(test_host_process_has_one_pid),
+	};
+
+	return harness__main("e2e container names", tests, sizeof(tests) / sizeof(tests[0]));
+}
