@@ -6,16 +6,23 @@
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := all
 
-OUTPUT ?= build$(if $(SAN),-san)
-CC := $(if $(filter default,$(origin CC)),gcc,$(CC))
+# ARCH=arm64 on another machine: a cross build.
+HOST_ARCH := $(shell uname -m)
+ARCH := $(HOST_ARCH)
+MACHINE := $(patsubst arm64,aarch64,$(ARCH))
+BPF_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(MACHINE)))
+CROSS := $(if $(filter-out $(HOST_ARCH),$(MACHINE)),$(MACHINE)-linux-gnu-)
+
+OUTPUT ?= build$(if $(CROSS),-$(BPF_ARCH))$(if $(SAN),-san)
+CC := $(if $(filter default,$(origin CC)),$(CROSS)gcc,$(CC))
+AR := $(CROSS)ar
+CACHE_DIR := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/leaksweep/$(BPF_ARCH)
+SYSROOT := $(if $(CROSS),$(CACHE_DIR)/sysroot)
 CLANG ?= clang
 BPFTOOL ?= $(firstword $(wildcard /usr/sbin/bpftool) bpftool)
 PREFIX ?= /usr/local
 DESTDIR ?=
 VERSION := 0.1.0
-
-ARCH := $(shell uname -m)
-BPF_ARCH := $(patsubst aarch64,arm64,$(patsubst x86_64,x86,$(ARCH)))
 
 ifeq ($(V),1)
   Q :=
@@ -30,7 +37,7 @@ WARN := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes 
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SAN_LIST := address,undefined
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN_LIST) -fno-sanitize-recover=all -fno-omit-frame-pointer)
-CFLAGS_ALL := $(CSTD) $(WARN) $(OPT) $(SANFLAGS) -I. -Isrc -I$(OUTPUT) -DLEAKSWEEP_VERSION='"$(VERSION)"' $(CFLAGS)
+CFLAGS_ALL := $(CSTD) $(WARN) $(OPT) $(SANFLAGS) $(addprefix --sysroot=,$(SYSROOT)) -I. -Isrc -I$(OUTPUT) -DLEAKSWEEP_VERSION='"$(VERSION)"' $(CFLAGS)
 LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz -llzma -liberty
 
 # ---- the stages, in flow order; a stage may call only the archives it lists --------------------------------
@@ -80,7 +87,7 @@ define archive_rule
 $(call lib,$(1)): $(call objs_of,$(1))
 	$$(call msg,AR,$$@)
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+	$$(Q)rm -f $$@ && $(AR) rcs $$@ $$^
 endef
 $(foreach s,$(STAGES),$(eval $(call archive_rule,$(s))))
 
@@ -94,7 +101,8 @@ FORCE:
 # ---- kernel side ------------------------------------------------------------------------------------------
 
 BPF_CFLAGS := -g -O2 -target bpf -mcpu=v3 -D__TARGET_ARCH_$(BPF_ARCH) -I. -Ivmlinux \
-	-idirafter /usr/include/$(ARCH)-linux-gnu -Wall -Wextra -Werror -Wno-unused-parameter -Wno-missing-declarations
+	-idirafter $(SYSROOT)/usr/include/$(MACHINE)-linux-gnu -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-missing-declarations
 
 $(OUTPUT)/bpf/%.bpf.o: bpf/%.bpf.c
 	$(call msg,BPF,$@)
@@ -138,9 +146,12 @@ $(OUTPUT)/tests/e2e/%: tests/e2e/%.c $(TEST_LIB_OBJS) $(OUTPUT)/flags
 	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -o $@ $< $(TEST_LIB_OBJS) -lcmocka -ljson-c -lm
 
 include tests/leakers/leakers.mk
+include tests/storm/storm.mk
 include tests/bench/bench.mk
 include tests/unwind/unwind.mk
 include tests/python/python.mk
+include tests/vm/vm.mk
+include tests/arm64/arm64.mk
 
 .PHONY: deps unit unit-san e2e test check-layers
 deps: ## install missing distribution packages (root)
@@ -163,6 +174,7 @@ test: ## everything: installs what is missing, builds, runs every test (root)
 	$(Q)$(MAKE) --no-print-directory all check-layers unit
 	$(Q)$(MAKE) --no-print-directory unit-san
 	$(Q)$(MAKE) --no-print-directory e2e
+	$(Q)$(MAKE) --no-print-directory vm-short
 
 # ---- the rest ---------------------------------------------------------------------------------------------
 
@@ -185,10 +197,10 @@ uninstall: ## remove what install put there
 	rm -f $(DESTDIR)$(PREFIX)/sbin/leaksweep
 
 clean: ## remove everything built
-	rm -rf build build-san
+	rm -rf build build-san build-arm64
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | awk '{ t = $$1; $$1 = ""; printf "  %-14s%s\n", t, $$0 }'
-	@echo '  variables:     V=1 show commands, DEBUG=1 -O0, SAN=1 sanitizers, CC=clang, PREFIX, DESTDIR'
+	@echo '  variables:     V=1 show commands, DEBUG=1 -O0, SAN=1 sanitizers, CC=clang, ARCH=arm64 cross build, PREFIX, DESTDIR'
 
 -include $(shell find $(OUTPUT) -name '*.d' 2>/dev/null)
