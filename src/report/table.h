@@ -90,7 +90,7 @@ void table_next(struct screen *screen, const struct profile *profile,
 uint64_t loss_count(const struct snapshot *snap, enum stat_id stat);
 
 /* Returns what helps against a loss, "" when nothing does. */
-const char *loss_cure(enum stat_id stat);
+const char *loss_cure(const struct snapshot *snap, enum stat_id stat);
 
 /* Returns what a loss means. */
 const char *loss_meaning(enum stat_id stat);

@@ -199,14 +199,14 @@ static bool put_cures(struct screen *screen, const struct snapshot *snap)
 	bool any = false;
 
 	for (enum stat_id stat = 0; stat < STAT_MAX; stat++) {
-		bool named = strncmp(loss_cure(stat), "--", 2) || !loss_count(snap, stat);
+		bool named = strncmp(loss_cure(snap, stat), "--", 2) || !loss_count(snap, stat);
 
 		for (enum stat_id earlier = 0; earlier < stat && !named; earlier++)
 			named = loss_count(snap, earlier) &&
-				!strcmp(loss_cure(earlier), loss_cure(stat));
+				!strcmp(loss_cure(snap, earlier), loss_cure(snap, stat));
 		if (named)
 			continue;
-		fprintf(screen->line, "%s%s", separator, loss_cure(stat));
+		fprintf(screen->line, "%s%s", separator, loss_cure(snap, stat));
 		separator = ", ";
 		any = true;
 	}

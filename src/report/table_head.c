@@ -40,8 +40,11 @@ uint64_t loss_count(const struct snapshot *snap, enum stat_id stat)
 	return snap->stats[stat];
 }
 
-const char *loss_cure(enum stat_id stat)
+const char *loss_cure(const struct snapshot *snap, enum stat_id stat)
 {
+	/* More memory is no help when no table had to go for want of it. */
+	if (stat == STAT_STACKS_NO_TABLE && !snap->unwind.evicted)
+		return "";
 	return stats[stat].cure;
 }
 
@@ -66,7 +69,7 @@ static void put_loss(struct screen *screen, const struct snapshot *snap, enum st
 		     bool late)
 {
 	uint64_t count = loss_count(snap, stat);
-	const char *cure = loss_cure(stat);
+	const char *cure = loss_cure(snap, stat);
 	char buf[UNITS_MAX];
 
 	if (stat == STAT_UNKNOWN_FREES && late) {
@@ -359,6 +362,7 @@ struct covered {
 	const struct snap_coverage *coverage;
 	const struct snap_proc *proc; /* the first of the group */
 	size_t procs;
+	uint64_t rss_bytes; /* of all of them */
 };
 
 static int compare_coverage(const struct snap_coverage *a, const struct snap_coverage *b)
@@ -382,13 +386,16 @@ static int compare_covered(const void *a, const void *b)
 	return (covered_a->proc > covered_b->proc) - (covered_a->proc < covered_b->proc);
 }
 
-/* What is not probed first, then what most processes use. */
+/* What is not probed first, by the memory that it holds, then what most processes use. */
 static int compare_groups(const void *a, const void *b)
 {
 	const struct covered *covered_a = a, *covered_b = b;
 
 	if (covered_a->coverage->status != covered_b->coverage->status)
 		return (covered_a->coverage->status < covered_b->coverage->status) ? 1 : -1;
+	if (covered_a->coverage->status != COVERAGE_PROBED &&
+	    covered_a->rss_bytes != covered_b->rss_bytes)
+		return covered_a->rss_bytes < covered_b->rss_bytes ? 1 : -1;
 	if (covered_a->procs != covered_b->procs)
 		return covered_a->procs < covered_b->procs ? 1 : -1;
 	return compare_coverage(covered_a->coverage, covered_b->coverage);
@@ -404,7 +411,8 @@ static int group_coverage(const struct snapshot *snap, struct covered **ret_grou
 		const struct snap_proc *proc = &snap->procs.items[i];
 
 		for (size_t j = 0; j < proc->coverage.cnt; j++) {
-			const struct covered covered = {&proc->coverage.items[j], proc, 1};
+			const struct covered covered = {&proc->coverage.items[j], proc, 1,
+							proc->rss_bytes};
 
 			if (array_push(&list, covered)) {
 				array_free(&list);
@@ -415,10 +423,14 @@ static int group_coverage(const struct snapshot *snap, struct covered **ret_grou
 	if (list.cnt)
 		qsort(list.items, list.cnt, sizeof(*list.items), compare_covered);
 	for (size_t i = 0; i < list.cnt; i++) {
-		if (cnt && !compare_coverage(list.items[cnt - 1].coverage, list.items[i].coverage))
-			list.items[cnt - 1].procs++;
-		else
+		struct covered *last = cnt ? &list.items[cnt - 1] : NULL;
+
+		if (!last || compare_coverage(last->coverage, list.items[i].coverage)) {
 			list.items[cnt++] = list.items[i];
+			continue;
+		}
+		last->procs++;
+		last->rss_bytes += list.items[i].rss_bytes;
 	}
 	if (cnt)
 		qsort(list.items, cnt, sizeof(*list.items), compare_groups);
@@ -430,6 +442,7 @@ static int group_coverage(const struct snapshot *snap, struct covered **ret_grou
 static void put_covered(struct screen *screen, const struct covered *covered)
 {
 	const struct snap_coverage *coverage = covered->coverage;
+	char buf[UNITS_MAX];
 
 	screen__label(screen, "");
 	if (coverage->status != COVERAGE_PROBED)
@@ -442,6 +455,8 @@ static void put_covered(struct screen *screen, const struct covered *covered)
 		process_put(screen->line, covered->proc);
 	else
 		fprintf(screen->line, "%zu processes", covered->procs);
+	if (coverage->status != COVERAGE_PROBED && covered->rss_bytes)
+		fprintf(screen->line, ", %s resident", format_size(covered->rss_bytes, buf));
 	if (*coverage->path) {
 		fputs(": ", screen->line);
 		text_put(screen->line, coverage->path);
