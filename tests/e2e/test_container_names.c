@@ -6,37 +6,6 @@
 
 #include "lib/container.h"
 
-static struct child *trace(const char *const *options)
-{
-	const char *args[32] = {"trace", "--format", "json", "--top", "0"};
-	struct child *tool;
-
-	for (size_t i = 0; options[i]; i++)
-		args[5 + i] = options[i];
-	tool = tool__start(args, NULL);
-	tool__await_tracing(tool);
-	return tool;
-}
-
-static struct report end_trace(struct child *tool)
-{
-	struct report report;
-	char *out;
-
-	tool__stop(tool);
-	out = child__stdout(tool);
-	report = report__parse(out);
-	free(out);
-	assert_ledger(&report);
-	return report;
-}
-
-static void go(struct child *leaker)
-{
-	child__poke(leaker);
-	free(child__await_line(leaker, leaker->out_fd, "DONE", TIMEOUT_MS));
-}
-
 static struct runc *start_runc(void)
 {
 	if (!runc__exists()) {
@@ -72,14 +41,14 @@ static void assert_live_of(struct json_object *item, struct tally want)
 static void test_runc_by_its_name(void **state)
 {
 	struct runc *runc = start_runc();
-	struct child *tool = trace(ARGS("--cgroup", runc->cgroup));
+	struct child *tool = trace__start(ARGS("--cgroup", runc->cgroup));
 	struct json_object *expect, *proc, *group;
 	struct report report;
 
 	(void)state;
-	go(runc->child);
+	leaker__go(runc->child);
 	expect = container__expect_of(runc->child, runc->pid);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	proc = report__process(&report, runc->pid);
 	assert_non_null(proc);
 	assert_string_equal(text_of(proc, "container"), runc->id);
@@ -98,13 +67,13 @@ static void test_container_option(void **state)
 					    .leakers = ARGS("alloc-static")};
 	struct container *aside = container__start("aside", &opts);
 	struct child *stranger = container__leaker(aside, ARGS("alloc-static", "malloc"));
-	struct child *tool = trace(ARGS("--container", runc->id));
+	struct child *tool = trace__start(ARGS("--container", runc->id));
 	struct report report;
 
 	(void)state;
-	go(runc->child);
-	go(stranger);
-	report = end_trace(tool);
+	leaker__go(runc->child);
+	leaker__go(stranger);
+	report = trace__end(tool);
 	assert_expect(&report, container__expect_of(runc->child, runc->pid));
 	assert_null(report__process(&report, stranger->pid));
 	assert_int_equal(json_object_array_length(field(report.root, "processes")), 1);
@@ -127,14 +96,15 @@ static void test_unknown_container(void **state)
 static void test_group_by_container(void **state)
 {
 	struct runc *runc = start_runc();
-	struct child *tool = trace(ARGS("--cgroup", runc->cgroup, "--group-by", "container"));
+	struct child *tool =
+		trace__start(ARGS("--cgroup", runc->cgroup, "--group-by", "container"));
 	struct json_object *expect;
 	struct report report;
 
 	(void)state;
-	go(runc->child);
+	leaker__go(runc->child);
 	expect = container__expect_of(runc->child, runc->pid);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	assert_live_of(find_item(&report, "groups", "key", runc->id), expect__totals(expect));
 }
 
@@ -145,14 +115,14 @@ static void test_container_of_nobody(void **state)
 					    .leakers = ARGS("alloc-musl")};
 	struct container *container = container__start("nameless", &opts);
 	struct child *leaker = container__leaker(container, ARGS("alloc-musl", "all"));
-	struct child *tool = trace(ARGS("--cgroup", container->cgroup));
+	struct child *tool = trace__start(ARGS("--cgroup", container->cgroup));
 	struct json_object *expect, *proc, *group;
 	struct report report;
 
 	(void)state;
-	go(leaker);
+	leaker__go(leaker);
 	expect = container__expect(leaker);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	proc = report__process(&report, leaker->pid);
 	assert_non_null(proc);
 	assert_int_equal(json_object_get_int(field(proc, "ns_pid")), inner_pid(leaker->pid));

@@ -15,39 +15,6 @@
 #define OOM_LIMIT_MIB 48
 #define FOUND_MS 1000 /* a new container is followed within that */
 
-/* ---- traces ---- */
-
-static struct child *trace(const char *const *target)
-{
-	const char *args[32] = {"trace", "--format", "json", "--top", "0"};
-	struct child *tool;
-
-	for (size_t i = 0; target[i]; i++)
-		args[5 + i] = target[i];
-	tool = tool__start(args, NULL);
-	tool__await_tracing(tool);
-	return tool;
-}
-
-static struct report end_trace(struct child *tool)
-{
-	struct report report;
-	char *out;
-
-	tool__stop(tool);
-	out = child__stdout(tool);
-	report = report__parse(out);
-	free(out);
-	assert_ledger(&report);
-	return report;
-}
-
-static void go(struct child *leaker)
-{
-	child__poke(leaker);
-	free(child__await_line(leaker, leaker->out_fd, "DONE", TIMEOUT_MS));
-}
-
 /* Everything that the report says of a process, it says under this cgroup. */
 static void assert_in_cgroup(const struct report *report, pid_t pid, const char *cgroup)
 {
@@ -86,7 +53,7 @@ static struct inmate inmate__start(const char *name, const struct container_opts
 
 static void inmate__go(struct inmate *inmate)
 {
-	go(inmate->leaker);
+	leaker__go(inmate->leaker);
 	inmate->expect = container__expect(inmate->leaker);
 }
 
@@ -124,7 +91,7 @@ static void check_three(const char *option, bool with_parent)
 		inmate__start("empty", &empty, ARGS("alloc-static", "all")),
 	};
 	char *parent = with_parent ? container__parent_dir() : NULL;
-	struct child *tool = trace(ARGS(option, parent));
+	struct child *tool = trace__start(ARGS(option, parent));
 	struct report report;
 
 	for (size_t i = 0; i < 3; i++)
@@ -135,7 +102,7 @@ static void check_three(const char *option, bool with_parent)
 		free(child__await_line(leaker, leaker->out_fd, "DONE", TIMEOUT_MS));
 		inmates[i].expect = container__expect(leaker);
 	}
-	report = end_trace(tool);
+	report = trace__end(tool);
 	for (size_t i = 0; i < 3; i++) {
 		inmate__check(&inmates[i], &report);
 		assert_host_pid(&report, inmates[i].leaker->pid);
@@ -161,7 +128,7 @@ static void test_three_userlands_below_one_cgroup(void **state)
 /* Nothing is allocated until the time has passed in which it must have been found. */
 static void check_found_in_time(const char *const *target)
 {
-	struct child *tool = trace(target);
+	struct child *tool = trace__start(target);
 	struct inmate first = inmate__start("first", &musl, ARGS("alloc-musl", "all")),
 		      second = inmate__start("second", &debian, ARGS("alloc", "all"));
 	struct report report;
@@ -169,7 +136,7 @@ static void check_found_in_time(const char *const *target)
 	sleep_ms(FOUND_MS);
 	inmate__go(&first);
 	inmate__go(&second);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	inmate__check(&first, &report);
 	inmate__check(&second, &report);
 }
@@ -196,7 +163,7 @@ static void test_one_appears_and_leaks_at_once(void **state)
 {
 	struct container *early = container__start("early", &empty), *container;
 	char *parent = container__parent_dir();
-	struct child *tool = trace(ARGS("--cgroup", parent)), *leaker;
+	struct child *tool = trace__start(ARGS("--cgroup", parent)), *leaker;
 	struct json_object *expect, *proc;
 	struct report report;
 
@@ -205,10 +172,10 @@ static void test_one_appears_and_leaks_at_once(void **state)
 	container = container__start("musl", &musl);
 	leaker = container__run(container, ARGS(CONTAINER_SHELL, "-c",
 						"exec " CONTAINER_LEAKERS "/alloc-musl malloc"));
-	go(leaker);
+	leaker__go(leaker);
 	sleep_ms(FOUND_MS);
 	expect = container__expect(leaker);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	proc = report__process(&report, leaker->pid);
 	assert_non_null(proc);
 	assert_string_equal(text_of(proc, "cgroup"), container->cgroup);
@@ -238,7 +205,7 @@ static void test_one_is_killed(void **state)
 	struct inmate dies = inmate__start("dies", &musl, ARGS("alloc-musl", "malloc")),
 		      lives = inmate__start("lives", &empty, ARGS("alloc-static", "all"));
 	char *parent = container__parent_dir();
-	struct child *tool = trace(ARGS("--cgroup", parent));
+	struct child *tool = trace__start(ARGS("--cgroup", parent));
 	struct report report;
 
 	(void)state;
@@ -246,7 +213,7 @@ static void test_one_is_killed(void **state)
 	container__kill(dies.container);
 	assert_int_equal(WTERMSIG(dies.leaker->status), SIGKILL);
 	inmate__go(&lives);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	assert_null(report__process(&report, dies.leaker->pid));
 	assert_int_equal(report__number(&report, "ended", "processes"), 2);
 	assert_live(&report, "the killed container", ended_tally(&report),
@@ -294,14 +261,14 @@ static void test_one_is_killed_at_its_limit(void **state)
 	struct inmate eater = inmate__start("eater", &opts, ARGS("refused", "eat")),
 		      lives = inmate__start("lives", &empty, ARGS("alloc-static", "all"));
 	char *parent = container__parent_dir();
-	struct child *tool = trace(ARGS("--cgroup", parent));
+	struct child *tool = trace__start(ARGS("--cgroup", parent));
 	struct report report;
 
 	(void)state;
 	child__poke(eater.leaker);
 	assert_int_equal(WTERMSIG(child__await_exit(eater.leaker, TIMEOUT_MS)), SIGKILL);
 	inmate__go(&lives);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	assert_oom_kill(&report, &eater);
 	assert_int_equal(report__number(&report, "ended", "processes"), 1);
 	assert_in_range(report__number(&report, "ended", "live_bytes"), (OOM_LIMIT_MIB / 2) << 20,
@@ -349,11 +316,11 @@ static void test_deleted_and_upgraded_library(void **state)
 	upgrade(container, deleted, library);
 	leakers[2] = container__leaker(container, ARGS("plugin", "loaded", deleted));
 	delete (container, deleted);
-	tool = trace(
+	tool = trace__start(
 		ARGS("--alloc-fn", "my_alloc:size=1", "--free-fn", "my_free", "--cgroup", dir));
 	for (size_t i = 0; i < 3; i++)
-		go(leakers[i]);
-	report = end_trace(tool);
+		leaker__go(leakers[i]);
+	report = trace__end(tool);
 	for (size_t i = 0; i < 3; i++) {
 		assert_expect(&report, container__expect(leakers[i]));
 		leaker__finish(leakers[i]);
@@ -374,10 +341,10 @@ static void test_upgraded_libc(void **state)
 	assert_true(dladdr(dlsym(RTLD_DEFAULT, "malloc"), &libc));
 	upgrade(container, libc.dli_fname, libc.dli_fname);
 	after = container__leaker(container, ARGS("alloc", "all"));
-	tool = trace(ARGS("--cgroup", container->cgroup));
-	go(before);
-	go(after);
-	report = end_trace(tool);
+	tool = trace__start(ARGS("--cgroup", container->cgroup));
+	leaker__go(before);
+	leaker__go(after);
+	report = trace__end(tool);
 	assert_expect(&report, container__expect(before));
 	assert_expect(&report, container__expect(after));
 }
@@ -391,16 +358,16 @@ static void test_cgroup_is_its_subtree(void **state)
 		      aside = inmate__start("outermost", &empty, ARGS("alloc-static", "all"));
 	struct child *bystander = leaker__start(ARGS("alloc", "malloc"), NULL);
 	char *dir = container__cgroup_dir("outer");
-	struct child *tool = trace(ARGS("--cgroup", dir));
+	struct child *tool = trace__start(ARGS("--cgroup", dir));
 	struct json_object *procs;
 	struct report report;
 
 	(void)state;
-	go(bystander);
+	leaker__go(bystander);
 	inmate__go(&aside);
 	inmate__go(&outer);
 	inmate__go(&inner);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	inmate__check(&outer, &report);
 	inmate__check(&inner, &report);
 	procs = field(report.root, "processes");
@@ -429,10 +396,10 @@ static void test_runc(void **state)
 		skip();
 	}
 	runc = runc__start(ARGS("alloc-static", "all"));
-	tool = trace(ARGS("--cgroup", runc->cgroup));
-	go(runc->child);
+	tool = trace__start(ARGS("--cgroup", runc->cgroup));
+	leaker__go(runc->child);
 	expect = container__expect_of(runc->child, runc->pid);
-	report = end_trace(tool);
+	report = trace__end(tool);
 	assert_expect(&report, expect);
 	assert_in_cgroup(&report, runc->pid, runc->cgroup);
 	assert_host_pid(&report, runc->pid);

@@ -14,12 +14,6 @@ struct pair {
 	struct report report;
 };
 
-static void go(struct child *leaker)
-{
-	child__poke(leaker);
-	free(child__await_line(leaker, leaker->out_fd, "DONE", TIMEOUT_MS));
-}
-
 /* The quiet one begins when the noisy one is done, and is seen to the last byte. */
 static struct pair run_pair(const char *const *noisy, const char *const *quiet, const char *option,
 			    const char *room)
@@ -28,7 +22,7 @@ static struct pair run_pair(const char *const *noisy, const char *const *quiet, 
 		.noisy_home = container__start("noisy", &debian),
 		.quiet_home = container__start("quiet", &debian),
 	};
-	char *parent = container__parent_dir(), *out;
+	char *parent = container__parent_dir();
 	struct child *tool;
 
 	pair.noisy = container__leaker(pair.noisy_home, noisy);
@@ -37,14 +31,10 @@ static struct pair run_pair(const char *const *noisy, const char *const *quiet, 
 		ARGS("trace", "--format", "json", "--top", "0", "--cgroup", parent, option, room),
 		NULL);
 	tool__await_tracing(tool);
-	go(pair.noisy);
-	go(pair.quiet);
-	tool__stop(tool);
-	out = child__stdout(tool);
-	pair.report = report__parse(out);
-	assert_ledger(&pair.report);
+	leaker__go(pair.noisy);
+	leaker__go(pair.quiet);
+	pair.report = trace__end(tool);
 	assert_expect(&pair.report, container__expect(pair.quiet));
-	free(out);
 	free(parent);
 	return pair;
 }
@@ -99,29 +89,24 @@ static void test_room_comes_back(void **state)
 {
 	struct container *noisy = container__start("noisy", &debian),
 			 *other = container__start("other", &debian);
-	char *parent = container__parent_dir(), *out;
+	char *parent = container__parent_dir();
 	struct child *tool, *last, *leaker;
 	struct report report;
 
 	(void)state;
 	last = container__leaker(other, ARGS("many", "blocks", "7000"));
-	tool = tool__start(ARGS("trace", "--format", "json", "--top", "0", "--interval", "500ms",
-				"--cgroup", parent, "--max-blocks", "10000"),
-			   NULL);
-	tool__await_tracing(tool);
+	tool = trace__start(
+		ARGS("--interval", "500ms", "--cgroup", parent, "--max-blocks", "10000"));
 	for (int i = 0; i < 3; i++) {
 		leaker = container__leaker(noisy, ARGS("many", "blocks", "7000"));
-		go(leaker);
+		leaker__go(leaker);
 		leaker__finish(leaker);
 		sleep_ms(1500); /* two reports: the ended process is told, then purged */
 	}
-	go(last);
-	tool__stop(tool);
-	out = child__stdout(tool);
-	report = report__parse(out);
+	leaker__go(last);
+	report = trace__end(tool);
 	assert_int_equal(report__loss(&report, "share_full"), 0);
 	assert_expect(&report, container__expect(last));
-	free(out);
 	free(parent);
 }
 

@@ -13,24 +13,12 @@
 /* Traces with "target" options while "leakers" work one after another; checks each. */
 static void check_leakers(const char *const *target, struct child **leakers, size_t cnt)
 {
-	const char *args[32] = {"trace", "--format", "json", "--top", "0"};
-	struct child *tool;
+	struct child *tool = trace__start(target);
 	struct report report;
-	char *out;
 
-	for (size_t i = 0; target[i]; i++)
-		args[5 + i] = target[i];
-	tool = tool__start(args, NULL);
-	tool__await_tracing(tool);
-	for (size_t i = 0; i < cnt; i++) {
-		child__poke(leakers[i]);
-		free(child__await_line(leakers[i], leakers[i]->out_fd, "DONE", TIMEOUT_MS));
-	}
-	tool__stop(tool);
-	out = child__stdout(tool);
-	report = report__parse(out);
-	free(out);
-	assert_ledger(&report);
+	for (size_t i = 0; i < cnt; i++)
+		leaker__go(leakers[i]);
+	report = trace__end(tool);
 	for (size_t i = 0; i < cnt; i++) {
 		struct expects expects = expects__read(leakers[i]);
 

@@ -209,6 +209,16 @@ void run__end(struct run *run);
 struct run run__command(const char *const *leaker_args, const char *const *tool_args,
 			const struct child_opts *opts);
 
+/* Starts `trace --format json --top 0` with these arguments, the target among them; waits until it
+ * traces. */
+struct child *trace__start(const char *const *tool_args);
+
+/* Ends the tool and reads its report; checks that it adds up. */
+struct report trace__end(struct child *tool);
+
+/* Lets a leaker go, and waits until it is DONE. */
+void leaker__go(struct child *leaker);
+
 /* run__trace with every process checked by assert_expect and without unknown frees. */
 void check_exact(const char *const *leaker_args, const char *const *tool_args,
 		 const struct child_opts *opts);

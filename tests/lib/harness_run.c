@@ -27,6 +27,37 @@ static void args__add_all(struct args *args, const char *const *list)
 		args__add(args, *list);
 }
 
+struct child *trace__start(const char *const *tool_args)
+{
+	struct args args = {0};
+	struct child *tool;
+
+	args__add_all(&args, ARGS("trace", "--format", "json", "--top", "0"));
+	args__add_all(&args, tool_args);
+	tool = tool__start(args.items, NULL);
+	tool__await_tracing(tool);
+	return tool;
+}
+
+struct report trace__end(struct child *tool)
+{
+	struct report report;
+	char *out;
+
+	tool__stop(tool);
+	out = child__stdout(tool);
+	report = report__parse(out);
+	free(out);
+	assert_ledger(&report);
+	return report;
+}
+
+void leaker__go(struct child *leaker)
+{
+	child__poke(leaker);
+	free(child__await_line(leaker, leaker->out_fd, "DONE", LONG_MS));
+}
+
 struct run run__begin(const char *const *leaker_args, const char *const *tool_args,
 		      const struct child_opts *opts)
 {
@@ -34,19 +65,16 @@ struct run run__begin(const char *const *leaker_args, const char *const *tool_ar
 	char *pid = format("%d", (int)run.leaker->pid);
 	struct args args = {0};
 
-	args__add_all(&args, ARGS("trace", "--format", "json", "--top", "0"));
 	args__add_all(&args, tool_args);
 	args__add_all(&args, ARGS("-p", pid));
-	run.tool = tool__start(args.items, NULL);
-	tool__await_tracing(run.tool);
+	run.tool = trace__start(args.items);
 	free(pid);
 	return run;
 }
 
 void run__go(struct run *run)
 {
-	child__poke(run->leaker);
-	free(child__await_line(run->leaker, run->leaker->out_fd, "DONE", LONG_MS));
+	leaker__go(run->leaker);
 	run->expects = expects__read(run->leaker);
 }
 

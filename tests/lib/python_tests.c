@@ -336,30 +336,16 @@ void story__end(struct story *story)
 
 struct child *story__trace(const struct story *story, const char *const *tool_args)
 {
-	const char *args[32] = {"trace", "--format", "json", "--top", "0"};
 	char *pid = format("%d", (int)story->child->pid);
+	const char *args[32] = {NULL};
 	struct child *tool;
-	size_t cnt = 5;
+	size_t cnt = 0;
 
 	for (; tool_args && *tool_args && cnt < 28; tool_args++)
 		args[cnt++] = *tool_args;
 	args[cnt++] = "-p";
 	args[cnt++] = pid;
-	tool = tool__start(args, NULL);
-	tool__await_tracing(tool);
+	tool = trace__start(args);
 	free(pid);
 	return tool;
-}
-
-struct report trace__end(struct child *tool)
-{
-	struct report report;
-	char *out;
-
-	tool__stop(tool);
-	out = child__stdout(tool);
-	report = report__parse(out);
-	free(out);
-	assert_ledger(&report);
-	return report;
 }

@@ -66,8 +66,6 @@ const char *const *native_args(void);
 
 /* Starts a tool on a running program: `trace --format json --top 0`, tool_args and -p PID. */
 struct child *story__trace(const struct story *story, const char *const *tool_args);
-/* Ends the tool and reads its report; checks that it adds up. */
-struct report trace__end(struct child *tool);
 
 /* ---- reports ---- */
 
