@@ -186,6 +186,85 @@ static void test_block_counts(void **state)
 	check_block_counts(*state, ARGS("--python-frees"));
 }
 
+/* What a program told last under this name. */
+static char *told_name(struct story *story)
+{
+	struct json_object *told = story__told(story);
+	const char *name = NULL;
+
+	for (size_t i = 0; i < json_object_array_length(told); i++) {
+		struct json_object *item = json_object_array_get_idx(told, i);
+
+		if (!strcmp(text_of(item, "truth") ?: "", "kind"))
+			name = text_of(item, "name");
+	}
+	return strdup(name ?: "");
+}
+
+/* The blocks of a moment: by the pools, of these older than the last trace, by the interpreter. */
+struct census {
+	int64_t pools, old, interpreter;
+};
+
+/*
+ * One kind of objects by itself: every block that the interpreter and the pools know of was seen to
+ * be made, every free of one that was not is of one from before. Returns false behind the last
+ * kind.
+ */
+static bool check_kind(struct story *story, int index, struct census *before)
+{
+	struct child *tool = story__trace(story, ARGS("--python-frees"));
+	char *command = format("only %d", index), *name;
+	int pid = story->child->pid;
+	struct json_object *coverage;
+	struct report report;
+	struct census after;
+	int64_t seen, larger, unknown;
+
+	story__do(story, command);
+	report = trace__end(tool);
+	name = told_name(story);
+	coverage = report__python(&report, pid);
+	seen = number_of(coverage, "seen_count");
+	after.pools = number_of(coverage, "live_count");
+	after.old = number_of(coverage, "old_count");
+	after.interpreter = told_blocks(story);
+	larger = layer_of(&report, pid, "malloc").live_count;
+	unknown = report__loss(&report, "objects_unknown");
+	if (*name && before->pools) {
+		print_message("%-16s seen %6" PRId64 ", pools %+7" PRId64 ", interpreter %+7" PRId64
+			      ", larger %5" PRId64 "; %" PRId64 " frees of older blocks\n",
+			      name, seen, after.pools - before->pools,
+			      after.interpreter - before->interpreter, larger, unknown);
+		assert_int_equal(after.pools, after.old + seen);
+		/* The program goes on to read its next order while the pools are looked at. */
+		assert_in_range(llabs(seen - layer_of(&report, pid, "python").live_count), 0, 4);
+		assert_int_equal(report__loss(&report, "replaced"), 0);
+		assert_in_range(llabs(before->pools - after.old - unknown), 0, 40);
+		assert_in_range(llabs(after.interpreter - before->interpreter - larger -
+				      (after.pools - before->pools)),
+				0, 40);
+		assert_python_covered(&report, pid);
+	}
+	*before = after;
+	free(command);
+	index = *name;
+	free(name);
+	return index;
+}
+
+static void test_kinds(void **state)
+{
+	struct story *story = story__start(*state, "objects", NULL);
+	struct census before = {0};
+
+	story__do(story, "keep 5");
+	check_kind(story, 0, &before); /* the first one is not looked at */
+	for (int i = 0; check_kind(story, i, &before);)
+		i++;
+	story__end(story);
+}
+
 /* Frees of everything are seen: what was made and dropped is told as freed. */
 static void test_every_free(void **state)
 {
@@ -372,6 +451,7 @@ int main(void)
 		{"lines, frees watched", test_frees_watched},
 		{"lines, attached in mid-life", test_mid_life},
 		{"the interpreter's own count", test_block_counts, .is_long = true},
+		{"each kind by itself", test_kinds, .is_long = true},
 		{"every free", test_every_free, .is_long = true},
 		{"parts of objects", test_parts, .is_long = true},
 		{"busy threads", test_threads, .is_long = true},

@@ -259,6 +259,14 @@ def drop(_count):
     gc.collect()
 
 
+def only(index):
+    """One kind by itself; tells its name, "" behind the last one."""
+    if index < len(KINDS):
+        KEPT.append(KINDS[index](1000))
+        gc.collect()
+    story.tell(truth="kind", name=KINDS[index].__name__ if index < len(KINDS) else "")
+
+
 def in_threads(count):
     def work():
         own = []
@@ -275,6 +283,6 @@ def in_threads(count):
 
 
 story.serve({
-    "keep": keep, "churn": churn, "drop": drop, "threads": in_threads,
+    "keep": keep, "churn": churn, "drop": drop, "only": only, "threads": in_threads,
     **objects_fork.verbs(drop, lambda count: KEPT.append(slots(count))),
 })
