@@ -13,7 +13,8 @@
 #include "lib/container.h"
 
 #define OOM_LIMIT_MIB 48
-#define FOUND_MS 1000 /* a new container is followed within that */
+#define FOUND_MS                                                                                   \
+	1000 /* a new container is followed within that; on a machine, not an emulated one */
 
 /* Everything that the report says of a process, it says under this cgroup. */
 static void assert_in_cgroup(const struct report *report, pid_t pid, const char *cgroup)
@@ -133,7 +134,7 @@ static void check_found_in_time(const char *const *target)
 		      second = inmate__start("second", &debian, ARGS("alloc", "all"));
 	struct report report;
 
-	sleep_ms(FOUND_MS);
+	sleep_ms(FOUND_MS * patience());
 	inmate__go(&first);
 	inmate__go(&second);
 	report = trace__end(tool);
@@ -173,7 +174,7 @@ static void test_one_appears_and_leaks_at_once(void **state)
 	leaker = container__run(container, ARGS(CONTAINER_SHELL, "-c",
 						"exec " CONTAINER_LEAKERS "/alloc-musl malloc"));
 	leaker__go(leaker);
-	sleep_ms(FOUND_MS);
+	sleep_ms(FOUND_MS * patience());
 	expect = container__expect(leaker);
 	report = trace__end(tool);
 	proc = report__process(&report, leaker->pid);

@@ -19,8 +19,8 @@
 #include <cmocka.h>
 #include <json-c/json.h>
 
-#define TIMEOUT_MS 60000 /* for what takes moments */
-#define LONG_MS 300000	 /* for millions of calls on a slow machine */
+#define TIMEOUT_MS (60000 * patience()) /* for what takes moments */
+#define LONG_MS (300000 * patience())	/* for millions of calls on a slow machine */
 
 /* Argument lists: ARGS("alloc", "malloc"). NO_ARGS is empty. */
 #define ARGS(...) ((const char *const[]){__VA_ARGS__, NULL})
@@ -96,6 +96,10 @@ char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void copy_file(const char *from, const char *to);
 
 void sleep_ms(int ms);
+
+/* A factor on everything that is waited for, of the environment's TEST_PATIENCE: an emulated
+ * machine is some ten times slower. */
+int patience(void);
 
 /* Kills what is left of the test, removes its files. */
 int harness__teardown(void **state);
