@@ -253,9 +253,9 @@ int capture__run(const struct capture_opts *opts, struct capture_result *ret)
 	if (!err)
 		err = session__open(opts, &session, &ret->message);
 	if (!err)
-		err = loop__start(&loop, session);
-	if (!err)
 		err = session__begin(session, &ret->message);
+	if (!err) /* what was asked for is time to record, not to make probes */
+		err = loop__start(&loop, session);
 	if (!err)
 		err = run_loop(&loop, session);
 	if (!err)

@@ -122,7 +122,7 @@ static void test_refused_at_once(void **state)
 
 	(void)state;
 	run__go(&run);
-	free(child__await_line(run.tool, run.tool->err_fd, "leaksweep: refused[", 5000));
+	free(child__await_line(run.tool, run.tool->err_fd, "leaksweep: refused[", 5000 * patience()));
 	run__end(&run);
 }
 

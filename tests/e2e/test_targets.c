@@ -229,7 +229,7 @@ static void test_duration(void **state)
 
 	(void)state;
 	run__go(&run);
-	assert_int_equal(child__await_exit(run.tool, 10000), 0);
+	assert_int_equal(child__await_exit(run.tool, 10000 * patience()), 0);
 	out = child__stdout(run.tool);
 	run.report = report__parse(out);
 	free(out);
