@@ -208,6 +208,8 @@ static __always_inline void block_lost(__u64 size, __u32 group, bool of_share)
 {
 	count(of_share ? STAT_SHARE_FULL : STAT_MAP_FULL, 1);
 	count(of_share ? STAT_SHARE_FULL_BYTES : STAT_MAP_FULL_BYTES, size);
+	if (!of_share)
+		return;
 	__sync_fetch_and_add(&group_at(group)->refused[TABLE_BLOCKS], 1);
 	__sync_fetch_and_add(&group_at(group)->refused_bytes, size);
 }

@@ -12,14 +12,16 @@ static __always_inline struct group *group_at(__u32 group)
 	return &tables.groups[group & (MAX_GROUPS - 1)];
 }
 
-/* Whether the group may have one more entry. */
+/* Whether the group may have one more entry. Signed: an entry that is given back twice, as two
+ * sides that delete it at once may do, must not look like a full table. */
 static __always_inline bool has_room(__u32 group, enum table table)
 {
-	__u64 capacity = tables.capacity[table], used = tables.used[table];
+	__s64 capacity = tables.capacity[table], used = tables.used[table],
+	      own = group_at(group)->used[table];
 
 	if (!tables.are_shared)
 		return true;
-	return used < capacity && group_at(group)->used[table] < TABLE_SHARE * (capacity - used);
+	return used < capacity && own < TABLE_SHARE * (capacity - used);
 }
 
 static __always_inline void room_taken(__u32 group, enum table table)
@@ -64,7 +66,8 @@ static __noinline __u32 group_of(struct task_struct *task)
 	return 0;
 }
 
-/* The group of a space, told by the task that runs in it. */
+/* The group of a space, told by the first task that runs in it, for good: what the space has in the
+ * tables is given back to the group that it was taken from. */
 static __always_inline __u32 space_group(__u32 id, struct task_struct *task)
 {
 	struct space *space = bpf_map_lookup_elem(&spaces, &id);
@@ -72,8 +75,8 @@ static __always_inline __u32 space_group(__u32 id, struct task_struct *task)
 	if (!space)
 		return 0;
 	if (!space->group)
-		space->group = group_of(task);
-	return space->group;
+		__sync_val_compare_and_swap(&space->group, 0, group_of(task) + 1);
+	return space->group - 1;
 }
 
 #endif

@@ -139,7 +139,7 @@ enum space_flag {
 };
 
 struct space {
-	__u32 group; /* index in struct tables.groups, 0 = not known yet */
+	__u32 group; /* 1 + index in struct tables.groups, 0 = not known yet */
 	__u32 zero;
 	__u32 tgid;
 	__u32 parent;	    /* space whose blocks this one inherited at fork, or SPACE_NONE */

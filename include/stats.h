@@ -31,7 +31,7 @@
 	STAT(SHARE_FULL, "share_full", LOSS, "blocks not followed: their control group had its share of the block table", \
 	     "--max-blocks")                                                                                        \
 	STAT(SHARE_FULL_BYTES, "share_full_bytes", LOSS, "bytes of those blocks", "--max-blocks")                   \
-	STAT(STACKS_LOST, "stacks_lost", LOSS, "blocks counted without their stack: the stack table is full",        \
+	STAT(STACKS_LOST, "stacks_lost", LOSS, "blocks counted without their stack: the stack table, or their group's share of it, is full", \
 	     "--max-stacks")                                                                                        \
 	STAT(STACK_COLLISIONS, "stack_collisions", LOSS, "blocks counted without their stack: two stacks share an id", \
 	     "")                                                                                                    \

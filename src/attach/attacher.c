@@ -17,6 +17,7 @@
 #include "util/array.h"
 #include "util/clock.h"
 #include "util/parallel.h"
+#include "util/procfs.h"
 
 struct made_probe {
 	int fd;
@@ -72,7 +73,8 @@ static int quiet_print(enum libbpf_print_level level, const char *format, va_lis
 
 #define MAX_SHARE_UNIT 64
 
-/* Sums of all groups are kept in units, so that they are seldom written; a small part of a table. */
+/* Sums of all groups are kept in units, so that they are seldom written; a small part of a table.
+ */
 static void share_tables(struct tables *tables, const struct attacher_opts *opts)
 {
 	tables->capacity[TABLE_BLOCKS] = opts->max_blocks;
@@ -485,6 +487,7 @@ int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space
 	uint32_t tgid = pid, id = __sync_fetch_and_add(&bss->next_space, 1) + 1;
 	struct space space = {.tgid = tgid, .born_ns = clock_ns(CLOCK_MONOTONIC)};
 	struct proc proc = {.space = id}, other;
+	struct proc_info info;
 	int err;
 
 	err = bpf_map_update_elem(attacher->maps.spaces, &id, &space, BPF_ANY);
@@ -499,6 +502,13 @@ int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space
 	if (err) {
 		bpf_map_delete_elem(attacher->maps.spaces, &id);
 		return err;
+	}
+	/* Nobody would ever tell of an end that came before the entry. */
+	err = proc_info__read(pid, &info);
+	if ((err == -ESRCH || (!err && info.zombie)) &&
+	    !bpf_map_delete_elem(attacher->maps.procs, &tgid)) {
+		bpf_map_delete_elem(attacher->maps.spaces, &id);
+		return -ESRCH;
 	}
 	__sync_fetch_and_add(&bss->target_epoch, 1);
 	*ret_space = id;

@@ -92,7 +92,7 @@ void attacher__forget_proc(struct attacher *attacher, pid_t pid);
 
 /*
  * Begins to trace a process. *ret_space is its space; when it already has one (forked from a traced
- * process), that one. Returns 0 or a negative errno (-E2BIG: --max-procs).
+ * process), that one. Returns 0 or a negative errno (-E2BIG: --max-procs; -ESRCH: it has ended).
  */
 int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space);
 

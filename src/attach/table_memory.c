@@ -16,7 +16,7 @@
 #define FREE_LINK 8	/* bpf_mem_alloc keeps one before each object */
 #define FIXED_RINGS 2	/* beside the events: stacks to be finished, code objects ... */
 #define FIXED_RING_BYTES (8ULL << 20) /* ... of this size (bpf/maps.bpf.h) */
-#define FIXED_TABLES (16ULL << 20)    /* all that has a size of its own there, rounded up */
+#define FIXED_TABLES (24ULL << 20)    /* all that has a size of its own there, rounded up */
 #define STEPS (16 * 8)
 
 /* Returns what kmalloc takes for an object. */

@@ -12,7 +12,8 @@
 
 #include "attach/attacher.h"
 
-#define MIN_TABLE_MEMORY (64ULL << 20)
+#define MIN_TABLE_MEMORY (72ULL << 20)
+#define THREAD_MEMORY (24U << 10) /* of one that allocates, at most */
 
 /* Entries and bytes that a user gets who asks for nothing else. */
 #define DEFAULT_BLOCKS (1U << 21)
@@ -30,8 +31,8 @@ uint64_t table_memory__bound(const struct attacher_opts *opts, uint64_t unwind_b
  */
 int table_memory__fit(uint64_t bytes, struct attacher_opts *opts, uint64_t *unwind_bytes);
 
-/* Returns the bytes that the kernel says a map takes up, 0 when it does not tell. Before 6.4 that is
- * its bound (commit 90a5527d7686, "bpf: add new map ops ->map_mem_usage"). */
+/* Returns the bytes that the kernel says a map takes up, 0 when it does not tell. Before 6.4 that
+ * is its bound (commit 90a5527d7686, "bpf: add new map ops ->map_mem_usage"). */
 uint64_t table_memory__of_map(int map_fd);
 
 #endif

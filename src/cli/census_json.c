@@ -19,16 +19,6 @@
 #include "report/json_fields.h"
 #include "report/render.h"
 
-static void add_tool(struct fields *root)
-{
-	struct fields tool;
-
-	fields__new(&tool);
-	add_text(&tool, "version", LEAKSWEEP_VERSION);
-	add_int(&tool, "schema", 1);
-	add_fields(root, "leaksweep", &tool);
-}
-
 static void add_process(struct fields *root, const struct census_view *view)
 {
 	struct fields process;

@@ -189,7 +189,7 @@ static const struct option_spec specs[] = {
 	 "trap; process: only the targets pay",
 	 NULL},
 	{0, "memory", OPT_SIZE, "BYTES", AT(memory),
-	 "for all tables at most: makes each smaller or larger (default 1018M)", NULL},
+	 "for all tables at most: makes each smaller or larger (default 1026M)", NULL},
 	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 2097152)",
 	 NULL},
 	{0, "max-stacks", OPT_COUNT, "N", AT(max_stacks),
@@ -260,7 +260,7 @@ static int check_limits(struct trace_options *options, char **ret_message)
 	attach->ring_bytes = ring;
 	if (options->memory &&
 	    table_memory__fit(options->memory, attach, &options->capture.unwind.memory_bytes))
-		return fail(ret_message, -EINVAL, "--memory: it takes 64M at least");
+		return fail(ret_message, -EINVAL, "--memory: it takes 72M at least, more with a larger --ring-size");
 	return 0;
 }
 
@@ -351,7 +351,8 @@ static int check_targets(struct trace_options *options, int rest, int argc, char
 	capture->attach.watch_execs =
 		capture->comms.cnt || capture->all || capture->attach.watch_cgroups;
 	capture->attach.trace_all = capture->all;
-	capture->attach.share_tables = !capture->command && capture->pids.cnt != 1;
+	capture->attach.share_tables = capture->pids.cnt > 1 || capture->comms.cnt ||
+				       capture->all || capture->attach.watch_cgroups;
 	capture->elf.user_fns = options->user_fns.fns.items;
 	capture->elf.user_fn_cnt = options->user_fns.fns.cnt;
 	return 0;

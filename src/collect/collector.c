@@ -136,13 +136,13 @@ static int find_purged(struct collector *c)
 	struct map_reader *reader =
 		map_reader__new(c->maps->spaces, sizeof(uint32_t), sizeof(struct space));
 	const void *keys, *values;
+	int cnt = 0, err = 0;
 	uint64_t *group;
-	int cnt;
 
 	if (!reader)
 		return -ENOMEM;
-	while ((cnt = map_reader__next(reader, &keys, &values)) > 0) {
-		for (int i = 0; i < cnt; i++) {
+	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
+		for (int i = 0; i < cnt && !err; i++) {
 			const struct space *kernel = (const struct space *)values + i;
 			uint32_t id = ((const uint32_t *)keys)[i];
 			struct space_info *space = space_table__find(c->table, id);
@@ -152,13 +152,13 @@ static int find_purged(struct collector *c)
 				continue;
 			group = hashmap__insert(&c->purged, id, 0, NULL);
 			if (group)
-				*group = kernel->group;
+				*group = kernel->group ? kernel->group - 1 : 0;
 			else
-				cnt = -ENOMEM;
+				err = -ENOMEM;
 		}
 	}
 	map_reader__free(reader);
-	return cnt;
+	return err ? err : cnt;
 }
 
 static int64_t unscale(const struct collector *c, uint64_t count)

@@ -46,7 +46,10 @@ static int push_group(struct walk *walk, const struct group *parent, const char 
 	return -ENOMEM;
 }
 
-/* A group that is removed meanwhile has nothing below it. */
+/*
+ * A group that is removed meanwhile has nothing below it. Who may make groups may make them so deep
+ * that no path leads there any more, too.
+ */
 static int push_children(struct walk *walk, struct group parent)
 {
 	char *path = format_text("%s%s", walk->mount, parent.path);
@@ -59,8 +62,10 @@ static int push_children(struct walk *walk, struct group parent)
 		return -ENOMEM;
 	dir = opendir(path);
 	free(path);
-	if (!dir)
-		return errno == ENOENT || errno == ENODEV ? 0 : -errno;
+	if (!dir) {
+		walk->is_cut |= errno == ENAMETOOLONG;
+		return errno == ENOENT || errno == ENODEV || errno == ENAMETOOLONG ? 0 : -errno;
+	}
 	while (!err && (entry = readdir(dir))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;

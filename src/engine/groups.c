@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "discover/cgroup_name.h"
+#include "discover/container_state.h"
 #include "model/hash.h"
 #include "util/array.h"
 #include "util/clock.h"
@@ -32,8 +33,10 @@ struct groups {
 	struct cgroup_mounts mounts;
 	char *root;
 	ARRAY(struct known_group) items;
-	struct hashmap index; /* {hash of the path, probe} -> item */
-	size_t sweep_at;      /* so many groups before those that have gone are forgotten */
+	struct hashmap index;	 /* {hash of the path, probe} -> item */
+	struct runc_groups runc; /* for one report: all of them are read for any of them */
+	bool has_runc;
+	size_t sweep_at; /* so many groups before those that have gone are forgotten */
 };
 
 /* ---- the list ---- */
@@ -52,6 +55,7 @@ void groups__free(struct groups *groups)
 		free_known(&groups->items.items[i]);
 	array_free(&groups->items);
 	hashmap__free(&groups->index);
+	runc_groups__free(&groups->runc);
 	cgroup_mounts__free(&groups->mounts);
 	free(groups->root);
 	free(groups);
@@ -120,17 +124,25 @@ static int index_known(struct groups *groups, uint32_t item)
 	return 0;
 }
 
-/* The memory controller is in one hierarchy only: where v1 has it, v2 has only the name. */
+/*
+ * The memory controller is in one hierarchy only: where v1 has it, v2 has only the name. Another
+ * group of the same path has nothing of the one before.
+ */
 static void find_directory(const struct groups *groups, struct known_group *known)
 {
 	const struct cgroup_mounts *mounts = &groups->mounts;
+	uint64_t id = known->id;
 
 	known->mount = mounts->memory;
 	known->id = mounts->memory ? cgroup_id(mounts->memory, known->path) : 0;
-	if (known->id || !mounts->unified)
+	if (!known->id && mounts->unified) {
+		known->mount = mounts->unified;
+		known->id = cgroup_id(mounts->unified, known->path);
+	}
+	if (known->id == id)
 		return;
-	known->mount = mounts->unified;
-	known->id = cgroup_id(mounts->unified, known->path);
+	cgroup_name__free(&known->name);
+	known->has_name = known->has_first = false;
 }
 
 /* Forgets groups that are in no snapshot and whose directory has gone. Returns 0 or -ENOMEM. */
@@ -244,36 +256,56 @@ static void read_memory(const struct groups *groups, struct known_group *known, 
 			      NS_PER_MINUTE / ret->measured_ns;
 }
 
-static void read_losses(const struct known_group *known, const struct tables *tables,
-			struct snap_group *ret)
+static void read_losses(const struct groups *groups, const struct known_group *known,
+			const struct tables *tables, struct snap_group *ret)
 {
+	/* The kernel side numbers groups of the memory controller's hierarchy. */
+	if (groups->mounts.memory && known->mount != groups->mounts.memory)
+		return;
 	for (size_t i = 0; tables && known->id && i < MAX_GROUPS; i++) {
 		const struct group *group = &tables->groups[i];
 
 		if (group->cgroup != known->id)
 			continue;
 		/* A block without room for its sum is not followed either. */
-		ret->lost_blocks = group->refused[TABLE_BLOCKS] + group->refused[TABLE_COSTS];
+		ret->lost_blocks = group->refused[TABLE_BLOCKS];
 		ret->lost_bytes = group->refused_bytes;
-		ret->lost_stacks = group->refused[TABLE_STACKS];
+		/* A block without room for its stack's sums is counted without it, too. */
+		ret->lost_stacks = group->refused[TABLE_STACKS] + group->refused[TABLE_COSTS];
 		return;
 	}
 }
 
-static int add_known(const struct groups *groups, struct known_group *known, struct snapshot *snap,
+/* Looks the name up at first sight. Returns 0 or -ENOMEM. */
+static int need_name(struct groups *groups, struct known_group *known)
+{
+	int err;
+
+	if (known->has_name)
+		return 0;
+	err = cgroup_name__parse(known->path, &known->name);
+	if (err)
+		return err;
+	if (known->name.runtime == RUNTIME_NONE && !groups->has_runc) {
+		err = runc_groups__read(groups->root, &groups->runc);
+		groups->has_runc = !err;
+	}
+	if (!err)
+		err = container_state__look_up(&known->name, groups->root, &groups->runc);
+	if (err)
+		cgroup_name__free(&known->name);
+	known->has_name = !err;
+	return err;
+}
+
+static int add_known(struct groups *groups, struct known_group *known, struct snapshot *snap,
 		     const struct tables *tables, uint64_t now_ns)
 {
 	struct snap_group group = {.path = known->path};
-	uint64_t id = known->id;
 
 	find_directory(groups, known);
-	if (known->id != id) { /* another group of the same path */
-		cgroup_name__free(&known->name);
-		known->has_name = known->has_first = false;
-	}
-	if (!known->has_name && cgroup_name__of(known->path, groups->root, &known->name))
+	if (need_name(groups, known))
 		return -ENOMEM;
-	known->has_name = true;
 	group.title = known->name.title;
 	group.runtime = (char *)cgroup_runtime__name(known->name.runtime);
 	group.container = known->name.container;
@@ -283,7 +315,7 @@ static int add_known(const struct groups *groups, struct known_group *known, str
 	group.pod = known->name.pod;
 	group.pod_namespace = known->name.pod_namespace;
 	read_memory(groups, known, now_ns, &group);
-	read_losses(known, tables, &group);
+	read_losses(groups, known, tables, &group);
 	known->group = snapshot__add_group(snap, &group);
 	return known->group == SNAP_NONE ? -ENOMEM : 0;
 }
@@ -318,5 +350,7 @@ int groups__add(struct groups *groups, struct snapshot *snap, const struct table
 		err = sweep(groups);
 	for (size_t i = 0; i < groups->items.cnt; i++)
 		groups->items.items[i].group = SNAP_NONE;
+	runc_groups__free(&groups->runc);
+	groups->has_runc = false;
 	return err;
 }

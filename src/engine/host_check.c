@@ -297,11 +297,13 @@ static int add_tables(struct host_check *check)
 		.ring_bytes = DEFAULT_RING_BYTES,
 	};
 
-	return host_check__add(check, (struct host_fact){.group = "limits", .name = "tables"},
-			       "at most %llu MiB of kernel memory, when all are full: --memory "
-			       "BYTES sets another bound",
-			       (unsigned long long)table_memory__bound(&opts, DEFAULT_UNWIND_BYTES) >>
-				       20);
+	return host_check__add(
+		check, (struct host_fact){.group = "limits", .name = "tables"},
+		"at most %llu MiB of kernel memory, when all are full (--memory "
+		"BYTES sets another bound), and up to %u KiB for each thread that "
+		"allocates",
+		(unsigned long long)table_memory__bound(&opts, DEFAULT_UNWIND_BYTES) >> 20,
+		THREAD_MEMORY >> 10);
 }
 
 static int add_trial_run(struct host_check *check)

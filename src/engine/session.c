@@ -148,7 +148,7 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 					  session->unwinder, session->collector, &session->table);
 	if (!session->events || !session->same || !session->prober || !session->collector ||
 	    !session->publisher || !session->deferred || !session->pythons || !session->residents ||
-	    !session->failures || !session->code_records)
+	    !session->groups || !session->failures || !session->code_records)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
 	if (!err)
@@ -269,7 +269,8 @@ void session__tell_failures(const struct session *session, uint64_t now_ns)
 	}
 }
 
-int session__process_events(struct session *session)
+/* Applies what is waiting, once. */
+static int follow_events(struct session *session)
 {
 	const struct event *events;
 	const void *records;
@@ -306,12 +307,19 @@ int session__process_events(struct session *session)
 		err = unwinder__apply(session->unwinder, &events[i]);
 	if (!err)
 		err = take_codes(session);
-	if (!err)
-		err = deferred__finish(session->deferred, false);
+	return err ? err : deferred__finish(session->deferred, false);
+}
+
+int session__process_events(struct session *session)
+{
+	int err = follow_events(session);
+
 	if (err || !session->moved)
 		return err;
+	/* Once: on a busy host somebody always moves, and others wait for the loop. */
 	session->moved = false;
-	return targets__poll_cgroups(session);
+	err = targets__poll_cgroups(session);
+	return err || !session->begun ? err : follow_events(session);
 }
 
 /* Execs the command and follows its loader, library by library. */
@@ -400,7 +408,11 @@ int session__poll_cgroups(struct session *session)
 {
 	int err = targets__find_containers(session);
 
-	return err ? err : targets__poll_cgroups(session);
+	/* What cannot be looked through now may be the next time. */
+	if (err == -ENOMEM)
+		return err;
+	err = targets__poll_cgroups(session);
+	return err ? err : session__process_events(session);
 }
 
 bool session__is_over(const struct session *session)

@@ -49,6 +49,7 @@ struct session {
 	struct publisher *publisher;
 	ARRAY(char *) container_cgroups; /* owned: of the containers that are wanted */
 	bool moved;			 /* somebody may have come into a wanted control group */
+	bool procs_full;		 /* somebody could not be traced for want of room */
 	uint64_t events_lost; /* when all processes were last asked for */
 	struct launch launch;		 /* pid 0 = no command */
 	bool begun;			 /* the initial targets are covered */

@@ -58,6 +58,9 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 					 "followed: system call "
 					 "tracepoints are not available (%s)",
 					 strerror(-why));
+	if (!err && session->procs_full)
+		err = snapshot__add_note(snap, "not all wanted processes were followed: there were "
+					       "too many at once; use a larger --max-procs");
 	if (!err && session->late_files)
 		err = snapshot__add_note(snap,
 					 "%zu allocator file%s began to be used before probes were "

@@ -82,6 +82,12 @@ static int add_process(struct session *session, pid_t pid, bool is_root)
 	if (pid == getpid() || pid == session->launch.pid)
 		return 0;
 	err = attacher__add_proc(session->attacher, pid, &id);
+	if (err == -ESRCH && !is_root)
+		return 0;
+	if (session->begun && (err == -E2BIG || err == -ENOSPC)) {
+		session->procs_full = true;
+		return 0;
+	}
 	if (err)
 		return err;
 	if (is_root)
@@ -134,25 +140,34 @@ void targets__forget_containers(struct session *session)
 int targets__find_containers(struct session *session)
 {
 	const struct capture_opts *opts = session->opts;
+	__typeof__(session->container_cgroups) found = {0};
 	int err = 0;
 
-	targets__forget_containers(session);
 	for (size_t i = 0; i < opts->containers.cnt && !err; i++) {
 		char **paths = NULL;
 		size_t cnt = 0;
 
 		err = containers__find(opts->containers.items[i], "/", &paths, &cnt);
 		for (size_t k = 0; k < cnt; k++)
-			if (err || (err = array_push(&session->container_cgroups, paths[k])))
+			if (err || (err = array_push(&found, paths[k])))
 				free(paths[k]);
 		free(paths);
 	}
-	return err;
+	if (err) {
+		for (size_t i = 0; i < found.cnt; i++)
+			free(found.items[i]);
+		array_free(&found);
+		return err;
+	}
+	targets__forget_containers(session);
+	session->container_cgroups = found;
+	return 0;
 }
 
 /* Adds those of a control group; one that ends this moment is in its list still. */
 static int add_cgroup(struct session *session, const char *path)
 {
+	struct space_info *space;
 	struct proc_info info;
 	pid_t *pids;
 	size_t cnt;
@@ -160,10 +175,12 @@ static int add_cgroup(struct session *session, const char *path)
 
 	if (proc_list_cgroup(path, &pids, &cnt))
 		return 0; /* removed: it may come back */
-	for (size_t i = 0; i < cnt && !err; i++)
-		if (!space_table__find_tgid(&session->table, pids[i]) &&
-		    !proc_info__read(pids[i], &info) && !info.zombie)
+	for (size_t i = 0; i < cnt && !err; i++) {
+		space = space_table__find_tgid(&session->table, pids[i]);
+		if (!(space && space->state == PROC_RUNNING) && !proc_info__read(pids[i], &info) &&
+		    !info.zombie)
 			err = add_process(session, pids[i], false);
+	}
 	free(pids);
 	return err;
 }
@@ -176,15 +193,21 @@ int targets__poll_cgroups(struct session *session)
 		err = add_cgroup(session, session->opts->cgroups.items[i]);
 	for (size_t i = 0; i < session->container_cgroups.cnt && !err; i++)
 		err = add_cgroup(session, session->container_cgroups.items[i]);
-	return err ? err : session->begun ? session__process_events(session) : 0;
+	return err;
 }
 
 static int add_containers(struct session *session, char **ret_message)
 {
 	int err = targets__find_containers(session);
 
+	if (err == -E2BIG)
+		return fail(ret_message, -ESRCH,
+			    "no container is named %s among the first control groups, and there "
+			    "are too many of them to look at all: name its group with --cgroup",
+			    session->opts->containers.items[0]);
 	if (err)
-		return err;
+		return fail(ret_message, err, "cannot look through the control groups: %s",
+			    strerror(-err));
 	if (!session->container_cgroups.cnt)
 		return fail(ret_message, -ESRCH,
 			    "no container is named %s: give its name, or 8 digits of its id; "
@@ -199,8 +222,13 @@ int targets__add(struct session *session, char **ret_message)
 	size_t added = 0;
 	int err = 0;
 
-	for (size_t i = 0; i < opts->pids.cnt && !err; i++)
+	for (size_t i = 0; i < opts->pids.cnt && !err; i++) {
 		err = add_process(session, opts->pids.items[i], true);
+		if (err == -ESRCH)
+			return fail(ret_message, err,
+				    "process %d has just ended: name one that still runs",
+				    opts->pids.items[i]);
+	}
 	if (!err && opts->cgroups.cnt)
 		err = targets__poll_cgroups(session);
 	if (!err && opts->containers.cnt)

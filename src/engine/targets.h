@@ -21,11 +21,12 @@ int targets__check_coverage(struct session *session, char **ret_message);
 /* A process that is not traced has exec'ed or was moved: it may be wanted now. */
 int targets__consider(struct session *session, const struct event *event);
 
-/* Finds the control groups of the wanted containers. Returns 0 or a negative errno. */
+/* Finds the control groups of the wanted containers. Returns 0 or a negative errno; those that were
+ * found before stay then. */
 int targets__find_containers(struct session *session);
 void targets__forget_containers(struct session *session);
 
-/* Processes may have been moved into a wanted cgroup. */
+/* Adds processes that have come into a wanted cgroup; their events are to be followed. */
 int targets__poll_cgroups(struct session *session);
 
 #endif

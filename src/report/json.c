@@ -20,16 +20,6 @@
 
 /* ---- the head ---- */
 
-static void add_program(struct fields *head)
-{
-	struct fields program;
-
-	fields__new(&program);
-	add_text(&program, "version", LEAKSWEEP_VERSION);
-	add_int(&program, "schema", 1);
-	add_fields(head, "leaksweep", &program);
-}
-
 static void add_host(struct fields *head, const struct snapshot *snap)
 {
 	struct fields host;
@@ -131,7 +121,7 @@ static int put_head(const struct profile *profile, FILE *out)
 	struct fields head;
 
 	fields__new(&head);
-	add_program(&head);
+	add_tool(&head);
 	add_text(&head, "mode", snap->mode);
 	add_text(&head, "started_at", format_rfc3339(snap->started_at_ns, true, started_at));
 	add_uint(&head, "duration_ns", snap->duration_ns);

@@ -142,3 +142,13 @@ int put_fields(struct fields *fields, bool close, FILE *out)
 	json_object_put(fields->object);
 	return err;
 }
+
+void add_tool(struct fields *root)
+{
+	struct fields tool;
+
+	fields__new(&tool);
+	add_text(&tool, "version", LEAKSWEEP_VERSION);
+	add_int(&tool, "schema", 1);
+	add_fields(root, "leaksweep", &tool);
+}

@@ -189,6 +189,7 @@ static int add_procs(int dir_fd, struct pid_list *list)
 	return err;
 }
 
+/* Groups below others may lie so deep that no path leads there: they must not hide the rest. */
 static int visit_dir(const char *path, struct dir_stack *stack, struct pid_list *list)
 {
 	struct dirent *entry;
@@ -198,7 +199,7 @@ static int visit_dir(const char *path, struct dir_stack *stack, struct pid_list 
 
 	dir = opendir(path);
 	if (!dir)
-		return errno == ENOENT ? 0 : -errno;
+		return errno == ENOENT || errno == ENODEV || errno == ENAMETOOLONG ? 0 : -errno;
 	err = add_procs(dirfd(dir), list);
 	while (!err && (entry = readdir(dir))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)

@@ -25,7 +25,7 @@ static const struct attacher_opts defaults = {
 
 static void test_fit(void **state)
 {
-	static const uint64_t sizes[] = {64, 65, 100, 256, 500, 1018, 1019, 4096, 16384};
+	static const uint64_t sizes[] = {72, 73, 100, 256, 500, 1026, 1027, 4096, 16384};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
