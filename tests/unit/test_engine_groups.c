@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "engine/groups.h"
+#include "unit/cgroup_files.h"
 #include "util/clock.h"
 #include "util/format.h"
 
@@ -32,21 +33,6 @@ static void host__destroy(struct host *host)
 	groups__free(host->groups);
 	free(host->unified);
 	free(host->memory);
-}
-
-static void put_file(const char *mount, const char *group, const char *name, const char *text)
-{
-	char *dir = format_text("%s%s", mount, group), *path;
-	FILE *file;
-
-	mkdir(dir, 0700);
-	path = format_text("%s/%s", dir, name);
-	file = fopen(path, "we");
-	assert_non_null(file);
-	fputs(text, file);
-	assert_int_equal(fclose(file), 0);
-	free(path);
-	free(dir);
 }
 
 static struct snapshot *snapshot_of(const char *const *paths, size_t cnt)
@@ -78,13 +64,13 @@ static void test_v2(void **state)
 
 	(void)state;
 	host__init(&host, true, false);
-	put_file(host.unified, "/a", "memory.max", "67108864\n");
-	put_file(host.unified, "/a", "memory.current", "50331648\n");
-	put_file(host.unified, "/a/web.service", "memory.max", "max\n");
-	put_file(host.unified, "/a/web.service", "memory.current", "4194304\n");
-	put_file(host.unified, "/a/web.service", "memory.stat", "anon 1048576\nfile 4096\n");
+	put_group_file(host.unified, "/a", "memory.max", "67108864\n");
+	put_group_file(host.unified, "/a", "memory.current", "50331648\n");
+	put_group_file(host.unified, "/a/web.service", "memory.max", "max\n");
+	put_group_file(host.unified, "/a/web.service", "memory.current", "4194304\n");
+	put_group_file(host.unified, "/a/web.service", "memory.stat", "anon 1048576\nfile 4096\n");
 	assert_int_equal(groups__note(host.groups, "/a/web.service", 10 * NS_PER_SEC), 0);
-	put_file(host.unified, "/a/web.service", "memory.stat", "anon 2097152\nfile 8192\n");
+	put_group_file(host.unified, "/a/web.service", "memory.stat", "anon 2097152\nfile 8192\n");
 	/* Known already: the first sample stays. */
 	assert_int_equal(groups__note(host.groups, "/a/web.service", 30 * NS_PER_SEC), 0);
 	snap = report(&host, "/a/web.service", NULL, 40 * NS_PER_SEC);
@@ -104,8 +90,8 @@ static void test_v2(void **state)
 	assert_int_equal((int64_t)group->growth_per_min, 2 * MIB);
 	snapshot__free(snap);
 	/* Shrinking is told, too; it is measured from the first sample. */
-	put_file(host.unified, "/a/web.service", "memory.stat", "anon 0\nfile 0\n");
-	put_file(host.unified, "/a", "memory.max", "max\n");
+	put_group_file(host.unified, "/a/web.service", "memory.stat", "anon 0\nfile 0\n");
+	put_group_file(host.unified, "/a", "memory.max", "max\n");
 	snap = report(&host, "/a/web.service", NULL, 70 * NS_PER_SEC);
 	group = &snap->groups.items[0];
 	assert_int_equal((int64_t)group->growth_per_min, -(int64_t)MIB);
@@ -127,10 +113,11 @@ static void test_hybrid(void **state)
 
 	(void)state;
 	host__init(&host, true, true);
-	put_file(host.memory, "/docker", "memory.limit_in_bytes", "9223372036854771712\n");
-	put_file(host.memory, container, "memory.limit_in_bytes", "8388608\n");
-	put_file(host.memory, container, "memory.usage_in_bytes", "4194304\n");
-	put_file(host.memory, container, "memory.stat", "rss 1\ntotal_rss 5\ntotal_cache 6\n");
+	put_group_file(host.memory, "/docker", "memory.limit_in_bytes", "9223372036854771712\n");
+	put_group_file(host.memory, container, "memory.limit_in_bytes", "8388608\n");
+	put_group_file(host.memory, container, "memory.usage_in_bytes", "4194304\n");
+	put_group_file(host.memory, container, "memory.stat",
+		       "rss 1\ntotal_rss 5\ntotal_cache 6\n");
 	snap = report(&host, container, NULL, NS_PER_SEC);
 	group = &snap->groups.items[0];
 	assert_string_equal(group->container_id, strrchr(container, '/') + 1);
@@ -163,7 +150,7 @@ static void test_losses(void **state)
 
 	(void)state;
 	host__init(&host, true, false);
-	put_file(host.unified, "/a", "memory.stat", "anon 0\nfile 0\n");
+	put_group_file(host.unified, "/a", "memory.stat", "anon 0\nfile 0\n");
 	dir = format_text("%s/a", host.unified);
 	assert_int_equal(stat(dir, &st), 0);
 	free(dir);
@@ -195,7 +182,7 @@ static void test_many_processes(void **state)
 
 	(void)state;
 	host__init(&host, true, false);
-	put_file(host.unified, "/a", "memory.stat", "anon 1\nfile 2\n");
+	put_group_file(host.unified, "/a", "memory.stat", "anon 1\nfile 2\n");
 	assert_int_equal(groups__add(host.groups, snap, NULL, NS_PER_SEC), 0);
 	assert_int_equal(snap->groups.cnt, 4);
 	for (size_t i = 0; i < 7; i++)
@@ -216,7 +203,7 @@ static void test_made_anew(void **state)
 
 	(void)state;
 	host__init(&host, true, false);
-	put_file(host.unified, "/a", "memory.stat", "anon 1000000000\nfile 2\n");
+	put_group_file(host.unified, "/a", "memory.stat", "anon 1000000000\nfile 2\n");
 	assert_int_equal(groups__note(host.groups, "/a", NS_PER_SEC), 0);
 	dir = format_text("%s/a", host.unified);
 	old = format_text("%s/old", host.unified);
@@ -224,7 +211,7 @@ static void test_made_anew(void **state)
 	snap = report(&host, "/a", NULL, 30 * NS_PER_SEC);
 	assert_false(snap->groups.items[0].is_measured);
 	snapshot__free(snap);
-	put_file(host.unified, "/a", "memory.stat", "anon 5\nfile 2\n");
+	put_group_file(host.unified, "/a", "memory.stat", "anon 5\nfile 2\n");
 	snap = report(&host, "/a", NULL, 60 * NS_PER_SEC);
 	assert_true(snap->groups.items[0].is_measured);
 	assert_int_equal(snap->groups.items[0].measured_ns, 0);
@@ -242,7 +229,7 @@ static void test_churn(void **state)
 
 	(void)state;
 	host__init(&host, true, false);
-	put_file(host.unified, "/stays", "memory.stat", "anon 0\nfile 0\n");
+	put_group_file(host.unified, "/stays", "memory.stat", "anon 0\nfile 0\n");
 	assert_int_equal(groups__note(host.groups, "/stays", NS_PER_SEC), 0);
 	for (int i = 0; i < MANY; i++) {
 		char *path = format_text("/gone/%d", i);
@@ -253,7 +240,7 @@ static void test_churn(void **state)
 		snapshot__free(snap);
 		free(path);
 	}
-	put_file(host.unified, "/stays", "memory.stat", "anon 1048576\nfile 0\n");
+	put_group_file(host.unified, "/stays", "memory.stat", "anon 1048576\nfile 0\n");
 	snap = report(&host, "/stays", NULL, 61 * NS_PER_SEC);
 	assert_int_equal((int64_t)snap->groups.items[0].growth_per_min, MIB);
 	snapshot__free(snap);

@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "unit/cgroup_files.h"
 #include "util/format.h"
 #include "util/procfs_memory.h"
 
@@ -149,21 +150,6 @@ static void test_host(void **state)
 
 /* ---- control groups: files in a folder, as a hierarchy shows them ---- */
 
-static void put_file(const char *group, const char *name, const char *text)
-{
-	char *dir = format_text("%s%s", work_dir, group), *path;
-	FILE *file;
-
-	mkdir(dir, 0700);
-	path = format_text("%s/%s", dir, name);
-	file = fopen(path, "we");
-	assert_non_null(file);
-	fputs(text, file);
-	assert_int_equal(fclose(file), 0);
-	free(path);
-	free(dir);
-}
-
 static void check_group(bool is_v1, const char *path, const char *found, uint64_t limit,
 			uint64_t usage, uint64_t peak)
 {
@@ -186,33 +172,33 @@ static void check_group(bool is_v1, const char *path, const char *found, uint64_
 static void test_cgroup_v2(void **state)
 {
 	(void)state;
-	put_file("/a", "memory.max", "1000\n");
-	put_file("/a", "memory.current", "990\n");
-	put_file("/a/b", "memory.max", "500\n");
-	put_file("/a/b", "memory.current", "100\n");
-	put_file("/a/b", "memory.peak", "499\n");
-	put_file("/a/b/c", "memory.max", "max\n");
-	put_file("/a/b/c", "memory.current", "90\n");
+	put_group_file(work_dir, "/a", "memory.max", "1000\n");
+	put_group_file(work_dir, "/a", "memory.current", "990\n");
+	put_group_file(work_dir, "/a/b", "memory.max", "500\n");
+	put_group_file(work_dir, "/a/b", "memory.current", "100\n");
+	put_group_file(work_dir, "/a/b", "memory.peak", "499\n");
+	put_group_file(work_dir, "/a/b/c", "memory.max", "max\n");
+	put_group_file(work_dir, "/a/b/c", "memory.current", "90\n");
 	check_group(false, "/a/b/c", "/a", 1000, 990, 0);
 	check_group(false, "/a/b/c//", "/a", 1000, 990, 0);
 	check_group(false, "/a", "/a", 1000, 990, 0);
 	check_group(false, "/other", NULL, 0, 0, 0);
 	check_group(false, "/", NULL, 0, 0, 0);
-	put_file("/a", "memory.current", "10\n");
+	put_group_file(work_dir, "/a", "memory.current", "10\n");
 	check_group(false, "/a/b/c", "/a/b", 500, 100, 499);
 	/* Above its limit, as after the limit was lowered: no room, no overflow. */
-	put_file("/a", "memory.current", "2000\n");
+	put_group_file(work_dir, "/a", "memory.current", "2000\n");
 	check_group(false, "/a/b/c", "/a", 1000, 2000, 0);
 }
 
 static void test_cgroup_v1(void **state)
 {
 	(void)state;
-	put_file("", "memory.limit_in_bytes", "9223372036854771712\n");
-	put_file("", "memory.usage_in_bytes", "123456\n");
-	put_file("/x", "memory.limit_in_bytes", "67108864\n");
-	put_file("/x", "memory.usage_in_bytes", "67000000\n");
-	put_file("/x", "memory.max_usage_in_bytes", "67108864\n");
+	put_group_file(work_dir, "", "memory.limit_in_bytes", "9223372036854771712\n");
+	put_group_file(work_dir, "", "memory.usage_in_bytes", "123456\n");
+	put_group_file(work_dir, "/x", "memory.limit_in_bytes", "67108864\n");
+	put_group_file(work_dir, "/x", "memory.usage_in_bytes", "67000000\n");
+	put_group_file(work_dir, "/x", "memory.max_usage_in_bytes", "67108864\n");
 	check_group(true, "/x", "/x", 67108864, 67000000, 67108864);
 	check_group(true, "/", NULL, 0, 0, 0);
 	check_group(true, "/y", NULL, 0, 0, 0);
@@ -226,20 +212,20 @@ static void test_cgroup_hostile(void **state)
 	struct cgroup_memory memory;
 
 	(void)state;
-	put_file("/h", "memory.current", "1\n");
+	put_group_file(work_dir, "/h", "memory.current", "1\n");
 	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-		put_file("/h", "memory.max", numbers[i]);
+		put_group_file(work_dir, "/h", "memory.max", numbers[i]);
 		check_group(false, "/h", NULL, 0, 0, 0);
 	}
-	put_file("/h", "memory.max", "5\n");
+	put_group_file(work_dir, "/h", "memory.max", "5\n");
 	check_group(false, "/h", "/h", 5, 1, 0);
 	assert_int_equal(cgroup_memory__find(work_dir, false, "/../h", &memory), -EINVAL);
 	assert_int_equal(cgroup_memory__find(work_dir, false, "/h/..", &memory), -EINVAL);
 	assert_int_equal(cgroup_memory__find(work_dir, false, "h", &memory), -EINVAL);
 	assert_int_equal(cgroup_memory__find(work_dir, false, "", &memory), -EINVAL);
 	/* Two dots at the start of a name are a name. */
-	put_file("/..h", "memory.max", "6\n");
-	put_file("/..h", "memory.current", "1\n");
+	put_group_file(work_dir, "/..h", "memory.max", "6\n");
+	put_group_file(work_dir, "/..h", "memory.current", "1\n");
 	check_group(false, "/..h", "/..h", 6, 1, 0);
 }
 
@@ -294,16 +280,16 @@ static void test_cgroup_stat(void **state)
 	struct cgroup_stat stat;
 
 	(void)state;
-	put_file("/s", "memory.stat", "anon 10\nfile 20\n");
+	put_group_file(work_dir, "/s", "memory.stat", "anon 10\nfile 20\n");
 	assert_int_equal(cgroup_stat__read(work_dir, false, "/s", &stat), 0);
 	assert_int_equal(stat.anon_bytes, 10);
 	assert_int_equal(stat.file_bytes, 20);
 	assert_int_equal(stat.usage_bytes, 0);
-	put_file("/s", "memory.current", "31\n");
+	put_group_file(work_dir, "/s", "memory.current", "31\n");
 	assert_int_equal(cgroup_stat__read(work_dir, false, "/s", &stat), 0);
 	assert_int_equal(stat.usage_bytes, 31);
-	put_file("/t", "memory.stat", "total_rss 5\ntotal_cache 6\n");
-	put_file("/t", "memory.usage_in_bytes", "12\n");
+	put_group_file(work_dir, "/t", "memory.stat", "total_rss 5\ntotal_cache 6\n");
+	put_group_file(work_dir, "/t", "memory.usage_in_bytes", "12\n");
 	assert_int_equal(cgroup_stat__read(work_dir, true, "/t", &stat), 0);
 	assert_int_equal(stat.anon_bytes, 5);
 	assert_int_equal(stat.usage_bytes, 12);
