@@ -15,8 +15,8 @@
 		asm volatile("" : "+r"(value));                                                    \
 		return value
 
-#if defined(__TARGET_ARCH_x86) /* ---------------------------------------------------------------- \
-				*/
+/* ---- x86-64 ---- */
+#if defined(__TARGET_ARCH_x86)
 
 #define RETURN_SP_SHIFT 8 /* `call` pushes the return address, `ret` has popped it */
 #define NR_MMAP 9
@@ -91,8 +91,8 @@ static __always_inline bool is_behind_call(__u64 pc)
 	       (code[0] == 0xff && (code[1] & 0x38) == 0x10);	/* call *disp32(reg,reg) */
 }
 
-#elif defined(                                                                                     \
-	__TARGET_ARCH_arm64) /* ------------------------------------------------------------ */
+/* ---- arm64 ---- */
+#elif defined(__TARGET_ARCH_arm64)
 
 #define RETURN_SP_SHIFT 0
 #define NR_BRK 214

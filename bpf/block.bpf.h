@@ -7,9 +7,6 @@
 #include "sample.bpf.h"
 #include "thread.bpf.h"
 
-#define EEXIST 17
-#define ENOSPC 28
-
 /* Whose block it is: its space, and the group that bears it (index in tables.groups). */
 struct block_owner {
 	__u32 space, group;

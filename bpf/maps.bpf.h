@@ -45,6 +45,10 @@
 #define SHARED extern
 #endif
 
+/* errno values: libc's headers are not the kernel's. */
+#define EEXIST 17
+#define ENOSPC 28
+
 #define MAX_LINEAGE 32 /* generations of forks that are followed */
 #define MAX_PENDING 16 /* a power of two: indexes are masked */
 

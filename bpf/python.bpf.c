@@ -390,7 +390,7 @@ static __noinline __u64 store(struct python_walker *walker)
 	} else {
 		walker->stack.check = hash.check;
 		err = bpf_map_update_elem(&python_stacks, &id, &walker->stack, BPF_NOEXIST);
-		if (err && err != -17 /* EEXIST: another thread was faster */) {
+		if (err && err != -EEXIST) { /* else another thread was faster */
 			count(STAT_PYTHON_STACKS_LOST, 1);
 			return 0;
 		}

@@ -363,7 +363,7 @@ static __noinline __u64 store(struct walker *walker)
 	err = bpf_map_update_elem(&stack_frames, &id, &walker->stack, BPF_NOEXIST);
 	if (!err)
 		room_taken(walker->group, TABLE_STACKS);
-	if (err && err != -17 /* EEXIST: another thread was faster */) {
+	if (err && err != -EEXIST) { /* else another thread was faster */
 		count(STAT_STACKS_LOST, 1);
 		return STACK_LOST;
 	}

@@ -29,7 +29,6 @@ struct attacher {
 	struct map_fds maps;
 	enum link_mode mode;
 	const char *mode_why;
-	bool watch_cgroups;
 	ARRAY(struct made_probe) probes; /* of allocator functions */
 	ARRAY(struct bpf_link *) links;	 /* of tracepoints */
 	int mmap_layer_err;
@@ -71,22 +70,6 @@ static int quiet_print(enum libbpf_print_level level, const char *format, va_lis
 	return 0;
 }
 
-#define MAX_SHARE_UNIT 64
-
-/* Sums of all groups are kept in units, so that they are seldom written; a small part of a table.
- */
-static void share_tables(struct tables *tables, const struct attacher_opts *opts)
-{
-	tables->capacity[TABLE_BLOCKS] = opts->max_blocks;
-	tables->capacity[TABLE_STACKS] = opts->max_stacks;
-	tables->capacity[TABLE_COSTS] = opts->max_stacks * 4ULL;
-	tables->are_shared = opts->share_tables;
-	tables->unit = 1;
-	while (tables->unit < MAX_SHARE_UNIT && tables->unit * 4096 < opts->max_stacks &&
-	       tables->unit * 4096 < opts->max_blocks)
-		tables->unit *= 2;
-}
-
 static int configure(struct attacher *attacher, const struct attacher_opts *opts)
 {
 	struct leaksweep_bpf *skel = attacher->skel;
@@ -104,21 +87,24 @@ static int configure(struct attacher *attacher, const struct attacher_opts *opts
 	skel->rodata->object_frees = opts->object_frees;
 	skel->rodata->own_tgid = getpid();
 	skel->bss->target_epoch = 1;
-	share_tables(&skel->bss->tables, opts);
+	tables__share(&skel->bss->tables, opts);
 
 	err = bpf_map__set_max_entries(skel->maps.live_blocks, opts->max_blocks);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.stack_frames, opts->max_stacks);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.python_stacks, opts->max_stacks);
-	err = err ? err : bpf_map__set_max_entries(skel->maps.stack_costs, opts->max_stacks * 4);
+	err = err ? err
+		  : bpf_map__set_max_entries(skel->maps.stack_costs,
+					     opts->max_stacks * COSTS_A_STACK);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.procs, opts->max_procs);
-	err = err ? err : bpf_map__set_max_entries(skel->maps.spaces, opts->max_procs * 2);
+	err = err ? err
+		  : bpf_map__set_max_entries(skel->maps.spaces, opts->max_procs * SPACES_A_PROC);
 	err = err ? err : bpf_map__set_max_entries(skel->maps.events, opts->ring_bytes);
 	return err;
 }
 
 /* Only what will be attached is loaded: an older kernel never sees a program that it could refuse.
  */
-static void select_programs(struct attacher *attacher)
+static void select_programs(struct attacher *attacher, const struct attacher_opts *opts)
 {
 	struct leaksweep_bpf *skel = attacher->skel;
 	bool session = attacher->mode == LINK_SESSION,
@@ -132,7 +118,7 @@ static void select_programs(struct attacher *attacher)
 	if (session)
 		bpf_program__set_expected_attach_type(skel->progs.alloc_session,
 						      ATTACH_TRACE_UPROBE_SESSION);
-	bpf_program__set_autoload(skel->progs.cgroup_attach, attacher->watch_cgroups);
+	bpf_program__set_autoload(skel->progs.cgroup_attach, opts->watch_cgroups);
 	bpf_program__set_autoload(skel->progs.oom_victim, tracepoint_id("oom", "mark_victim") >= 0);
 	if (!multi)
 		return;
@@ -267,7 +253,6 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	if (err < 0)
 		goto cleanup;
 	attacher->mode = err;
-	attacher->watch_cgroups = opts->watch_cgroups;
 	attacher->skel = leaksweep_bpf__open();
 	if (!attacher->skel) {
 		err = -errno;
@@ -276,7 +261,7 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	err = configure(attacher, opts);
 	if (err)
 		goto cleanup;
-	select_programs(attacher);
+	select_programs(attacher, opts);
 	err = leaksweep_bpf__load(attacher->skel);
 	if (err)
 		goto cleanup;

@@ -18,6 +18,7 @@
 #define FIXED_RING_BYTES (8ULL << 20) /* ... of this size (bpf/maps.bpf.h) */
 #define FIXED_TABLES (24ULL << 20)    /* all that has a size of its own there, rounded up */
 #define STEPS (16 * 8)
+#define MAX_SHARE_UNIT 64
 
 /* Returns what kmalloc takes for an object. */
 static uint64_t object_bytes(uint64_t size)
@@ -49,10 +50,11 @@ uint64_t table_memory__bound(const struct attacher_opts *opts, uint64_t unwind_b
 	return table_bytes(opts->max_blocks, sizeof(struct block_key), sizeof(struct block)) +
 	       table_bytes(stacks, sizeof(uint64_t), sizeof(struct stack_frames)) +
 	       table_bytes(stacks, sizeof(uint64_t), sizeof(struct python_stack)) +
-	       table_bytes(stacks * 4, sizeof(struct cost_key), sizeof(struct stack_cost)) +
+	       table_bytes(stacks * COSTS_A_STACK, sizeof(struct cost_key),
+			   sizeof(struct stack_cost)) +
 	       table_bytes(procs, sizeof(uint32_t), sizeof(struct proc)) +
-	       table_bytes(procs * 2, sizeof(uint32_t), sizeof(struct space)) + opts->ring_bytes +
-	       FIXED_RINGS * FIXED_RING_BYTES + FIXED_TABLES + unwind_bytes;
+	       table_bytes(procs * SPACES_A_PROC, sizeof(uint32_t), sizeof(struct space)) +
+	       opts->ring_bytes + FIXED_RINGS * FIXED_RING_BYTES + FIXED_TABLES + unwind_bytes;
 }
 
 /* From a 1024th of `value` on, eight steps double it. */
@@ -99,4 +101,18 @@ uint64_t table_memory__of_map(int map_fd)
 	}
 	free(path);
 	return bytes;
+}
+
+void tables__share(struct tables *tables, const struct attacher_opts *opts)
+{
+	tables->capacity[TABLE_BLOCKS] = opts->max_blocks;
+	tables->capacity[TABLE_STACKS] = opts->max_stacks;
+	tables->capacity[TABLE_COSTS] = opts->max_stacks * COSTS_A_STACK;
+	tables->are_shared = opts->share_tables;
+	/* Sums of all groups are kept in units, so that they are seldom written; a small part of a
+	 * table. */
+	tables->unit = 1;
+	while (tables->unit < MAX_SHARE_UNIT && tables->unit * 4096 < opts->max_stacks &&
+	       tables->unit * 4096 < opts->max_blocks)
+		tables->unit *= 2;
 }

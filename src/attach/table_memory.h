@@ -11,6 +11,11 @@
 #include <stdint.h>
 
 #include "attach/attacher.h"
+#include "include/maps.h"
+
+/* Room of tables that goes by that of others. */
+#define COSTS_A_STACK 4ULL
+#define SPACES_A_PROC 2
 
 #define MIN_TABLE_MEMORY (72ULL << 20)
 #define THREAD_MEMORY (24U << 10) /* of one that allocates, at most */
@@ -34,5 +39,8 @@ int table_memory__fit(uint64_t bytes, struct attacher_opts *opts, uint64_t *unwi
 /* Returns the bytes that the kernel says a map takes up, 0 when it does not tell. Before 6.4 that
  * is its bound (commit 90a5527d7686, "bpf: add new map ops ->map_mem_usage"). */
 uint64_t table_memory__of_map(int map_fd);
+
+/* Says how large the tables are that control groups share (include/maps.h), before loading. */
+void tables__share(struct tables *tables, const struct attacher_opts *opts);
 
 #endif

@@ -260,7 +260,8 @@ static int check_limits(struct trace_options *options, char **ret_message)
 	attach->ring_bytes = ring;
 	if (options->memory &&
 	    table_memory__fit(options->memory, attach, &options->capture.unwind.memory_bytes))
-		return fail(ret_message, -EINVAL, "--memory: it takes 72M at least, more with a larger --ring-size");
+		return fail(ret_message, -EINVAL,
+			    "--memory: it takes 72M at least, more with a larger --ring-size");
 	return 0;
 }
 

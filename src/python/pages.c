@@ -2,12 +2,11 @@
 #include "python/pages.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "util/format.h"
+#include "util/procfs_read.h"
 
 /*
  * PAGEMAP_SCAN of include/uapi/linux/fs.h (Linux 6.7, 52526ca7fdb9): distributions' headers are
@@ -36,15 +35,10 @@ struct scan_request {
 
 int page_map__open(pid_t pid, struct page_map *ret)
 {
-	char *path = format_text("/proc/%d/pagemap", pid);
-	int fd;
+	int fd = procfs_open_pid(pid, "pagemap");
 
-	if (!path)
-		return -ENOMEM;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	free(path);
 	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
+		return fd;
 	*ret = (struct page_map){.fd = fd, .page_bytes = (uint64_t)sysconf(_SC_PAGESIZE)};
 	return 0;
 }

@@ -76,6 +76,20 @@ int procfs_read_pid(pid_t pid, const char *name, char **ret, size_t *ret_len)
 	return err == -ENOENT ? -ESRCH : err;
 }
 
+int procfs_open_pid(pid_t pid, const char *name)
+{
+	char *path = format_text("/proc/%d/%s", (int)pid, name);
+	int fd;
+
+	if (!path)
+		return -ENOMEM;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	free(path);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
+	return fd;
+}
+
 bool procfs_cut_deleted(char *path)
 {
 	size_t len = strlen(path), cut = strlen(DELETED);

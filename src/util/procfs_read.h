@@ -26,6 +26,10 @@ int procfs_read_path(const char *path, char **ret, size_t *ret_len);
 /* Reads /proc/PID/NAME in the same way; a process that is gone is -ESRCH. */
 int procfs_read_pid(pid_t pid, const char *name, char **ret, size_t *ret_len);
 
+/* Opens /proc/PID/NAME. Returns a descriptor, -ESRCH (the process is gone), -EPERM or another
+ * negative errno. */
+int procfs_open_pid(pid_t pid, const char *name);
+
 /*
  * Returns an owned copy of text[0..len) with octal escapes of the characters in `escapes` undone,
  * or NULL. The kernel writes a newline of a path as \012 in maps, and blanks and backslashes in

@@ -3,27 +3,21 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "util/format.h"
+#include "util/procfs_read.h"
 
 #define FIRST_ROOM 16384
 #define MAX_LINE (1 << 20) /* a path, every byte of it escaped, is far below that */
 
 int smaps__open(pid_t pid, struct smaps *ret)
 {
-	char *path = format_text("/proc/%d/smaps", (int)pid);
-	int fd;
+	int fd = procfs_open_pid(pid, "smaps");
 
-	if (!path)
-		return -ENOMEM;
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	free(path);
 	if (fd < 0)
-		return errno == ENOENT ? -ESRCH : errno == EACCES ? -EPERM : -errno;
+		return fd;
 	smaps__open_fd(fd, ret);
 	return 0;
 }
