@@ -186,6 +186,12 @@ static bool is_stack(struct reader *reader, const struct smaps_area *area)
 	       stack_pointers__any(&reader->stacks, reader->pid, area->map->start, area->map->end);
 }
 
+/* Data of a file that is zero at first; what was mapped behind it is one mapping with it. */
+static bool is_zero_data(const struct reader *reader, const struct proc_map *map)
+{
+	return reader->before == FILE_DATA && reader->before_end == map->start && is_writable(map);
+}
+
 static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 {
 	struct snap_resident *sums = &reader->out->sums;
@@ -197,12 +203,6 @@ static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 		sums->stacks_bytes += rest;
 		return 0;
 	}
-	if (reader->before == FILE_DATA && reader->before_end == map->start &&
-	    is_writable(map)) { /* data that is zero at first */
-		sums->files_bytes += rest;
-		sums->files_dirty_bytes += area->private_dirty_bytes;
-		return 0;
-	}
 	pools = pools_in(reader, map);
 	if (rest && is_writable(map))
 		err = take_heaps(reader, area, &rest);
@@ -210,10 +210,15 @@ static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 		pools = rest;
 	reader->pool_bytes += pools;
 	rest -= pools;
-	if (rest && is_stack(reader, area))
+	if (is_zero_data(reader, map)) {
+		sums->files_bytes += rest;
+		sums->files_dirty_bytes +=
+			area->private_dirty_bytes < rest ? area->private_dirty_bytes : rest;
+	} else if (rest && is_stack(reader, area)) {
 		sums->stacks_bytes += rest;
-	else
+	} else {
 		sums->mapped_bytes += rest;
+	}
 	return err;
 }
 
