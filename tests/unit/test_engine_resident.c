@@ -238,6 +238,41 @@ static void test_pools(void **state)
 }
 
 /* When time is up, the rest is said to be not looked at. */
+/* The kernel makes one mapping of a library's zero data and an arena that comes to lie behind it.
+ */
+static void test_pools_behind_zero_data(void **state)
+{
+	char name[] = "/tmp/leaksweep-data-XXXXXX";
+	struct pool_range range = {.pool_cnt = 64};
+	struct pool_scan scan = {.pool_bytes = 16384, .live_bytes = MIB / 2};
+	struct resident_reading before = {0}, after = {0};
+	char *room = map_pages(4 * MIB, MAP_PRIVATE);
+	int fd = mkstemp(name);
+
+	(void)state;
+	assert_true(fd >= 0 && !unlink(name) && !ftruncate(fd, MIB));
+	assert_ptr_equal(mmap(room, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0),
+			 room);
+	close(fd);
+	/* It must not become one with what lies above. */
+	assert_int_equal(mprotect(room + 3 * MIB, MIB, PROT_NONE), 0);
+	memset(room + MIB, 1, 2 * MIB);
+	range.start = (uint64_t)(uintptr_t)room + 2 * MIB;
+	range.end = range.start + MIB;
+	scan.ranges.items = &range;
+	scan.ranges.cnt = 1;
+	assert_int_equal(resident_reading__read(getpid(), NULL, NEVER, &before), 0);
+	assert_int_equal(resident_reading__read(getpid(), &scan, NEVER, &after), 0);
+	assert_int_equal(after.sums.objects_bytes, MIB / 2);
+	assert_int_equal(after.sums.objects_kept_bytes, MIB / 2);
+	assert_about(before.sums.files_bytes - after.sums.files_bytes, MIB);
+	assert_about(before.sums.files_dirty_bytes - after.sums.files_dirty_bytes, MIB);
+	assert_int_equal(sum_of(&after.sums), after.sums.total_bytes);
+	array_free(&before.heaps);
+	array_free(&after.heaps);
+	munmap(room, 4 * MIB);
+}
+
 static void test_deadline(void **state)
 {
 	struct resident_reading reading = {0};
@@ -356,8 +391,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_stack_pointer), cmocka_unit_test(test_everything),
-		cmocka_unit_test(test_pools),	      cmocka_unit_test(test_deadline),
-		cmocka_unit_test(test_whole),	      cmocka_unit_test(test_at_least),
+		cmocka_unit_test(test_pools),	      cmocka_unit_test(test_pools_behind_zero_data),
+		cmocka_unit_test(test_deadline),      cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_at_least),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
