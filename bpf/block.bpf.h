@@ -40,7 +40,7 @@ static __noinline struct stack_cost *cost_get(__u32 space, __u32 group, __u32 la
 		return cost;
 	/* There is always one for what has lost its stack. */
 	if (stack_id != STACK_LOST && !has_room(group, TABLE_COSTS)) {
-		__sync_fetch_and_add(&group_at(group)->refused[TABLE_COSTS], 1);
+		room_refused(group, TABLE_COSTS);
 		return NULL;
 	}
 	if (!bpf_map_update_elem(&stack_costs, &key, &zero, BPF_NOEXIST))
@@ -207,7 +207,7 @@ static __always_inline void block_lost(__u64 size, __u32 group, bool of_share)
 	count(of_share ? STAT_SHARE_FULL_BYTES : STAT_MAP_FULL_BYTES, size);
 	if (!of_share)
 		return;
-	__sync_fetch_and_add(&group_at(group)->refused[TABLE_BLOCKS], 1);
+	room_refused(group, TABLE_BLOCKS);
 	__sync_fetch_and_add(&group_at(group)->refused_bytes, size);
 }
 

@@ -180,6 +180,7 @@ struct python_walker {
 	__u32 window_len; /* ... and how many there are, 0 = none */
 	__u32 frame;	  /* where in it the frame is */
 	__u32 cnt;
+	__u32 group; /* whose stack it is, index in tables.groups */
 	bool in_chunk;
 	/* Frames lie behind each other: callers are read with the frame. An offset in a frame is
 	 * below 128 and leaves room for a word. */

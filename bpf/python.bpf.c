@@ -388,8 +388,15 @@ static __noinline __u64 store(struct python_walker *walker)
 			return 0;
 		}
 	} else {
+		if (!has_room(walker->group, TABLE_PYTHON_STACKS)) {
+			room_refused(walker->group, TABLE_PYTHON_STACKS);
+			count(STAT_PYTHON_STACKS_LOST, 1);
+			return 0;
+		}
 		walker->stack.check = hash.check;
 		err = bpf_map_update_elem(&python_stacks, &id, &walker->stack, BPF_NOEXIST);
+		if (!err)
+			room_taken(walker->group, TABLE_PYTHON_STACKS);
 		if (err && err != -EEXIST) { /* else another thread was faster */
 			count(STAT_PYTHON_STACKS_LOST, 1);
 			return 0;
@@ -425,6 +432,7 @@ __noinline __u64 python_capture(struct thread *thread)
 	}
 	walker->at = find_first_frame(proc, state);
 	walker->cnt = 0;
+	walker->group = thread->group;
 	walker->in_chunk = false;
 	walker->window_len = 0;
 	for (int i = 0; i <= 2 * MAX_PYTHON_FRAMES && end == GO_ON; i++)

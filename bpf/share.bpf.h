@@ -32,6 +32,11 @@ static __always_inline void room_taken(__u32 group, enum table table)
 		__sync_fetch_and_add(&tables.used[table], unit);
 }
 
+static __always_inline void room_refused(__u32 group, enum table table)
+{
+	__sync_fetch_and_add(&group_at(group)->refused[table], 1);
+}
+
 static __always_inline __u64 cgroup_of(struct task_struct *task)
 {
 	struct cgroup_subsys_state *css;

@@ -355,7 +355,7 @@ static __noinline __u64 store(struct walker *walker)
 		return STACK_LOST;
 	}
 	if (!has_room(walker->group, TABLE_STACKS)) {
-		__sync_fetch_and_add(&group_at(walker->group)->refused[TABLE_STACKS], 1);
+		room_refused(walker->group, TABLE_STACKS);
 		count(STAT_STACKS_LOST, 1);
 		return STACK_LOST;
 	}

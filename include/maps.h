@@ -161,6 +161,7 @@ enum table {
 	TABLE_BLOCKS = 0, /* live_blocks */
 	TABLE_STACKS = 1, /* stack_frames */
 	TABLE_COSTS = 2,  /* stack_costs */
+	TABLE_PYTHON_STACKS = 3,
 	TABLE_CNT
 };
 

@@ -107,6 +107,7 @@ void tables__share(struct tables *tables, const struct attacher_opts *opts)
 {
 	tables->capacity[TABLE_BLOCKS] = opts->max_blocks;
 	tables->capacity[TABLE_STACKS] = opts->max_stacks;
+	tables->capacity[TABLE_PYTHON_STACKS] = opts->max_stacks;
 	tables->capacity[TABLE_COSTS] = opts->max_stacks * COSTS_A_STACK;
 	tables->are_shared = opts->share_tables;
 	/* Sums of all groups are kept in units, so that they are seldom written; a small part of a

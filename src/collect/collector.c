@@ -14,7 +14,9 @@
 #include "collect/map_reader.h"
 #include "collect/pass.h"
 #include "collect/ranges.h"
+#include "util/clock.h"
 
+#define LOST_EVENT_NS (60 * NS_PER_SEC)
 #define MANY_ENDED 512 /* processes whose remains are worth a pass over the block table */
 
 struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
@@ -47,6 +49,7 @@ void collector__free(struct collector *collector)
 	array_free(&collector->dead_blocks);
 	hashmap__free(&collector->row_index);
 	hashmap__free(&collector->purged);
+	array_free(&collector->strangers);
 	array_free(&collector->pythons);
 	array_free(&collector->residents);
 	hashmap__free(&collector->python_index);
@@ -130,31 +133,49 @@ static void mark_mapping(struct space_info *space, const struct found_block *fou
 		ranges__mark_allocator(space->ranges, found->addr);
 }
 
-/* Which ended spaces can go: nobody inherits from them, nobody wants to read about them. */
+/*
+ * Whether an ended space can go: nobody inherits from it, nobody wants to read about it. One that is
+ * not known yet will be, when its events are read; after a while they surely were lost.
+ */
+static bool is_purged(const struct collector *c, uint32_t id, const struct space *kernel)
+{
+	const struct space_info *space = space_table__find(c->table, id);
+
+	if (!(kernel->flags & SPACE_RELEASED))
+		return false;
+	if (!space)
+		return pass_age_ns(c, kernel->born_ns) > LOST_EVENT_NS;
+	return space->state != PROC_RUNNING && !pass_keeps(c, space);
+}
+
+static int purge(struct collector *c, uint32_t id, const struct space *kernel)
+{
+	uint64_t *group = hashmap__insert(&c->purged, id, 0, NULL);
+
+	if (!group)
+		return -ENOMEM;
+	*group = kernel->group ? kernel->group - 1 : 0;
+	return space_table__find(c->table, id) ? 0 : array_push(&c->strangers, id);
+}
+
 static int find_purged(struct collector *c)
 {
 	struct map_reader *reader =
 		map_reader__new(c->maps->spaces, sizeof(uint32_t), sizeof(struct space));
 	const void *keys, *values;
 	int cnt = 0, err = 0;
-	uint64_t *group;
 
 	if (!reader)
 		return -ENOMEM;
+	memset(&c->shares, 0, sizeof(c->shares));
 	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
 		for (int i = 0; i < cnt && !err; i++) {
 			const struct space *kernel = (const struct space *)values + i;
 			uint32_t id = ((const uint32_t *)keys)[i];
-			struct space_info *space = space_table__find(c->table, id);
 
-			if (!(kernel->flags & SPACE_RELEASED) || !space ||
-			    space->state == PROC_RUNNING || pass_keeps(c, space))
-				continue;
-			group = hashmap__insert(&c->purged, id, 0, NULL);
-			if (group)
-				*group = kernel->group ? kernel->group - 1 : 0;
-			else
-				err = -ENOMEM;
+			shares__see(&c->shares, kernel);
+			if (is_purged(c, id, kernel))
+				err = purge(c, id, kernel);
 		}
 	}
 	map_reader__free(reader);
@@ -174,8 +195,6 @@ static int add_cost(struct collector *c, const struct cost_key *key,
 	struct space_info *space = space_table__find(c->table, key->space);
 	struct raw_row *row;
 
-	if (!space)
-		return 0;
 	if (hashmap__find(&c->purged, key->space, 0)) {
 		/* How many of its objects lived at the end nobody knows. */
 		if (key->layer == LAYER_PYTHON && c->frees_unseen)
@@ -184,7 +203,7 @@ static int add_cost(struct collector *c, const struct cost_key *key,
 		c->table->ended_count += unscale(c, kernel->alloc_count - kernel->free_count);
 		return 0;
 	}
-	if (!pass_keeps(c, space))
+	if (!space || !pass_keeps(c, space))
 		return 0;
 	row = row_get(c, space, key->layer, key->stack_id);
 	if (!row)
@@ -430,6 +449,10 @@ static void drop_purged(struct collector *c)
 		bpf_map_delete_elem(c->maps->spaces, &id);
 		space_table__drop(c->table, space);
 	}
+	for (size_t i = 0; i < c->strangers.cnt; i++)
+		bpf_map_delete_elem(c->maps->spaces, &c->strangers.items[i]);
+	if (c->maps->tables)
+		shares__recycle(c->maps->tables, &c->shares);
 }
 
 static int compare_spaces(const void *a, const void *b)
@@ -482,6 +505,7 @@ static int begin_pass(struct collector *c, const struct collect_opts *opts)
 	c->unknown_frees = 0;
 	hashmap__clear(&c->row_index);
 	hashmap__clear(&c->purged);
+	c->strangers.cnt = 0;
 	err = pass__begin_python(c);
 	return err ? err : pass__begin_residents(c);
 }

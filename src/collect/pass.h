@@ -11,6 +11,7 @@
 #include "collect/objects.h"
 #include "collect/python_stacks.h"
 #include "collect/row_types.h"
+#include "collect/shares.h"
 #include "collect/stack_cache.h"
 
 struct raw_row {
@@ -59,6 +60,8 @@ struct collector {
 	ARRAY(struct raw_row) rows;
 	struct hashmap row_index; /* {stack id, space << 8 | layer} -> index */
 	struct hashmap purged;	  /* {space, 0} -> its group: released, not kept */
+	ARRAY(uint32_t) strangers; /* those of them that are not in the table */
+	struct shares_seen shares;
 	struct lineage lineage;
 	ARRAY(struct block_key) dead_blocks;
 	uint64_t unknown_frees;

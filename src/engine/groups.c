@@ -271,7 +271,9 @@ static void read_losses(const struct groups *groups, const struct known_group *k
 		ret->lost_blocks = group->refused[TABLE_BLOCKS];
 		ret->lost_bytes = group->refused_bytes;
 		/* A block without room for its stack's sums is counted without it, too. */
-		ret->lost_stacks = group->refused[TABLE_STACKS] + group->refused[TABLE_COSTS];
+		ret->lost_stacks = group->refused[TABLE_STACKS] +
+				   group->refused[TABLE_PYTHON_STACKS] +
+				   group->refused[TABLE_COSTS];
 		return;
 	}
 }

@@ -84,6 +84,63 @@ static void test_stacks(void **state)
 	assert_int_equal(lost_of(&pair, pair.quiet_home, "lost_stacks"), 0);
 }
 
+/* Keeps a block below each of so many stacks of Python functions, which are one stack of machine
+ * code. */
+static const char many_stacks[] =
+	"import sys\n"
+	"kept = []\n"
+	"def even(depth, turns):\n"
+	"    (odd if turns & 1 else even)(depth - 1, turns >> 1) if depth else keep()\n"
+	"def odd(depth, turns):\n"
+	"    (odd if turns & 1 else even)(depth - 1, turns >> 1) if depth else keep()\n"
+	"def keep():\n"
+	"    kept.append(bytearray(3000))\n"
+	"print('READY', flush=True)\n"
+	"sys.stdin.readline()\n"
+	"for turns in range(int(sys.argv[1])):\n"
+	"    even(12, turns)\n"
+	"print('DONE', flush=True)\n"
+	"sys.stdin.readline()\n";
+
+static struct child *start_python(const struct container *home, const char *stacks)
+{
+	struct child *child = container__run(
+		home, ARGS("/usr/bin/python3", "-I", "-S", "-c", many_stacks, stacks));
+
+	free(child__await_line(child, child->out_fd, "READY", TIMEOUT_MS));
+	return child;
+}
+
+/* Returns how many blocks of a process are reported below its own Python functions. */
+static int64_t below_keep(const struct report *report, pid_t pid)
+{
+	return report__sum_anywhere(report, pid, "malloc", "keep").live_count;
+}
+
+static void test_python_stacks(void **state)
+{
+	struct pair pair = {
+		.noisy_home = container__start("noisy", &debian),
+		.quiet_home = container__start("quiet", &debian),
+	};
+	char *parent = container__parent_dir();
+	struct child *tool;
+
+	(void)state;
+	pair.noisy = start_python(pair.noisy_home, "4000");
+	pair.quiet = start_python(pair.quiet_home, "20");
+	tool = trace__start(ARGS("--cgroup", parent, "--max-stacks", "1000"));
+	leaker__go(pair.noisy);
+	leaker__go(pair.quiet);
+	pair.report = trace__end(tool);
+	assert_true(report__loss(&pair.report, "python_stacks_lost") > 2000);
+	assert_true(lost_of(&pair, pair.noisy_home, "lost_stacks") > 2000);
+	assert_true(below_keep(&pair.report, pair.noisy->pid) < 1000);
+	assert_int_equal(lost_of(&pair, pair.quiet_home, "lost_stacks"), 0);
+	assert_true(below_keep(&pair.report, pair.quiet->pid) >= 20);
+	free(parent);
+}
+
 /* What ends gives its room back. */
 static void test_room_comes_back(void **state)
 {
@@ -115,6 +172,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		CONTAINER_TEST(test_blocks),
 		CONTAINER_TEST(test_stacks),
+		CONTAINER_TEST(test_python_stacks),
 		CONTAINER_TEST(test_room_comes_back),
 	};
 

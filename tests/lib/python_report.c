@@ -213,6 +213,20 @@ static bool has_arena_list(struct tally got, int64_t count, int64_t bytes)
 	return false;
 }
 
+/* The stacks that made up the line. */
+static void show_line(const struct report *report, int pid, const char *file, int64_t line)
+{
+	struct json_object *stacks = stacks_of_report(report);
+
+	for (size_t i = 0; i < json_object_array_length(stacks); i++) {
+		struct json_object *stack = json_object_array_get_idx(stacks, i);
+
+		if (number_of(stack, "pid") == pid && number_of(stack, "live_count") &&
+		    has_line(field(stack, "frames"), file, line, false))
+			print_error("  %.2000s\n", json_object_to_json_string(stack));
+	}
+}
+
 static void compare_line(struct compared *compared, const struct report *report, int pid,
 			 struct json_object *truth, bool malloc_too)
 {
@@ -231,6 +245,8 @@ static void compare_line(struct compared *compared, const struct report *report,
 		bad |= lines_differ(compared, line, "larger", got.malloc,
 				    number_of(truth, "large_count"),
 				    number_of(truth, "large_bytes"));
+	if (bad && compared->different < MAX_SHOWN)
+		show_line(report, pid, compared->file, line);
 	compared->lines++;
 	compared->different += bad;
 }
