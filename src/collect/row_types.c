@@ -3,9 +3,10 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/uio.h>
 
-#define BATCH 512 /* blocks a system call, below IOV_MAX */
+#include "util/remote.h"
+
+#define BATCH 512 /* blocks */
 
 void row_types__free(struct row_types *types)
 {
@@ -62,31 +63,12 @@ static int compare_pids(const void *a, const void *b)
 	return x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
-/*
- * Reads the beginning of `cnt` blocks of one process; ret_read tells which could be read. A call
- * ends at the first block that cannot be.
- */
+/* Reads the beginning of `cnt` blocks of one process; ret_read tells which could be read. */
 static void read_batch(const struct large_block *blocks, size_t cnt, uint8_t *bytes, bool *ret_read)
 {
-	struct iovec remote[BATCH], local;
-	size_t done = 0, part;
-	ssize_t got;
-
-	for (size_t i = 0; i < cnt; i++) {
-		remote[i] = (struct iovec){(void *)(uintptr_t)blocks[i].addr, LARGE_READ_BYTES};
-		ret_read[i] = false;
-	}
-	while (done < cnt) {
-		local = (struct iovec){bytes + done * LARGE_READ_BYTES,
-				       (cnt - done) * LARGE_READ_BYTES};
-		got = process_vm_readv(blocks[0].pid, &local, 1, remote + done, cnt - done, 0);
-		if (got < 0 && errno != EFAULT)
-			return; /* the process has gone */
-		part = got > 0 ? (size_t)got / LARGE_READ_BYTES : 0;
-		for (size_t i = 0; i < part; i++)
-			ret_read[done + i] = true;
-		done += part + 1;
-	}
+	for (size_t i = 0; i < cnt; i++)
+		ret_read[i] = !remote_read(blocks[i].pid, blocks[i].addr,
+					   bytes + i * LARGE_READ_BYTES, LARGE_READ_BYTES);
 }
 
 int row_types__read_large(struct row_types *types)

@@ -2,79 +2,90 @@
 #include "util/remote.h"
 
 #include <errno.h>
-#include <sys/uio.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <unistd.h>
 
-#define PARTS_A_CALL 256 /* below IOV_MAX; the kernel copies longer lists to the heap anyway */
+#include "util/format.h"
 
-int remote_read(pid_t pid, uint64_t addr, void *buf, size_t len)
+#define KEPT 8 /* files of the processes that were read last; a power of two */
+
+/* An open /proc/PID/mem. It stays with the memory that the process had when it was opened. */
+struct kept_file {
+	pid_t pid; /* 0 = none */
+	int fd;
+};
+
+static _Thread_local struct kept_file kept_files[KEPT];
+
+static void forget(struct kept_file *file)
 {
-	struct iovec local = {.iov_base = buf, .iov_len = len}, remote;
-	ssize_t got;
+	if (file->pid)
+		close(file->fd);
+	file->pid = 0;
+}
 
-	if (addr > UINTPTR_MAX - len)
-		return -EFAULT;
-	while (local.iov_len) {
-		remote = (struct iovec){
-			.iov_base = (void *)(uintptr_t)addr,
-			.iov_len = local.iov_len,
-		};
-		got = process_vm_readv(pid, &local, 1, &remote, 1, 0);
-		if (got < 0)
-			return -errno;
-		if (!got)
-			return -EFAULT;
-		local.iov_base = (uint8_t *)local.iov_base + got;
-		local.iov_len -= (size_t)got;
-		addr += (uint64_t)got;
-	}
+/* Returns 0, -ESRCH, -EPERM or another negative errno. */
+static int open_mem(struct kept_file *file, pid_t pid)
+{
+	char *path = format_text("/proc/%d/mem", (int)pid);
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1, err = path ? errno : ENOMEM;
+
+	free(path);
+	if (fd < 0)
+		return err == ENOENT ? -ESRCH : err == EACCES ? -EPERM : -err;
+	forget(file);
+	*file = (struct kept_file){pid, fd};
 	return 0;
 }
 
-/* Reads parts[0 ... cnt) with one call; sets `err` of the first *ret_done of them. */
-static int read_some(pid_t pid, struct remote_part *parts, size_t cnt, size_t *ret_done)
+/* Returns how many bytes it has read, all but at the end of what is readable; 0 = the memory is of
+ * a process that has ended or called exec; or a negative errno. */
+static ssize_t read_mem(const struct kept_file *file, uint64_t addr, void *buf, size_t len)
 {
-	struct iovec local[PARTS_A_CALL], remote[PARTS_A_CALL];
-	size_t rest, i;
+	ssize_t got = pread(file->fd, buf, len, (off_t)addr);
+
+	return got >= 0 ? got : errno == EIO ? -EFAULT : -errno;
+}
+
+int remote_read(pid_t pid, uint64_t addr, void *buf, size_t len)
+{
+	struct kept_file *file = &kept_files[(unsigned int)pid & (KEPT - 1)];
+	bool is_new = file->pid != pid;
+	int err = is_new ? open_mem(file, pid) : 0;
+	size_t done = 0;
 	ssize_t got;
 
-	for (i = 0; i < cnt; i++) {
-		local[i] = (struct iovec){.iov_base = parts[i].buf, .iov_len = parts[i].len};
-		remote[i] = (struct iovec){
-			.iov_base = (void *)(uintptr_t)parts[i].addr,
-			.iov_len = parts[i].len,
-		};
+	if (err)
+		return err;
+	if (addr > INT64_MAX || len > INT64_MAX - addr)
+		return -EFAULT;
+	while (done < len) {
+		got = read_mem(file, addr + done, (uint8_t *)buf + done, len - done);
+		if (got < 0)
+			return (int)got;
+		if (!got && is_new)
+			return -ESRCH;
+		if (!got) {
+			err = open_mem(file, pid);
+			if (err)
+				return err;
+			is_new = true;
+			done = 0;
+			continue;
+		}
+		done += (size_t)got;
 	}
-	got = process_vm_readv(pid, local, cnt, remote, cnt, 0);
-	if (got < 0 && errno != EFAULT)
-		return -errno;
-	rest = got < 0 ? 0 : (size_t)got;
-	for (i = 0; i < cnt && parts[i].len <= rest; i++) {
-		rest -= parts[i].len;
-		parts[i].err = 0;
-	}
-	/* It ends early at what cannot be read, or at a limit of the kernel's: a second look tells.
-	 */
-	if (i < cnt) {
-		parts[i].err = remote_read(pid, parts[i].addr, parts[i].buf, parts[i].len);
-		if (parts[i].err && parts[i].err != -EFAULT)
-			return parts[i].err;
-		i++;
-	}
-	*ret_done = i;
 	return 0;
 }
 
 int remote_read_parts(pid_t pid, struct remote_part *parts, size_t cnt)
 {
-	size_t done;
-	int err;
-
-	while (cnt) {
-		err = read_some(pid, parts, cnt < PARTS_A_CALL ? cnt : PARTS_A_CALL, &done);
-		if (err)
-			return err;
-		parts += done;
-		cnt -= done;
+	for (size_t i = 0; i < cnt; i++) {
+		parts[i].err = remote_read(pid, parts[i].addr, parts[i].buf, parts[i].len);
+		if (parts[i].err && parts[i].err != -EFAULT)
+			return parts[i].err;
 	}
 	return 0;
 }

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Another process's memory, read while it runs: process_vm_readv(2), nothing is stopped. */
+/*
+ * Another process's memory, read while it runs: /proc/PID/mem, nothing is stopped. Not by
+ * process_vm_readv(2): that pins pages, for which the kernel (from 5.19 on, mm/gup.c,
+ * gup_must_unshare) first makes copies of all that a process still shares with those it was forked
+ * from. A reader would double the memory of every worker.
+ */
 #ifndef LEAKSWEEP_UTIL_REMOTE_H
 #define LEAKSWEEP_UTIL_REMOTE_H
 
@@ -22,7 +27,7 @@ struct remote_part {
 };
 
 /*
- * Reads many parts with few calls. Returns 0 when each part's `err` is set, else -ESRCH, -EPERM or
+ * Reads many parts. Returns 0 when each part's `err` is set, else -ESRCH, -EPERM or
  * another negative errno.
  */
 int remote_read_parts(pid_t pid, struct remote_part *parts, size_t cnt);
