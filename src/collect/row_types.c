@@ -6,8 +6,6 @@
 
 #include "util/remote.h"
 
-#define BATCH 512 /* blocks */
-
 void row_types__free(struct row_types *types)
 {
 	array_free(&types->counts);
@@ -63,47 +61,30 @@ static int compare_pids(const void *a, const void *b)
 	return x->pid < y->pid ? -1 : x->pid > y->pid;
 }
 
-/* Reads the beginning of `cnt` blocks of one process; ret_read tells which could be read. */
-static void read_batch(const struct large_block *blocks, size_t cnt, uint8_t *bytes, bool *ret_read)
+/* Reads the beginning of a block and counts its type; one that cannot be read has none. */
+static int read_large(struct row_types *types, const struct large_block *block)
 {
-	for (size_t i = 0; i < cnt; i++)
-		ret_read[i] = !remote_read(blocks[i].pid, blocks[i].addr,
-					   bytes + i * LARGE_READ_BYTES, LARGE_READ_BYTES);
+	uint8_t bytes[LARGE_READ_BYTES];
+	uint32_t object, type;
+
+	if (remote_read(block->pid, block->addr, bytes, sizeof(bytes)))
+		return 0;
+	type = python_types__of_block(block->types, bytes, sizeof(bytes), &object);
+	type = python_owners__of(block->owners, block->addr, type);
+	return row_types__add(types, block->row, type, block->bytes, block->count_q16);
 }
 
 int row_types__read_large(struct row_types *types)
 {
-	uint8_t *bytes = malloc((size_t)BATCH * LARGE_READ_BYTES);
-	bool was_read[BATCH];
-	size_t cnt;
 	int err = 0;
 
-	if (!bytes)
-		return -ENOMEM;
+	/* The files of few processes are kept open (util/remote.c). */
 	if (types->large.cnt)
 		qsort(types->large.items, types->large.cnt, sizeof(struct large_block),
 		      compare_pids);
-	for (size_t begin = 0; begin < types->large.cnt && !err; begin += cnt) {
-		const struct large_block *blocks = &types->large.items[begin];
-
-		for (cnt = 1; cnt < BATCH && begin + cnt < types->large.cnt; cnt++)
-			if (blocks[cnt].pid != blocks[0].pid)
-				break;
-		read_batch(blocks, cnt, bytes, was_read);
-		for (size_t i = 0; i < cnt && !err; i++) {
-			uint32_t object, type;
-
-			if (!was_read[i])
-				continue;
-			type = python_types__of_block(blocks[i].types, bytes + i * LARGE_READ_BYTES,
-						      LARGE_READ_BYTES, &object);
-			type = python_owners__of(blocks[i].owners, blocks[i].addr, type);
-			err = row_types__add(types, blocks[i].row, type, blocks[i].bytes,
-					     blocks[i].count_q16);
-		}
-	}
+	for (size_t i = 0; i < types->large.cnt && !err; i++)
+		err = read_large(types, &types->large.items[i]);
 	types->large.cnt = 0;
-	free(bytes);
 	return err;
 }
 

@@ -2,12 +2,10 @@
 #include "util/remote.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "util/format.h"
+#include "util/procfs_read.h"
 
 #define KEPT 8 /* files of the processes that were read last; a power of two */
 
@@ -19,23 +17,15 @@ struct kept_file {
 
 static _Thread_local struct kept_file kept_files[KEPT];
 
-static void forget(struct kept_file *file)
-{
-	if (file->pid)
-		close(file->fd);
-	file->pid = 0;
-}
-
-/* Returns 0, -ESRCH, -EPERM or another negative errno. */
+/* Returns 0 or a negative errno, as procfs_open_pid does. */
 static int open_mem(struct kept_file *file, pid_t pid)
 {
-	char *path = format_text("/proc/%d/mem", (int)pid);
-	int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1, err = path ? errno : ENOMEM;
+	int fd = procfs_open_pid(pid, "mem");
 
-	free(path);
 	if (fd < 0)
-		return err == ENOENT ? -ESRCH : err == EACCES ? -EPERM : -err;
-	forget(file);
+		return fd;
+	if (file->pid)
+		close(file->fd);
 	*file = (struct kept_file){pid, fd};
 	return 0;
 }
