@@ -56,10 +56,11 @@ class Maps:
                 self.areas.append((start, end, int(words[2], 16), path))
 
     def locate(self, pc):
-        """Returns (path, file offset) of a return address; code without a file keeps it as is."""
+        """Returns (path, file offset) of a return address; code without an image keeps it as is."""
         for start, end, offset, path in self.areas:
             if start < pc <= end:
-                return (path, pc - start + offset if path.startswith("/") else pc)
+                is_image = path.startswith("/") or path == "[vdso]"
+                return (path, pc - start + offset if is_image else pc)
         return ("[unknown]", pc)
 
     def is_trampoline(self, pc):
