@@ -126,6 +126,8 @@ enum pending_flag {
 	PENDING_SKIPPED = 2, /* filtered out: not recorded, but what it calls belongs to it */
 };
 
+#define KNOWN_POOLS 32 /* a power of two */
+
 /*
  * Per-thread state. A task's own storage cannot be touched by another task's probe, whatever
  * preempts what, and probes of one task never nest.
@@ -144,6 +146,7 @@ struct thread {
 	__u32 code_space,
 		code_epoch; /* `rules` and the walker's memo were true in this space then */
 	struct known_rule rules[KNOWN_RULES];
+	__u64 pools[KNOWN_POOLS]; /* of Python: address | number of the size class, by address */
 };
 
 /* What a thread's walks need. Not in struct thread: a task's storage holds 8 KiB. */

@@ -10,8 +10,9 @@
 #include "stack.bpf.h"
 #include "thread.bpf.h"
 
-#define GC_HEAD 16    /* PyGC_Head in front of an object */
-#define MAX_BLOCK 512 /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c */
+#define GC_HEAD 16     /* PyGC_Head in front of an object */
+#define MAX_BLOCK 512  /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c */
+#define MAX_CLASSES 64 /* of 8 bytes each before 3.7, else of 16 */
 
 /* ---- objects ----------------------------------------------------------------------------------
  */
@@ -30,16 +31,35 @@ static __always_inline __u64 site_block(struct pt_regs *ctx, __u64 cookie)
 	return addr;
 }
 
-/* Returns the size of the blocks of the pool that holds `addr`, 0 = that is no pool. */
-static __always_inline __u64 pool_block_size(__u64 addr, __u64 cookie)
+/*
+ * Returns the number of the size class of a pool, MAX_CLASSES = that is no pool. For a moment its
+ * page may not be there, while the kernel makes a huge one of it or moves it: then it is of the
+ * class that this thread last saw it to be of.
+ */
+static __always_inline __u32 pool_class(struct thread *thread, __u64 pool, __u32 shift)
 {
-	__u64 pool = addr & ~((1ULL << (PYTHON_SITE_SHIFT(cookie) & 31)) - 1), size;
+	__u64 *known = &thread->pools[pool >> shift & (KNOWN_POOLS - 1)];
 	__u32 class;
 
-	if (bpf_probe_read_user(&class, sizeof(class), (void *)(pool + PYTHON_POOL_CLASS)))
-		return 0;
+	if (bpf_probe_read_user(&class, sizeof(class), (void *)(pool + PYTHON_POOL_CLASS))) {
+		count(STAT_POOLS_UNREADABLE, 1);
+		return (*known ^ pool) < MAX_CLASSES ? *known ^ pool : MAX_CLASSES;
+	}
+	if (class >= MAX_CLASSES)
+		return MAX_CLASSES;
+	*known = pool | class;
+	return class;
+}
+
+/* Returns the size of the blocks of the pool that holds `addr`, 0 = that is no pool. */
+static __always_inline __u64 pool_block_size(struct thread *thread, __u64 addr, __u64 cookie)
+{
+	__u32 shift = PYTHON_SITE_SHIFT(cookie) & 31, class;
+	__u64 size;
+
+	class = pool_class(thread, addr & ~((1ULL << shift) - 1), shift);
 	size = ((__u64) class + 1) * PYTHON_SITE_ALIGN(cookie);
-	return size <= MAX_BLOCK ? size : 0;
+	return class < MAX_CLASSES && size <= MAX_BLOCK ? size : 0;
 }
 
 static __always_inline void object_made(struct pt_regs *ctx, struct thread *thread, __u64 addr,
@@ -50,7 +70,7 @@ static __always_inline void object_made(struct pt_regs *ctx, struct thread *thre
 
 	count(STAT_HITS_OBJECT, 1);
 	note_new_block(addr);
-	block.size = pool_block_size(addr, cookie);
+	block.size = pool_block_size(thread, addr, cookie);
 	if (!block.size) {
 		count(STAT_OBJECTS_UNSIZED, 1);
 		return;
@@ -98,7 +118,7 @@ static __always_inline void object_renewed(struct pt_regs *ctx, struct thread *t
 	struct block block = {.layer = LAYER_PYTHON}, old;
 
 	count(STAT_HITS_OBJECT, 1);
-	block.size = pool_block_size(object, cookie);
+	block.size = pool_block_size(thread, object, cookie);
 	key.addr = block_of_object(object, block.size, cookie);
 	if (!key.addr || is_skipped(block.size))
 		return;

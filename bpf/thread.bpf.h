@@ -82,8 +82,10 @@ static __noinline struct thread *thread_join(struct task_struct *task, struct th
 			return NULL;
 		}
 	}
-	if (thread->space != space)
+	if (thread->space != space) {
 		thread->depth = 0;
+		__builtin_memset(thread->pools, 0, sizeof(thread->pools));
+	}
 	thread->space = space;
 	thread->group = space_group(space, task);
 	thread->epoch = epoch;

@@ -25,6 +25,7 @@
 	STAT(HITS_OBJECT, "hits_object", WORK, "Python objects seen to be made", "")                                \
 	STAT(HITS_OBJECT_FREE, "hits_object_free", WORK, "Python objects seen to be freed", "")                     \
 	STAT(OBJECTS_REUSED, "objects_reused", WORK, "Python blocks that were given out again; frees are not watched", "") \
+	STAT(POOLS_UNREADABLE, "pools_unreadable", WORK, "Python pools that could not be read for a moment", "")     \
 	STAT(PYTHON_FRAMES_WALKED, "python_frames_walked", WORK, "Python frames walked", "")                        \
 	STAT(MAP_FULL, "map_full", LOSS, "blocks not followed: the block table is full", "--max-blocks")            \
 	STAT(MAP_FULL_BYTES, "map_full_bytes", LOSS, "bytes of those blocks", "--max-blocks")                       \
