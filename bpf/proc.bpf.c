@@ -8,6 +8,7 @@
  */
 #include "code.bpf.h"
 #include "maps.bpf.h"
+#include "preempt.bpf.h"
 #include "thread.bpf.h"
 
 /* A space has ended and nobody inherits from it any more: its ancestors lose an heir, and so on
@@ -49,8 +50,7 @@ static __always_inline void space_end(__u32 id)
 		space_release(id);
 }
 
-SEC("?raw_tp/sched_process_fork")
-int process_fork(struct bpf_raw_tracepoint_args *ctx)
+UNPREEMPTED(process_fork, "?raw_tp/sched_process_fork")
 {
 	struct task_struct *parent = (void *)ctx->args[0], *child = (void *)ctx->args[1];
 	__u32 parent_tgid = BPF_CORE_READ(parent, tgid), child_tgid = BPF_CORE_READ(child, tgid),
@@ -60,20 +60,20 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 	struct space *space;
 
 	if (parent_tgid == child_tgid)
-		return 0;
+		return;
 	proc = bpf_map_lookup_elem(&procs, &parent_tgid);
 	if (!proc)
-		return 0;
+		return;
 	if (BPF_CORE_READ(parent, mm) == BPF_CORE_READ(child, mm)) {
 		borrowed.space = proc->space;
 		bpf_map_update_elem(&procs, &child_tgid, &borrowed, BPF_ANY);
-		return 0;
+		return;
 	}
 	id = proc->space;
 	bpf_map_delete_elem(&procs, &child_tgid); /* left over from an exit that was not seen */
 	space = bpf_map_lookup_elem(&spaces, &id);
 	if (!space)
-		return 0;
+		return;
 	space->last_fork_ns = bpf_ktime_get_ns();
 	__sync_fetch_and_add(&space->heirs, 1);
 	__sync_fetch_and_add(&heirs_total, 1);
@@ -87,7 +87,6 @@ int process_fork(struct bpf_raw_tracepoint_args *ctx)
 		__sync_fetch_and_sub(&space->heirs, 1);
 		__sync_fetch_and_sub(&heirs_total, 1);
 	}
-	return 0;
 }
 
 /* Tells what exec has mapped at `addr`: the process may be gone before anybody reads its list. */
@@ -121,8 +120,7 @@ static __always_inline void tell_program(struct task_struct *task, __u32 space)
 		tell_code(PT_REGS_IP(&regs), space);
 }
 
-SEC("?raw_tp/sched_process_exec")
-int process_exec(struct bpf_raw_tracepoint_args *ctx)
+UNPREEMPTED(process_exec, "?raw_tp/sched_process_exec")
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	__u32 tgid = bpf_get_current_pid_tgid() >> 32, old = SPACE_NONE, id;
@@ -140,6 +138,7 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 			thread->space = id;
 			thread->group = space_group(id, task);
 			thread->depth = 0;
+			__builtin_memset(thread->pools, 0, sizeof(thread->pools));
 			thread->syscall_active = 0;
 			thread->last_freed = 0;
 		}
@@ -147,22 +146,20 @@ int process_exec(struct bpf_raw_tracepoint_args *ctx)
 			event_submit_proc(EV_EXEC, id, tgid, old, task);
 		if (id)
 			tell_program(task, id);
-		return 0;
+		return;
 	}
 	if (!watch_execs || tgid == own_tgid)
-		return 0;
+		return;
 	event = event_reserve(EV_EXEC, SPACE_NONE);
 	if (!event)
-		return 0;
+		return;
 	event->flags = EVENT_UNTRACED;
 	event->proc.tgid = tgid;
 	bpf_probe_read_kernel_str(event->proc.comm, sizeof(event->proc.comm), &task->comm);
 	bpf_ringbuf_submit(event, 0);
-	return 0;
 }
 
-SEC("?raw_tp/sched_process_exit")
-int process_exit(struct bpf_raw_tracepoint_args *ctx)
+UNPREEMPTED(process_exit, "?raw_tp/sched_process_exit")
 {
 	struct task_struct *task = (void *)ctx->args[0];
 	__u32 tgid = BPF_CORE_READ(task, tgid), id;
@@ -170,32 +167,29 @@ int process_exit(struct bpf_raw_tracepoint_args *ctx)
 	bool borrowed;
 
 	if (!proc || BPF_CORE_READ(task, signal, live.counter) > 0)
-		return 0;
+		return;
 	id = proc->space;
 	borrowed = proc->flags & PROC_BORROWED;
 	/* Two last threads may both see nobody left: one of them takes the process out. */
 	if (bpf_map_delete_elem(&procs, &tgid) || borrowed)
-		return 0;
+		return;
 	space_end(id);
 	event_submit_proc(EV_EXIT, id, tgid, SPACE_NONE, task);
-	return 0;
 }
 
 /* A process that is not traced may be wanted where it is now. */
-SEC("?raw_tp/cgroup_attach_task")
-int cgroup_attach(struct bpf_raw_tracepoint_args *ctx)
+UNPREEMPTED(cgroup_attach, "?raw_tp/cgroup_attach_task")
 {
 	struct task_struct *task = (void *)ctx->args[2];
 	__u32 tgid = BPF_CORE_READ(task, tgid);
 	struct event *event;
 
 	if (bpf_map_lookup_elem(&procs, &tgid))
-		return 0;
+		return;
 	event = event_reserve(EV_CGROUP_MOVE, SPACE_NONE);
 	if (!event)
-		return 0;
+		return;
 	event->flags = EVENT_UNTRACED;
 	event->proc.tgid = tgid;
 	bpf_ringbuf_submit(event, 0);
-	return 0;
 }

@@ -63,6 +63,7 @@
 	STAT(THREADS_LOST, "threads_lost", LOSS, "probe hits dropped: no memory for the thread's state", "")        \
 	STAT(COSTS_FULL, "costs_full", LOSS, "blocks not followed: the table of sums is full", "--max-stacks")      \
 	STAT(OUT_UNREADABLE, "out_unreadable", LOSS, "blocks whose address could not be read back", "")             \
+	STAT(PROGRAMS_SKIPPED, "programs_skipped", LOSS, "events not seen: another task was preempted while it saw one", "") \
 	STAT(EVENTS_LOST, "events_lost", LOSS, "events dropped: the ring buffer was full", "--ring-size")           \
 	STAT(SPACES_FULL, "spaces_full", LOSS, "processes not followed: too many at once", "--max-procs")
 

@@ -122,6 +122,10 @@ enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_
  * were on, 0 = unknown. */
 double attacher__program_ns(const struct attacher *attacher);
 
+/* Returns how many runs of our programs the kernel has left out, since they were loaded: another task
+ * was preempted in the same one (bpf/preempt.bpf.h). Counted from Linux 6.7 on. */
+uint64_t attacher__skipped(const struct attacher *attacher);
+
 /* Sums the misses that the kernel itself counted for our programs (recursion); 0 when it does not
  * tell. */
 uint64_t attacher__missed_runs(const struct attacher *attacher);

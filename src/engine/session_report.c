@@ -182,6 +182,7 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	unwinder__tell(session->unwinder, snap);
 	snap->interval = is_final ? 0 : ++session->interval;
 	err = collector__fill(session->collector, &collect, snap);
+	snap->stats[STAT_PROGRAMS_SKIPPED] = attacher__skipped(session->attacher);
 	if (!err)
 		err = groups__add(session->groups, snap, attacher__maps(session->attacher)->tables,
 				  collect.now_ns);

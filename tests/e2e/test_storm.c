@@ -159,7 +159,8 @@ static int64_t ended_processes(const struct storm *storm)
 static int64_t lost_processes(const struct storm *storm)
 {
 	return report__loss(&storm->report, "spaces_full") +
-	       report__loss(&storm->report, "events_lost");
+	       report__loss(&storm->report, "events_lost") +
+	       report__loss(&storm->report, "programs_skipped");
 }
 
 static void check_growth(const struct storm *storm, uint64_t max_kib)

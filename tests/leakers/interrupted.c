@@ -44,7 +44,12 @@ void *realloc(void *old, size_t bytes)
 #define MAY_END "[complete|no-rule] "
 #define FROM(functions) "**"
 #else
+/* glibc's lazy binding keeps its caller's place in a register that few frames tell of. */
+#ifdef LAZY
+#define MAY_END "[complete|odd-rule] "
+#else
 #define MAY_END ""
+#endif
 #define FROM(functions) "*:(unnamed)|*@plt|" functions IN_WORK
 #endif
 
@@ -81,8 +86,8 @@ static struct site handler_sites[PLACE_CNT] = {
 
 static struct site nested_sites[PLACE_CNT] = {
 #define PLACE(place, functions)                                                                    \
-	[AT_##place] = {.name = MAY_END "nested_in_" #place " < on_nested < ** < on_alarm < "      \
-				FROM(functions)},
+	[AT_##place] = {.name = MAY_END "nested_in_" #place                                        \
+					" < on_nested < ** < on_alarm < " FROM(functions)},
 	PLACES(PLACE)
 #undef PLACE
 };
@@ -96,7 +101,8 @@ static sigjmp_buf out;
 static volatile long handled;
 static volatile long sink;
 
-/* The handlers allocate in a function of the place, so that each stack tells what it should hold. */
+/* The handlers allocate in a function of the place, so that each stack tells what it should hold.
+ */
 #define PLACE(place, functions)                                                                    \
 	SITE_FN static void *signal_in_##place(size_t bytes)                                       \
 	{                                                                                          \

@@ -143,7 +143,8 @@ static bool wildcard_takes(const char *pattern, const char *function, bool forei
 	return pattern[1] == ':' && name_matches(pattern + 2, function);
 }
 
-static bool matches(const struct truth *truth, const struct calls *calls)
+/* `cut`: the stack ends early, as it may; then what is there has to be right, up to a wildcard. */
+static bool matches(const struct truth *truth, const struct calls *calls, bool cut)
 {
 	size_t element = 0, call = 0, star = SIZE_MAX, star_call = 0;
 
@@ -170,7 +171,7 @@ static bool matches(const struct truth *truth, const struct calls *calls)
 	}
 	while (element < truth->cnt && is_wildcard(truth->elements[element]))
 		element++;
-	return element == truth->cnt;
+	return element == truth->cnt || (cut && star != SIZE_MAX);
 }
 
 static const char *exe_of(const struct report *report, int pid)
@@ -260,8 +261,11 @@ static bool has_losses(const struct report *report, const struct truth *truths, 
 static bool is_of_truth(const struct truth *truth, struct json_object *row,
 			const struct calls *calls)
 {
+	const char *end = text_of(row, "unwind");
+	bool cut = strcmp(end, "complete") && name_matches(truth->end, "complete");
+
 	return truth->pid == json_object_get_int(field(row, "pid")) &&
-	       name_matches(truth->end, text_of(row, "unwind")) && matches(truth, calls);
+	       name_matches(truth->end, end) && matches(truth, calls, cut);
 }
 
 /* What the C library allocates before main, of which the program knows nothing. */
