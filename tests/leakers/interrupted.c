@@ -45,11 +45,7 @@ void *realloc(void *old, size_t bytes)
 #define FROM(functions) "**"
 #else
 /* glibc's lazy binding keeps its caller's place in a register that few frames tell of. */
-#ifdef LAZY
 #define MAY_END "[complete|odd-rule] "
-#else
-#define MAY_END ""
-#endif
 #define FROM(functions) "*:(unnamed)|*@plt|" functions IN_WORK
 #endif
 
