@@ -127,7 +127,7 @@ scale_missed()
 # scale_storm PROCESSES: beside them, so many executions a second
 scale_storm()
 {
-	local processes=$1 before began rss_before fds_before cpu total
+	local processes=$1 before began rss_before fds_before cpu total=
 
 	scale_driver storm storm "$STORM_SECONDS" 7 "$STORM_RATE"
 	scale_start_tool
@@ -137,7 +137,9 @@ scale_storm()
 	before=$(scale_cpu)
 	began=$EPOCHREALTIME
 	echo >&"${to[storm]}"
-	read -r -t 300 total <&"${from[storm]}" || die "the storm does not end"
+	while [[ $total != TOTAL* ]]; do
+		read -r -t 300 total <&"${from[storm]}" || die "the storm does not end"
+	done
 	cpu=$(scale_cpu_percent "$(($(scale_cpu) - before))" "$(awk "BEGIN { print $EPOCHREALTIME - $began }")")
 	{
 		echo "storm beside $processes processes: the tool used $cpu % of a CPU," \

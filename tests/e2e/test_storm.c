@@ -135,7 +135,8 @@ static struct storm weather(const char *all)
 	tool__await_tracing(storm.tool);
 	bpf_objects__read(storm.tool->pid, objects);
 	child__poke(storm.child);
-	sleep_ms(seconds * 1000 / 3);
+	free(child__await_line(storm.child, storm.child->out_fd, "THIRD",
+			       LONG_MS + seconds * 1000));
 	storm.warm = holdings__read(storm.tool->pid);
 	storm.total = read_total(storm.child);
 	free(child__await_line(storm.child, storm.child->out_fd, "DONE", TIMEOUT_MS));

@@ -5,7 +5,8 @@
  * Makes its programs and libraries in DIR, says READY, waits for go, and then forks, spawns,
  * executes, opens libraries and starts containers until SECONDS * EXECS_PER_SECOND programs have
  * been executed. The seed decides what is done and in which order, so that everything but the time
- * it takes is the same each time; a machine that cannot keep the pace takes longer. Then it says
+ * it takes is the same each time; a machine that cannot keep the pace takes longer. It says THIRD
+ * after a third of them, and at the end
  *
  *   TOTAL {"processes":..., "execs":..., "dlopens":..., "containers":..., "failed":...,
  *          "elapsed_ms":...}
@@ -204,12 +205,18 @@ static void keep_pace(const struct storm *storm, uint64_t began_ns)
 
 static void rage(struct storm *storm)
 {
-	uint64_t began_ns = now_ns();
+	uint64_t began_ns = now_ns(), execs = storm->seconds * storm->rate;
+	bool is_third_told = false;
 
-	while (storm->execs < storm->seconds * storm->rate) {
+	while (storm->execs < execs) {
 		do_something(storm);
 		await_room(storm);
 		keep_pace(storm, began_ns);
+		if (storm->execs < execs / 3 || is_third_told)
+			continue;
+		is_third_told = true;
+		leaker__add("THIRD\n");
+		leaker__flush();
 	}
 	while (storm->running)
 		note_exit(storm, 0);
