@@ -13,8 +13,9 @@
 
 #include <bpf/bpf_helpers.h>
 
-/* Kernel functions from 6.10 on; before, tracepoints were not preemptible. */
-#define PREEMPT_KERNEL ((6 << 16) + (10 << 8))
+/* Not before: there tracepoints are not preemptible, and the kernel functions are not there up to
+ * 6.9, and from 6.10 on do not allow what these programs call. */
+#define PREEMPT_KERNEL (7 << 16)
 
 extern int LINUX_KERNEL_VERSION __kconfig;
 extern void bpf_preempt_disable(void) __ksym __weak;
