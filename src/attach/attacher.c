@@ -538,23 +538,6 @@ enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_
 	return attacher->mode;
 }
 
-uint64_t attacher__skipped(const struct attacher *attacher)
-{
-	struct bpf_program *prog;
-	uint64_t skipped = 0;
-
-	bpf_object__for_each_program(prog, attacher->skel->obj)
-	{
-		struct bpf_prog_info info = {0};
-		uint32_t len = sizeof(info);
-
-		if (bpf_program__fd(prog) >= 0 &&
-		    !bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
-			skipped += info.recursion_misses;
-	}
-	return skipped;
-}
-
 double attacher__program_ns(const struct attacher *attacher)
 {
 	const struct bpf_program *progs[] = {

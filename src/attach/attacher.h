@@ -122,12 +122,9 @@ enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_
  * were on, 0 = unknown. */
 double attacher__program_ns(const struct attacher *attacher);
 
-/* Returns how many runs of our programs the kernel has left out, since they were loaded: another task
- * was preempted in the same one (bpf/preempt.bpf.h). Counted from Linux 6.7 on. */
-uint64_t attacher__skipped(const struct attacher *attacher);
-
-/* Sums the misses that the kernel itself counted for our programs (recursion); 0 when it does not
- * tell. */
+/* Sums the misses that the kernel itself counted for our programs since they were loaded: runs that
+ * nested in others, or came while another task was preempted in the same program
+ * (bpf/preempt.bpf.h). 0 when it does not tell, as before Linux 6.7. */
 uint64_t attacher__missed_runs(const struct attacher *attacher);
 
 /* Returns the bytes of kernel memory in all maps but those of unwind tables (attach/table_memory.h). */

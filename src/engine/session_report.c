@@ -49,7 +49,7 @@ static void fill_overhead(struct session *session, struct snapshot *snap)
 
 static int add_notes(const struct session *session, struct snapshot *snap)
 {
-	uint64_t missed = attacher__missed_runs(session->attacher);
+	uint64_t missed = snap->stats[STAT_PROGRAMS_SKIPPED];
 	int err = 0, why;
 
 	if (!attacher__has_mmap_layer(session->attacher, &why))
@@ -182,7 +182,7 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 	unwinder__tell(session->unwinder, snap);
 	snap->interval = is_final ? 0 : ++session->interval;
 	err = collector__fill(session->collector, &collect, snap);
-	snap->stats[STAT_PROGRAMS_SKIPPED] = attacher__skipped(session->attacher);
+	snap->stats[STAT_PROGRAMS_SKIPPED] = attacher__missed_runs(session->attacher);
 	if (!err)
 		err = groups__add(session->groups, snap, attacher__maps(session->attacher)->tables,
 				  collect.now_ns);

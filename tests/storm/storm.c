@@ -203,21 +203,23 @@ static void keep_pace(const struct storm *storm, uint64_t began_ns)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
 }
 
-static void rage(struct storm *storm)
+static void rage_until(struct storm *storm, uint64_t execs, uint64_t began_ns)
 {
-	uint64_t began_ns = now_ns(), execs = storm->seconds * storm->rate;
-	bool is_third_told = false;
-
 	while (storm->execs < execs) {
 		do_something(storm);
 		await_room(storm);
 		keep_pace(storm, began_ns);
-		if (storm->execs < execs / 3 || is_third_told)
-			continue;
-		is_third_told = true;
-		leaker__add("THIRD\n");
-		leaker__flush();
 	}
+}
+
+static void rage(struct storm *storm)
+{
+	uint64_t began_ns = now_ns(), execs = storm->seconds * storm->rate;
+
+	rage_until(storm, execs / 3, began_ns);
+	leaker__add("THIRD\n");
+	leaker__flush();
+	rage_until(storm, execs, began_ns);
 	while (storm->running)
 		note_exit(storm, 0);
 	leaker__add("TOTAL {\"processes\":%lld,\"execs\":%lld,\"dlopens\":%lld,\"containers\":%lld,"
