@@ -10,5 +10,6 @@ $(OUTPUT)/flags $(BPF_OBJS): | $(SYSROOT)/complete
 endif
 
 .PHONY: arm64
-arm64: ## build for arm64 and trace a leaker there, in qemu; skips when the packages cannot be had
+arm64: ## build for arm64 and trace a leaker there, in qemu (root); skips when the packages cannot be had
+	$(Q)tests/lib/install-deps.sh arm64
 	$(Q)tests/arm64/smoke.sh

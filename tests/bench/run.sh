@@ -6,7 +6,7 @@
 #   run.sh table      the cost of calls and of reports
 #   run.sh walks      whole stacks of real programs (walks.sh)
 #   run.sh python     the cost of Python's objects (python.sh)
-#   run.sh scale      the tool on a host of 100 and of 1 000 processes, and in a storm of execs (scale.sh); not in "all"
+#   run.sh scale      the tool on a host of 100 and of 1 000 processes, and in a storm of execs (scale.sh)
 #   run.sh anatomy    the cost of each kind of probe instead
 #   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark;
 #                     STACKS=1000000 of each real program; PROGRAMS="perl postgres" of them;
@@ -436,7 +436,7 @@ if [[ $what == all || $what == python ]]; then
 	. "$here/python.sh"
 	measure_pythons
 fi
-if [[ $what == scale ]]; then
+if [[ $what == all || $what == scale ]]; then
 	# shellcheck source=tests/bench/scale.sh
 	. "$here/scale.sh"
 	measure_scale
@@ -462,7 +462,7 @@ if [[ $what == all || $what == python ]]; then
 	echo
 	cat "$work/pythons"
 fi
-if [[ $what == scale ]]; then
+if [[ $what == all || $what == scale ]]; then
 	echo
 	cat "$work/scale"
 fi
