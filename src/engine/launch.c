@@ -18,11 +18,22 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/cpu_time.h"
 #include "util/procfs.h"
 
 struct syscall_state {
 	unsigned long pc, nr, args[6];
 };
+
+/* waitpid for the command: once it has ended, its CPU time is among that of all our children. */
+static pid_t wait_for(struct launch *launch, int *status, int options)
+{
+	uint64_t before = children_cpu_ns();
+	pid_t pid = waitpid(launch->pid, status, options);
+
+	launch->cpu_ns += children_cpu_ns() - before;
+	return pid;
+}
 
 /* The child's side: announce, wait to be let go, exec. An exec error goes home through the pipe. */
 static void __attribute__((noreturn)) run_child(char *const *argv, int error_fd, pid_t parent)
@@ -180,7 +191,7 @@ int launch__exec(struct launch *launch)
 	if (ptrace(PTRACE_CONT, launch->pid, NULL, NULL))
 		return -errno;
 	for (;;) {
-		if (waitpid(launch->pid, &status, 0) < 0)
+		if (wait_for(launch, &status, 0) < 0)
 			return -errno;
 		if (WIFEXITED(status) || WIFSIGNALED(status)) {
 			if (read(launch->error_fd, &err, sizeof(err)) != sizeof(err))
@@ -229,7 +240,7 @@ int launch__next_library(struct launch *launch)
 	}
 	for (;;) {
 		if (ptrace(PTRACE_SYSCALL, launch->pid, NULL, signal) ||
-		    waitpid(launch->pid, &status, 0) < 0) {
+		    wait_for(launch, &status, 0) < 0) {
 			launch->in_loader = false;
 			return -errno;
 		}
@@ -264,7 +275,7 @@ bool launch__reap(struct launch *launch)
 	int status;
 
 	if (!launch->exited && launch->pid > 0 &&
-	    waitpid(launch->pid, &status, WNOHANG) == launch->pid &&
+	    wait_for(launch, &status, WNOHANG) == launch->pid &&
 	    (WIFEXITED(status) || WIFSIGNALED(status))) {
 		launch->exited = true;
 		launch->wait_status = status;
@@ -276,7 +287,7 @@ void launch__wait(struct launch *launch)
 {
 	int status;
 
-	if (launch->exited || waitpid(launch->pid, &status, 0) != launch->pid)
+	if (launch->exited || wait_for(launch, &status, 0) != launch->pid)
 		return;
 	launch->exited = true;
 	launch->wait_status = status;

@@ -8,6 +8,7 @@
 #define LEAKSWEEP_ENGINE_LAUNCH_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct launch {
@@ -16,6 +17,7 @@ struct launch {
 	bool in_loader; /* it is still being held and let go by turns */
 	bool exited;
 	int wait_status;     /* as wait(2) gives it, when exited */
+	uint64_t cpu_ns;     /* what it used, when exited; part of children_cpu_ns */
 	unsigned long entry; /* address where the loader hands over */
 	unsigned long interp_start, interp_end;
 };

@@ -384,7 +384,7 @@ int session__begin(struct session *session, char **ret_message)
 		return err;
 	session->started_ns = clock_ns(CLOCK_MONOTONIC);
 	session->started_real_ns = clock_ns(CLOCK_REALTIME);
-	session->started_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+	session->started_cpu_ns = session__cpu_ns(session);
 	session->stats_fd = calibrate__enable_stats();
 	if (session->opts->command) {
 		err = run_command(session, ret_message);

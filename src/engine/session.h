@@ -100,6 +100,12 @@ bool session__is_over(const struct session *session);
  */
 int session__look(struct session *session);
 
+/*
+ * Returns the CPU time of this process and of the children it has waited for, which compile and
+ * parse for it. The command's is its own.
+ */
+uint64_t session__cpu_ns(const struct session *session);
+
 /* Takes a snapshot and publishes it. *ret_live_bytes may be NULL. */
 int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes);
 

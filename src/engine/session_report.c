@@ -8,7 +8,13 @@
 #include "collect/map_reader.h"
 #include "engine/session.h"
 #include "util/clock.h"
+#include "util/cpu_time.h"
 #include "util/procfs.h"
+
+uint64_t session__cpu_ns(const struct session *session)
+{
+	return cpu_time_ns() - session->launch.cpu_ns;
+}
 
 /*
  * Traps by their measured price plus the programs' measured run time. Calibrated in tight loops: a
@@ -26,9 +32,8 @@ static void fill_overhead(struct session *session, struct snapshot *snap)
 			       stats[STAT_HITS_OBJECT] + stats[STAT_HITS_OBJECT_FREE] +
 			       stats[STAT_HITS_FOREIGN];
 	overhead->foreign_hits = stats[STAT_HITS_FOREIGN];
-	overhead->tool_cpu_percent =
-		100.0 * (clock_ns(CLOCK_PROCESS_CPUTIME_ID) - session->started_cpu_ns) /
-		(clock_ns(CLOCK_MONOTONIC) - session->started_ns);
+	overhead->tool_cpu_percent = 100.0 * (session__cpu_ns(session) - session->started_cpu_ns) /
+				     (clock_ns(CLOCK_MONOTONIC) - session->started_ns);
 	overhead->tool_rss_bytes = proc_rss_bytes(getpid());
 	overhead->map_bytes = attacher__map_bytes(session->attacher);
 	if (!session->calibrated && calibrate__trap(&session->traps))

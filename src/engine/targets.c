@@ -235,11 +235,11 @@ int targets__add(struct session *session, char **ret_message)
 		err = add_containers(session, ret_message);
 	if (!err && (opts->all || opts->comms.cnt)) {
 		err = add_by_scan(session, &added);
-		if (!err && !added)
+		if (!err && !added && !opts->all)
 			return fail(ret_message, -ESRCH,
 				    "no process is named %s: `ps -e -o comm` lists the names "
 				    "(15 characters at most)",
-				    opts->comms.cnt ? opts->comms.items[0] : "");
+				    opts->comms.items[0]);
 	}
 	if (err == -E2BIG || err == -ENOSPC)
 		return fail(ret_message, err,

@@ -19,8 +19,7 @@
 #include "util/format.h"
 #include "util/procfs_read.h"
 
-/* Whether `word` is one of the comma-separated words of text[0..len). */
-static bool has_word(const char *text, size_t len, const char *word)
+bool procfs_has_word(const char *text, size_t len, const char *word)
 {
 	size_t word_len = strlen(word);
 
@@ -51,7 +50,7 @@ static char *pick_cgroup(char *text)
 		controllers++;
 		if (path == controllers && strncmp(line, "0:", 2) == 0)
 			unified = path + 1;
-		else if (has_word(controllers, (size_t)(path - controllers), "memory"))
+		else if (procfs_has_word(controllers, (size_t)(path - controllers), "memory"))
 			memory = path + 1;
 	}
 	if (unified && (!memory || strcmp(unified, "/") != 0))
@@ -103,7 +102,7 @@ static int parse_mount(char *line, struct cgroup_mounts *mounts)
 		slot = &mounts->unified;
 	} else if (strcmp(type, "cgroup") == 0 && options) {
 		mounts->v1_cnt++;
-		slot = has_word(options, strlen(options), "memory") ? &mounts->memory : NULL;
+		slot = procfs_has_word(options, strlen(options), "memory") ? &mounts->memory : NULL;
 	}
 	if (!slot || *slot)
 		return 0;

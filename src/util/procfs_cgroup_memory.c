@@ -143,6 +143,7 @@ static char *path_in(const char *text, bool is_v1)
 {
 	for (const char *line = text, *end; *line; line = *end ? end + 1 : end) {
 		const char *controllers, *path = NULL;
+		size_t len;
 		char *copy;
 
 		end = strchrnul(line, '\n');
@@ -151,18 +152,14 @@ static char *path_in(const char *text, bool is_v1)
 			path = memchr(controllers, ':', (size_t)(end - controllers));
 		if (!path)
 			continue;
-		copy = strndup(controllers, (size_t)(path - controllers));
-		if (!copy)
-			return NULL;
-		/* No other controller's name ends or begins with this one's. */
-		if (is_v1 ? !!strstr(copy, "memory") : !*copy && !strncmp(line, "0:", 2)) {
-			free(copy);
-			copy = strndup(path + 1, (size_t)(end - path - 1));
-			if (copy)
-				procfs_cut_deleted(copy);
-			return copy;
-		}
-		free(copy);
+		len = (size_t)(path - controllers);
+		if (is_v1 ? !procfs_has_word(controllers, len, "memory")
+			  : len || strncmp(line, "0:", 2))
+			continue;
+		copy = strndup(path + 1, (size_t)(end - path - 1));
+		if (copy)
+			procfs_cut_deleted(copy);
+		return copy;
 	}
 	return NULL;
 }

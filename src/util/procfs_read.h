@@ -37,6 +37,9 @@ int procfs_open_pid(pid_t pid, const char *name);
  */
 char *procfs_unescape(const char *text, size_t len, const char *escapes);
 
+/* Whether `word` is one of the comma-separated words of text[0..len). */
+bool procfs_has_word(const char *text, size_t len, const char *word);
+
 /* Cuts " (deleted)" off the end. Returns whether it was there. */
 bool procfs_cut_deleted(char *path);
 
