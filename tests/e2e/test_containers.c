@@ -223,6 +223,132 @@ static void test_one_is_killed(void **state)
 	free(parent);
 }
 
+/* ---- the line of a group ---- */
+
+#define HELD_BLOCKS "30000" /* of 1000 bytes, each touched */
+#define GROUP_LIMIT (64ULL << 20)
+
+/*
+ * The kernel counts pages for each CPU and adds them up every two seconds, or when 64 for each CPU
+ * are waiting (mm/memcontrol.c); the probed pages of programs come and go.
+ */
+#define MEMORY_SLACK (1 << 20)
+
+/* Reads the number behind a word of a file of a cgroup, or the file's only one. */
+static int64_t read_number(const char *dir, const char *name, const char *word)
+{
+	char *path = format("%s/%s", dir, name), *line = NULL;
+	FILE *file = fopen(path, "re");
+	size_t len = strlen(word), cap = 0;
+	int64_t number = -1;
+
+	if (!file)
+		fail_msg("%s cannot be read", path);
+	while (number < 0 && getline(&line, &cap, file) > 0)
+		if (!strncmp(line, word, len) && (!*word || line[len] == ' '))
+			number = atoll(line + len);
+	fclose(file);
+	free(line);
+	free(path);
+	assert_true(number >= 0);
+	return number;
+}
+
+/* What the kernel says of a container's memory. */
+struct usage {
+	int64_t anon, file, all;
+};
+
+/* Waits until what is there at least has been added up. */
+static struct usage await_usage(const char *name, int64_t least_anon)
+{
+	bool is_v2;
+	char *dir = container__memory_dir(name, &is_v2);
+	struct usage usage = {0};
+
+	if (!dir) {
+		print_message("skipped: no memory controller is mounted\n");
+		skip();
+	}
+	for (int i = 0; i < 100 * patience() && usage.anon < least_anon; i++) {
+		sleep_ms(50);
+		usage.anon = read_number(dir, "memory.stat", is_v2 ? "anon" : "total_rss");
+	}
+	usage.file = read_number(dir, "memory.stat", is_v2 ? "file" : "total_cache");
+	usage.all = read_number(dir, is_v2 ? "memory.current" : "memory.usage_in_bytes", "");
+	free(dir);
+	assert_true(usage.anon >= least_anon);
+	return usage;
+}
+
+/* Returns the item of a list whose member is this text. */
+static struct json_object *item_of(const struct report *report, const char *list, const char *name,
+				   const char *text)
+{
+	struct json_object *items = field(report->root, list);
+
+	for (size_t i = 0; items && i < json_object_array_length(items); i++) {
+		struct json_object *item = json_object_array_get_idx(items, i);
+
+		if (!strcmp(text_of(item, name), text))
+			return item;
+	}
+	fail_msg("nothing of %s is in \"%s\"", text, list);
+	return NULL;
+}
+
+static void assert_near(struct json_object *group, const char *name, int64_t want)
+{
+	int64_t got = json_object_get_int64(field(group, name));
+
+	print_message("  %s: %lld, the kernel says %lld\n", name, (long long)got, (long long)want);
+	if (got < want - MEMORY_SLACK || got > want + MEMORY_SLACK)
+		fail_msg("%s is not what the kernel says", name);
+}
+
+/* Files are memory of the group, too, but nothing that leaks: those of a tmpfs stay. */
+static void fill_file(const struct container *container)
+{
+	struct child *filler = container__run(
+		container, ARGS(CONTAINER_SHELL, "-c", "yes | head -c 8388608 >/filled"));
+
+	assert_int_equal(child__await_exit(filler, TIMEOUT_MS), 0);
+}
+
+static void test_line_of_a_group(void **state)
+{
+	const struct container_opts opts = {.leakers = ARGS("many"), .memory_bytes = GROUP_LIMIT};
+	struct inmate inmate =
+		inmate__start("limited", &opts, ARGS("many", "pairs", HELD_BLOCKS, "9"));
+	char *dir = container__cgroup_dir("limited");
+	struct child *tool = trace__start(ARGS("--cgroup", dir, "--group-by", "container"));
+	struct json_object *group, *leaf;
+	struct report report;
+	struct usage usage;
+	struct tally truth;
+
+	(void)state;
+	fill_file(inmate.container);
+	inmate__go(&inmate);
+	truth = expect__totals(inmate.expect);
+	usage = await_usage("limited", truth.live_bytes);
+	report = trace__end(tool);
+	inmate__check(&inmate, &report);
+	group = item_of(&report, "groups", "key", inmate.container->cgroup);
+	assert_tally(&report, "the container's line", read_tally(group), truth);
+	group = item_of(&report, "cgroups", "path", inmate.container->cgroup);
+	assert_int_equal(json_object_get_int64(field(group, "live_bytes")), truth.live_bytes);
+	assert_int_equal(json_object_get_int64(field(group, "limit_bytes")), GROUP_LIMIT);
+	assert_near(group, "anon_bytes", usage.anon);
+	assert_near(group, "file_bytes", usage.file);
+	assert_near(group, "usage_bytes", usage.all);
+	assert_true(usage.all > usage.anon + 2 * MEMORY_SLACK);
+	leaf = json_object_array_get_idx(field(report.root, "stacks"), 0);
+	leaf = json_object_array_get_idx(field(leaf, "frames"), 0);
+	assert_string_equal(text_of(leaf, "function"), "hold_block");
+	free(dir);
+}
+
 /* ---- out of memory ---- */
 
 static struct json_object *oom_kill_of(const struct report *report, pid_t pid)
@@ -419,6 +545,7 @@ int main(void)
 		CONTAINER_TEST(test_one_appears_below_a_cgroup),
 		CONTAINER_TEST(test_one_appears_and_leaks_at_once),
 		CONTAINER_TEST(test_one_is_killed),
+		CONTAINER_TEST(test_line_of_a_group),
 		CONTAINER_TEST(test_deleted_and_upgraded_library),
 		CONTAINER_TEST(test_upgraded_libc),
 		CONTAINER_TEST(test_cgroup_is_its_subtree),

@@ -122,6 +122,7 @@ static void test_table(void **state)
 		"kptr_restrict",
 		"RLIMIT_MEMLOCK",
 		"RLIMIT_NOFILE",
+		"tables",
 		"hit, emulated",
 		"hit, stepped",
 		"call and its return",
@@ -202,6 +203,27 @@ static void test_json(void **state)
 	assert_int_equal(get_number(trial, "allocs_seen"), get_number(trial, "pairs"));
 	assert_int_equal(get_number(trial, "frees_seen"), get_number(trial, "pairs"));
 	assert_true(get_number(trial, "pair_ns") > get_number(trial, "bare_pair_ns"));
+	json_object_put(root);
+}
+
+/* What the tables may take is what `trace` takes by itself, and the option that changes it. */
+static void test_bound_of_tables(void **state)
+{
+	struct json_object *root = diagnose(NULL, 0),
+			   *check = find(get(root, "checks"), "name", "tables");
+	unsigned long long mib;
+	const char *found;
+	char *option;
+
+	(void)state;
+	assert_non_null(check);
+	found = get_text(check, "found");
+	if (sscanf(found, "at most %llu MiB of kernel memory", &mib) != 1 ||
+	    !strstr(found, "--memory BYTES"))
+		fail_msg("it tells no bound, or not how to change it: %s", found);
+	option = format("(default %lluM)\n      --max-blocks", mib);
+	assert_stdout_has(doctor(ARGS("trace", "--help"), NULL, 0), option);
+	free(option);
 	json_object_put(root);
 }
 
@@ -413,6 +435,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		E2E_TEST(test_table),
 		E2E_TEST(test_json),
+		E2E_TEST(test_bound_of_tables),
 		E2E_TEST(test_verbose),
 		E2E_TEST(test_not_root),
 		E2E_TEST(test_preloaded_allocator),

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/harness.h"
+#include "lib/holdings.h"
 
 #define NOBODY 65534
 #define MAX_IDS 65536
@@ -96,6 +97,8 @@ static void test_bad_option_values(void **state)
 		{"--min-age", "old"},
 		{"--max-blocks", "many"},
 		{"--max-stacks", "-1"},
+		{"--memory", "much"},
+		{"--memory", "71M"},
 		{"--alloc-fn", "my_alloc:size=first"},
 		{"--alloc-fn", ""},
 		{"--alloc-fn", "f:width=1"},
@@ -129,6 +132,27 @@ static void test_not_root(void **state)
 	free(err);
 	free(from);
 	free(to);
+}
+
+/* There the kernel's numbers of processes are not those that are seen. */
+static void test_foreign_pid_namespace(void **state)
+{
+	static const char unshare[] = "/usr/bin/unshare";
+	char *tool = tool_path(), *err;
+
+	(void)state;
+	if (access(unshare, X_OK)) {
+		print_message("skipped: %s is not here\n", unshare);
+		skip();
+	}
+	err = check_error_of(
+		child__start(ARGS(unshare, "--pid", "--fork", "--mount-proc", tool, "trace", "-a"),
+			     NULL),
+		EXIT_FAILED);
+	if (!strstr(err, "PID namespace"))
+		fail_msg("it does not say why: %s", err);
+	free(err);
+	free(tool);
 }
 
 static void test_no_such_process(void **state)
@@ -349,6 +373,7 @@ static void test_killed_tool_leaves_nothing(void **state)
 	sleep_ms(100); /* in the middle of its work */
 	kill(run.tool->pid, SIGKILL);
 	child__await_exit(run.tool, TIMEOUT_MS);
+	tool_processes__await_gone();
 	check_all_gone(BPF_LINK_GET_NEXT_ID, &links_before, &links_during);
 	check_all_gone(BPF_PROG_GET_NEXT_ID, &progs_before, &progs_during);
 	free(child__await_line(run.leaker, run.leaker->out_fd, "DONE", LONG_MS));
@@ -403,15 +428,72 @@ static void test_killed_while_starting(void **state)
 		struct child *leaker = leaker__start(ARGS("alloc", "all"), NULL), *tool;
 		char *pid = format("%d", (int)leaker->pid);
 
-		tool = tool__start(ARGS("trace", "-p", pid), NULL);
+		tool = tool__start(ARGS("trace", "-p", pid, "--cache-dir", "none"), NULL);
 		sleep_ms(ms);
 		kill(tool->pid, SIGKILL);
 		child__await_exit(tool, TIMEOUT_MS);
+		tool_processes__await_gone();
 		child__poke(leaker);
 		free(child__await_line(leaker, leaker->out_fd, "DONE", TIMEOUT_MS));
 		leaker__finish(leaker);
 		free(pid);
 	}
+}
+
+static bool is_tracing(const struct child *tool)
+{
+	char *err = child__stderr(tool);
+	bool tracing = strstr(err, "leaksweep: tracing");
+
+	free(err);
+	return tracing;
+}
+
+static bool is_stopped(pid_t pid)
+{
+	char *path = format("/proc/%d/stat", (int)pid), line[256] = "", *end;
+	FILE *file = fopen(path, "re");
+	bool stopped = file && fgets(line, sizeof(line), file) && (end = strrchr(line, ')')) &&
+		       end[2] == 'T';
+
+	if (file)
+		fclose(file);
+	free(path);
+	return stopped;
+}
+
+/* Stops a child of the tool in the middle of its job. Returns false when it was too late for any.
+ */
+static bool stop_a_job(const struct child *tool)
+{
+	for (int i = 0; i < TIMEOUT_MS && !is_tracing(tool); i++) {
+		pid_t job = tool_job__find(tool->pid);
+
+		if (!job) {
+			sleep_ms(1);
+			continue;
+		}
+		kill(job, SIGSTOP);
+		for (int k = 0; k < 1000 && tool_job__find(tool->pid) == job; k++) {
+			if (is_stopped(job))
+				return true;
+			sleep_ms(1);
+		}
+	}
+	return false;
+}
+
+/* A child that compiles tables then, and would never end by itself, ends with it. */
+static void test_killed_while_compiling(void **state)
+{
+	struct child *tool = tool__start(ARGS("trace", "-a", "--cache-dir", "none"), NULL);
+
+	(void)state;
+	if (!stop_a_job(tool))
+		fail_msg("no child of the tool was seen to compile: %s", child__stderr(tool));
+	kill(tool->pid, SIGKILL);
+	child__await_exit(tool, TIMEOUT_MS);
+	tool_processes__await_gone();
 }
 
 int main(void)
@@ -420,6 +502,7 @@ int main(void)
 		E2E_TEST(test_bad_options),
 		E2E_TEST(test_bad_option_values),
 		E2E_TEST(test_not_root),
+		E2E_TEST(test_foreign_pid_namespace),
 		E2E_TEST(test_no_such_process),
 		E2E_TEST(test_kernel_thread),
 		E2E_TEST(test_32_bit_process),
@@ -429,6 +512,7 @@ int main(void)
 		E2E_TEST(test_killed_tool_leaves_nothing),
 		E2E_TEST(test_killed_tool_leaves_its_command_running),
 		E2E_TEST(test_killed_while_starting),
+		E2E_TEST(test_killed_while_compiling),
 	};
 
 	return harness__main("e2e errors", tests, sizeof(tests) / sizeof(tests[0]));

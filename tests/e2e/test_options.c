@@ -139,6 +139,26 @@ static void test_group_by(void **state)
 	assert_int_equal(group_bytes(json_object_array_get_idx(groups, 0)), all);
 }
 
+/* Tables for a million blocks do not fit in so little: what there is no room for is counted. */
+static void test_memory(void **state)
+{
+	struct run run =
+		run__trace(ARGS("many", "blocks", "300000"), ARGS("--memory", "72M"), NULL);
+	struct tally truth = expect__totals(expects__of(&run.expects, 0)),
+		     seen = report__sum(&run.report, 0, "malloc", NULL);
+	int64_t bytes = report__number(&run.report, "overhead", "map_bytes") +
+			report__number(&run.report, "unwind", "bytes");
+
+	(void)state;
+	print_message("%lld bytes of tables, %lld of %lld blocks seen\n", (long long)bytes,
+		      (long long)seen.live_count, (long long)truth.live_count);
+	assert_in_range(bytes, 1, 72 << 20);
+	assert_in_range(seen.live_count, 1, truth.live_count - 1);
+	assert_int_equal(seen.live_count + report__loss(&run.report, "map_full"), truth.live_count);
+	assert_int_equal(seen.live_bytes + report__loss(&run.report, "map_full_bytes"),
+			 truth.live_bytes);
+}
+
 /* Standard error of a sum of "cnt" blocks of "bytes", each kept with probability 1 -
  * e^(-bytes/mean). */
 static double standard_error(double cnt, double bytes, double mean)
@@ -325,6 +345,7 @@ int main(void)
 		E2E_TEST(test_ages),
 		E2E_TEST(test_top_and_sort),
 		E2E_TEST(test_group_by),
+		E2E_TEST(test_memory),
 		E2E_TEST(test_sample_bytes),
 		E2E_TEST(test_sampling_weighs_by_bytes),
 		E2E_TEST(test_sampled_table_says_estimate),

@@ -476,6 +476,21 @@ static void test_fork(void **state)
 	story__end(told.story);
 }
 
+/* Nobody has named it, and it was there before. */
+static void test_whole_host(void **state)
+{
+	struct told told = {.story = story__start(*state, "story_cache", NULL)};
+	struct child *tool = trace__start(ARGS("-a"));
+
+	told.pid = told.story->child->pid;
+	story__do(told.story, "step 3");
+	told.report = trace__end(tool);
+	told.truth = story__truth(told.story);
+	check_marks(&told);
+	check_top_line(&told, "BASKET");
+	story__end(told.story);
+}
+
 int main(void)
 {
 	static const struct python_test tests[] = {
@@ -495,6 +510,7 @@ int main(void)
 		{"13 threads", test_threads},
 		{"13 asyncio", test_asyncio},
 		{"13 forked workers", test_fork},
+		{"3 on the whole host", test_whole_host, true},
 	};
 
 	return python_tests__main("python_stories", tests, sizeof(tests) / sizeof(tests[0]));

@@ -262,6 +262,7 @@ static void test_killed_in_the_middle(void **state)
 	bpf_objects__read(tool->pid, objects);
 	kill(tool->pid, SIGKILL);
 	child__await_exit(tool, TIMEOUT_MS);
+	tool_processes__await_gone();
 	bpf_objects__await_gone(objects);
 	assert_true(objects->cnt_of[BPF_KIND_PROG] && objects->cnt_of[BPF_KIND_MAP] &&
 		    objects->cnt_of[BPF_KIND_LINK]);

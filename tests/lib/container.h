@@ -72,6 +72,9 @@ int inner_pid(pid_t pid);
 char *container__parent_dir(void);
 char *container__cgroup_dir(const char *name);
 
+/* The same in the hierarchy that has the memory controller; NULL when none has. */
+char *container__memory_dir(const char *name, bool *ret_is_v2);
+
 /* Removes processes, cgroups, mounts and files of the test. */
 int container__teardown(void **state);
 

@@ -167,6 +167,16 @@ char *container__cgroup_dir(const char *name)
 	return group_dir(best, name);
 }
 
+char *container__memory_dir(const char *name, bool *ret_is_v2)
+{
+	for (size_t i = 0; i < hierarchy_cnt; i++)
+		if (hierarchies[i].has_memory) {
+			*ret_is_v2 = hierarchies[i].is_v2;
+			return group_dir(&hierarchies[i], name);
+		}
+	return NULL;
+}
+
 char *container__parent_dir(void)
 {
 	return container__cgroup_dir("");

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <linux/bpf.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -161,4 +162,96 @@ void bpf_objects__await_gone(const struct bpf_objects *objects)
 	}
 	if (left)
 		fail_msg("%zu of %zu BPF objects are still there", left, objects->cnt);
+}
+
+/* ---- processes ------------------------------------------------------------------------------ */
+
+/* Returns a line of a file of /proc/PID that begins with `prefix` (NULL: the first), owned; NULL
+ * when there is none, or no such process any more. */
+static char *proc_line(pid_t pid, const char *name, const char *prefix)
+{
+	char *path = format("/proc/%d/%s", (int)pid, name), *line = NULL;
+	FILE *file = fopen(path, "re");
+	bool found = false;
+	size_t cap = 0;
+
+	while (file && !found && getline(&line, &cap, file) > 0)
+		found = !prefix || !strncmp(line, prefix, strlen(prefix));
+	if (file)
+		fclose(file);
+	free(path);
+	if (found)
+		return line;
+	free(line);
+	return NULL;
+}
+
+/* Whether the process runs the tool's program; one that has ended runs nothing. */
+static bool runs_tool(pid_t pid)
+{
+	char *exe = format("/proc/%d/exe", (int)pid), *tool = tool_path();
+	struct stat want, st;
+	bool same = !stat(tool, &want) && !stat(exe, &st) && want.st_dev == st.st_dev &&
+		    want.st_ino == st.st_ino;
+
+	free(tool);
+	free(exe);
+	return same;
+}
+
+/* Reads the parent and the process group, fields 4 and 5 of proc(5). */
+static bool read_relatives(pid_t pid, int *ret_parent, int *ret_group)
+{
+	char *line = proc_line(pid, "stat", NULL), *end = line ? strrchr(line, ')') : NULL;
+	bool done = end && sscanf(end + 1, " %*c %d %d", ret_parent, ret_group) == 2;
+
+	free(line);
+	return done;
+}
+
+/* Returns a process of this one's group that runs the tool, only a child of `parent` unless that is
+ * 0; or 0. */
+static pid_t find_tool(pid_t parent)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *entry;
+	pid_t found = 0;
+
+	assert_non_null(dir);
+	while (!found && (entry = readdir(dir))) {
+		pid_t pid = atoi(entry->d_name);
+		int its_parent, group;
+
+		if (pid > 0 && read_relatives(pid, &its_parent, &group) && group == getpgrp() &&
+		    (!parent || its_parent == parent) && runs_tool(pid))
+			found = pid;
+	}
+	closedir(dir);
+	return found;
+}
+
+pid_t tool_job__find(pid_t tool)
+{
+	pid_t pid = find_tool(tool);
+	char *own = proc_line(tool, "limits", "Max cpu time"),
+	     *limited = pid ? proc_line(pid, "limits", "Max cpu time") : NULL;
+	bool is_ready = own && limited && strcmp(own, limited) != 0;
+
+	free(limited);
+	free(own);
+	return is_ready ? pid : 0;
+}
+
+void tool_processes__await_gone(void)
+{
+	pid_t left = find_tool(0);
+
+	for (int i = 0; i < GONE_TRIES && left; i++) {
+		sleep_ms(GONE_PAUSE_MS);
+		left = find_tool(0);
+	}
+	if (!left)
+		return;
+	kill(left, SIGKILL);
+	fail_msg("process %d of the tool was left behind", (int)left);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What a running tool holds: memory, descriptors, BPF objects. Tests compare two moments of it. */
+/* What a running tool holds: memory, descriptors, BPF objects, processes. Tests compare two moments
+ * of it. */
 #ifndef LEAKSWEEP_TESTS_HOLDINGS_H
 #define LEAKSWEEP_TESTS_HOLDINGS_H
 
@@ -36,5 +37,18 @@ void bpf_objects__read(pid_t pid, struct bpf_objects *ret);
 /* Waits until none of them is there any more: the kernel needs a moment. Fails the test if some
  * stay. */
 void bpf_objects__await_gone(const struct bpf_objects *objects);
+
+/*
+ * Returns a child of the tool that does a job for it (compiling an unwind table, parsing debug
+ * information) inside all of its limits, the last of which is that of CPU time; 0 when there is
+ * none at this moment.
+ */
+pid_t tool_job__find(pid_t tool);
+
+/*
+ * Waits until nothing that the test has started runs the tool's program any more, be it the tool or
+ * a child that it has left behind. Fails the test if something does, and ends that.
+ */
+void tool_processes__await_gone(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include "unit/cgroup_files.h"
 #include "util/clock.h"
 #include "util/format.h"
+#include "util/procfs_memory.h"
 
 #define MIB (1ULL << 20)
 #define MANY 1000
@@ -136,6 +137,46 @@ static void test_hybrid(void **state)
 	assert_false(snap->groups.items[0].is_measured);
 	assert_string_equal(snap->groups.items[0].title, "/only");
 	snapshot__free(snap);
+	host__destroy(&host);
+}
+
+/* Where v2 is not mounted, all that there is is v1's memory hierarchy. */
+static void test_v1(void **state)
+{
+	const struct snap_group *group;
+	struct tables *tables = calloc(1, sizeof(*tables));
+	struct snapshot *snap;
+	struct host host;
+
+	(void)state;
+	host__init(&host, false, true);
+	put_group_file(host.memory, "/a", "memory.limit_in_bytes", "67108864\n");
+	put_group_file(host.memory, "/a", "memory.usage_in_bytes", "50331648\n");
+	put_group_file(host.memory, "/a/b", "memory.limit_in_bytes", "9223372036854771712\n");
+	put_group_file(host.memory, "/a/b", "memory.usage_in_bytes", "4194304\n");
+	put_group_file(host.memory, "/a/b", "memory.stat", "total_rss 1048576\ntotal_cache 6\n");
+	assert_int_equal(groups__note(host.groups, "/a/b", 10 * NS_PER_SEC), 0);
+	put_group_file(host.memory, "/a/b", "memory.stat", "total_rss 3145728\ntotal_cache 8\n");
+	tables->groups[7] = (struct group){
+		.cgroup = cgroup_id(host.memory, "/a/b"),
+		.refused = {[TABLE_BLOCKS] = 3},
+	};
+	snap = report(&host, "/a/b", tables, 70 * NS_PER_SEC);
+	group = &snap->groups.items[0];
+	assert_true(group->is_measured);
+	assert_int_equal(group->anon_bytes, 3 * MIB);
+	assert_int_equal(group->file_bytes, 8);
+	assert_int_equal(group->limit_bytes, 64 * MIB);
+	assert_int_equal(group->usage_bytes, 48 * MIB);
+	assert_int_equal((int64_t)group->growth_per_min, 2 * MIB);
+	assert_int_equal(group->lost_blocks, 3);
+	snapshot__free(snap);
+	/* What v2 would have there is not looked for. */
+	put_group_file(host.unified, "/only", "memory.stat", "anon 1\nfile 2\n");
+	snap = report(&host, "/only", NULL, 71 * NS_PER_SEC);
+	assert_false(snap->groups.items[0].is_measured);
+	snapshot__free(snap);
+	free(tables);
 	host__destroy(&host);
 }
 
@@ -270,10 +311,9 @@ static void test_this_host(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(test_v2),	   UNIT_TEST(test_hybrid),
-		UNIT_TEST(test_losses),	   UNIT_TEST(test_many_processes),
-		UNIT_TEST(test_made_anew), UNIT_TEST(test_churn),
-		UNIT_TEST(test_this_host),
+		UNIT_TEST(test_v2),	UNIT_TEST(test_hybrid),		UNIT_TEST(test_v1),
+		UNIT_TEST(test_losses), UNIT_TEST(test_many_processes), UNIT_TEST(test_made_anew),
+		UNIT_TEST(test_churn),	UNIT_TEST(test_this_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
