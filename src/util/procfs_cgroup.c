@@ -19,7 +19,8 @@
 #include "util/format.h"
 #include "util/procfs_read.h"
 
-bool procfs_has_word(const char *text, size_t len, const char *word)
+/* Whether `word` is one of the comma-separated words of text[0..len). */
+static bool has_word(const char *text, size_t len, const char *word)
 {
 	size_t word_len = strlen(word);
 
@@ -33,44 +34,44 @@ bool procfs_has_word(const char *text, size_t len, const char *word)
 	return false;
 }
 
-/*
- * Picks the path of a /proc/PID/cgroup text, lines of HIERARCHY:CONTROLLERS:PATH. Returns a part of
- * `text`.
- */
-static char *pick_cgroup(char *text)
+char *procfs_cgroup_path(const char *text, bool is_v1)
 {
-	char *unified = NULL, *memory = NULL, *save = NULL;
+	for (const char *line = text, *end; *line; line = *end ? end + 1 : end) {
+		const char *controllers, *path = NULL;
+		size_t len;
+		char *copy;
 
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *controllers = strchr(line, ':');
-		char *path = controllers ? strchr(controllers + 1, ':') : NULL;
-
+		end = strchrnul(line, '\n');
+		controllers = memchr(line, ':', (size_t)(end - line));
+		if (controllers++)
+			path = memchr(controllers, ':', (size_t)(end - controllers));
 		if (!path)
 			continue;
-		controllers++;
-		if (path == controllers && strncmp(line, "0:", 2) == 0)
-			unified = path + 1;
-		else if (procfs_has_word(controllers, (size_t)(path - controllers), "memory"))
-			memory = path + 1;
+		len = (size_t)(path - controllers);
+		if (is_v1 ? !has_word(controllers, len, "memory") : len || strncmp(line, "0:", 2))
+			continue;
+		copy = strndup(path + 1, (size_t)(end - path - 1));
+		if (copy)
+			procfs_cut_deleted(copy);
+		return copy;
 	}
-	if (unified && (!memory || strcmp(unified, "/") != 0))
-		return unified;
-	return memory;
+	return NULL;
 }
 
 char *proc_cgroup(pid_t pid)
 {
-	char *text, *path, *copy;
+	char *text, *unified, *memory;
+	bool is_unified;
 	size_t len;
 
 	if (procfs_read_pid(pid, "cgroup", &text, &len))
 		return NULL;
-	path = pick_cgroup(text);
-	copy = path ? strdup(path) : NULL;
-	if (copy)
-		procfs_cut_deleted(copy);
+	unified = procfs_cgroup_path(text, false);
+	memory = procfs_cgroup_path(text, true);
 	free(text);
-	return copy;
+	is_unified = unified && (!memory || strcmp(unified, "/") != 0);
+	free(is_unified ? memory : unified);
+	return is_unified ? unified : memory;
 }
 
 /* ---- where the hierarchies are mounted ------------------------------------------------------ */
@@ -102,7 +103,7 @@ static int parse_mount(char *line, struct cgroup_mounts *mounts)
 		slot = &mounts->unified;
 	} else if (strcmp(type, "cgroup") == 0 && options) {
 		mounts->v1_cnt++;
-		slot = procfs_has_word(options, strlen(options), "memory") ? &mounts->memory : NULL;
+		slot = has_word(options, strlen(options), "memory") ? &mounts->memory : NULL;
 	}
 	if (!slot || *slot)
 		return 0;

@@ -135,35 +135,6 @@ int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct 
 	return err;
 }
 
-/*
- * Finds in a /proc/PID/cgroup text, lines of HIERARCHY:CONTROLLERS:PATH, the path in one hierarchy:
- * v1's of the memory controller, or v2's. Returns an owned path, or NULL.
- */
-static char *path_in(const char *text, bool is_v1)
-{
-	for (const char *line = text, *end; *line; line = *end ? end + 1 : end) {
-		const char *controllers, *path = NULL;
-		size_t len;
-		char *copy;
-
-		end = strchrnul(line, '\n');
-		controllers = memchr(line, ':', (size_t)(end - line));
-		if (controllers++)
-			path = memchr(controllers, ':', (size_t)(end - controllers));
-		if (!path)
-			continue;
-		len = (size_t)(path - controllers);
-		if (is_v1 ? !procfs_has_word(controllers, len, "memory")
-			  : len || strncmp(line, "0:", 2))
-			continue;
-		copy = strndup(path + 1, (size_t)(end - path - 1));
-		if (copy)
-			procfs_cut_deleted(copy);
-		return copy;
-	}
-	return NULL;
-}
-
 int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret)
 {
 	struct cgroup_mounts mounts;
@@ -179,7 +150,7 @@ int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *re
 	mount = mounts.memory ? mounts.memory : mounts.unified;
 	own = NULL;
 	if (!procfs_read_pid(pid, "cgroup", &text, &len))
-		own = path_in(text, mount == mounts.memory);
+		own = procfs_cgroup_path(text, mount == mounts.memory);
 	/* v1 shows a process that is exiting at the root (kernel/cgroup/cgroup.c,
 	 * proc_cgroup_show). */
 	if (path && (!own || !strcmp(own, "/"))) {

@@ -37,8 +37,11 @@ int procfs_open_pid(pid_t pid, const char *name);
  */
 char *procfs_unescape(const char *text, size_t len, const char *escapes);
 
-/* Whether `word` is one of the comma-separated words of text[0..len). */
-bool procfs_has_word(const char *text, size_t len, const char *word);
+/*
+ * Finds in a /proc/PID/cgroup text, lines of HIERARCHY:CONTROLLERS:PATH (cgroups(7)), the path in
+ * one hierarchy: v1's of the memory controller, or v2's. Returns an owned path, or NULL.
+ */
+char *procfs_cgroup_path(const char *text, bool is_v1);
 
 /* Cuts " (deleted)" off the end. Returns whether it was there. */
 bool procfs_cut_deleted(char *path);
