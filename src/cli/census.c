@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "cli/options.h"
-#include "engine/publish.h"
+#include "engine/report_file.h"
 #include "util/clock.h"
 #include "util/elf_image.h"
 #include "util/message.h"
@@ -124,7 +124,7 @@ static int parse(struct census_options *options, int argc, char **argv, char **r
 		err = parse_choices(options, options->interval_ns != UINT64_MAX, ret_message);
 	if (err || !options->path)
 		return err;
-	err = publish__check_path(options->path);
+	err = report_file__check(options->path);
 	return err ? fail(ret_message, err, "cannot write %s: %s", options->path, strerror(-err))
 		   : 0;
 }
@@ -274,7 +274,6 @@ struct moment {
 static int show(const struct census_options *options, const struct subject *subject,
 		const struct moment *now, const struct moment *last)
 {
-	const struct publish_opts target = {.path = options->path, .fd = STDOUT_FILENO};
 	struct census_view view = {
 		.pid = options->pid,
 		.comm = subject->info.comm,
@@ -284,9 +283,7 @@ static int show(const struct census_options *options, const struct subject *subj
 		.taken_at_ns = clock_ns(CLOCK_REALTIME),
 		.since_ns = last ? now->at_ns - last->at_ns : 0,
 	};
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out;
+	struct report_file *file;
 	int err;
 
 	err = census_lines(&now->census, last ? &last->census : NULL, options->diff, options->sort,
@@ -295,13 +292,9 @@ static int show(const struct census_options *options, const struct subject *subj
 		return err;
 	view.shown_cnt =
 		options->top && options->top < view.line_cnt ? options->top : view.line_cnt;
-	out = open_memstream(&text, &len);
-	err = out ? options->render(&view, out) : -ENOMEM;
-	if (out && fclose(out) && !err)
-		err = -errno;
+	err = report_file__open(options->path, STDOUT_FILENO, &file);
 	if (!err)
-		err = publish__write(&target, text, len);
-	free(text);
+		err = report_file__finish(file, options->render(&view, report_file__stream(file)));
 	free(view.lines);
 	return err;
 }

@@ -28,14 +28,4 @@ void publisher__free(struct publisher *publisher);
  */
 int publisher__publish(struct publisher *publisher, struct snapshot *snap, int64_t *ret_live_bytes);
 
-/*
- * Writes a text to where `opts` says (`path` and `fd`, nothing else of it is used): a file is whole
- * or not there. Returns 0 or a negative errno.
- */
-int publish__write(const struct publish_opts *opts, const char *text, size_t len);
-
-/* Whether `path` can be written when the time comes. Returns 0 or a negative errno; creates
- * nothing. */
-int publish__check_path(const char *path);
-
 #endif

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "discover/cgroup_name.h"
+#include "engine/report_file.h"
 #include "util/clock.h"
 #include "util/message.h"
 #include "util/procfs.h"
@@ -55,7 +56,7 @@ int targets__check(const struct capture_opts *opts, char **ret_message)
 		free(pids);
 	}
 	if (!err && opts->publish.path) {
-		err = publish__check_path(opts->publish.path);
+		err = report_file__check(opts->publish.path);
 		if (err)
 			return fail(ret_message, err, "cannot write %s: %s", opts->publish.path,
 				    strerror(-err));

@@ -23,6 +23,7 @@
 #include <cmocka.h>
 
 #include "engine/publish.h"
+#include "engine/report_file.h"
 
 static char *work_dir;
 
@@ -266,7 +267,7 @@ static void test_full_device(void **state)
 	(void)state;
 	assert_int_equal(symlink("/dev/full", full), 0);
 	assert_int_equal(symlink("/dev/null", null), 0);
-	assert_int_equal(publish__check_path(full), 0);
+	assert_int_equal(report_file__check(full), 0);
 	assert_int_equal(publish_to(full, -1, "report\n"), -ENOSPC);
 	assert_int_equal(publish_to(null, -1, "report\n"), 0);
 	check_content(null, "");
@@ -331,7 +332,7 @@ static int without_rights(const char *path)
 
 	if (!geteuid() && (setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534)))
 		return NOT_POSSIBLE;
-	err = publish__check_path(path);
+	err = report_file__check(path);
 	return err ? -err : -publish_to(path, -1, "new\n");
 }
 
@@ -361,7 +362,7 @@ static int onto_mount_point(const char *path)
 	if (unshare(geteuid() ? CLONE_NEWUSER | CLONE_NEWNS : CLONE_NEWNS) ||
 	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) || mount(path, path, NULL, MS_BIND, NULL))
 		return NOT_POSSIBLE;
-	return publish__check_path(path) ? 1 : -publish_to(path, -1, "new\n");
+	return report_file__check(path) ? 1 : -publish_to(path, -1, "new\n");
 }
 
 /* A single file that is mounted into a container cannot be replaced by another: it is overwritten. */
@@ -409,7 +410,7 @@ static void test_fifo(void **state)
 
 	(void)state;
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(publish__check_path(path), 0);
+	assert_int_equal(report_file__check(path), 0);
 	fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	assert_true(fd >= 0);
 	assert_int_equal(publish_to(path, -1, "report\n"), 0);
@@ -488,23 +489,23 @@ static void test_check_path(void **state)
 	assert_int_equal(symlink("loop", loop), 0);
 	assert_true(asprintf(&long_name, "%s/%0300d", work_dir, 1) > 0);
 
-	assert_int_equal(publish__check_path(file), 0);
-	assert_int_equal(publish__check_path(new), 0);
-	assert_int_equal(publish__check_path(in_folder), 0);
-	assert_int_equal(publish__check_path(link_path), 0);
-	assert_int_equal(publish__check_path("/dev/null"), 0);
-	assert_int_equal(publish__check_path("/dev/full"), 0);
+	assert_int_equal(report_file__check(file), 0);
+	assert_int_equal(report_file__check(new), 0);
+	assert_int_equal(report_file__check(in_folder), 0);
+	assert_int_equal(report_file__check(link_path), 0);
+	assert_int_equal(report_file__check("/dev/null"), 0);
+	assert_int_equal(report_file__check("/dev/full"), 0);
 
-	assert_int_equal(publish__check_path(folder), -EISDIR);
-	assert_int_equal(publish__check_path("/"), -EISDIR);
-	assert_int_equal(publish__check_path("."), -EISDIR);
-	assert_int_equal(publish__check_path(slash), -EISDIR);
-	assert_int_equal(publish__check_path(file_slash), -ENOTDIR);
-	assert_int_equal(publish__check_path(in_file), -ENOTDIR);
-	assert_int_equal(publish__check_path(in_missing), -ENOENT);
-	assert_int_equal(publish__check_path(""), -ENOENT);
-	assert_int_equal(publish__check_path(loop), -ELOOP);
-	assert_int_equal(publish__check_path(long_name), -ENAMETOOLONG);
+	assert_int_equal(report_file__check(folder), -EISDIR);
+	assert_int_equal(report_file__check("/"), -EISDIR);
+	assert_int_equal(report_file__check("."), -EISDIR);
+	assert_int_equal(report_file__check(slash), -EISDIR);
+	assert_int_equal(report_file__check(file_slash), -ENOTDIR);
+	assert_int_equal(report_file__check(in_file), -ENOTDIR);
+	assert_int_equal(report_file__check(in_missing), -ENOENT);
+	assert_int_equal(report_file__check(""), -ENOENT);
+	assert_int_equal(report_file__check(loop), -ELOOP);
+	assert_int_equal(report_file__check(long_name), -ENAMETOOLONG);
 
 	/* it was only a question */
 	check_content(file, "old\n");
@@ -535,7 +536,7 @@ static void test_check_socket(void **state)
 	assert_true(fd >= 0 && strlen(path) < sizeof(addr.sun_path));
 	strcpy(addr.sun_path, path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
-	assert_int_equal(publish__check_path(path), -ENXIO);
+	assert_int_equal(report_file__check(path), -ENXIO);
 	close(fd);
 	free(path);
 }
@@ -551,7 +552,7 @@ static void test_check_agrees(void **state)
 	write_old(file, "old\n");
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		char *path = path_of(names[i]);
-		bool promised = !publish__check_path(path);
+		bool promised = !report_file__check(path);
 
 		assert_int_equal(publish_to(path, -1, "text\n") == 0, promised);
 		free(path);
