@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attach/tool_memory.h"
 #include "include/maps.h"
 #include "include/python.h"
 #include "include/unwind.h"
@@ -69,14 +70,14 @@ int table_memory__fit(uint64_t bytes, struct attacher_opts *opts, uint64_t *unwi
 	struct attacher_opts tried = *opts, best = *opts;
 	uint64_t unwind, best_unwind = 0;
 
-	if (bytes < MIN_TABLE_MEMORY)
+	if (bytes < MIN_MEMORY)
 		return -ERANGE;
 	for (int step = 0; step < STEPS; step++) {
 		tried.max_blocks = scaled(opts->max_blocks, step, 4096, 1U << 28);
 		tried.max_stacks = scaled(opts->max_stacks, step, 1024, 1U << 24);
 		tried.max_procs = scaled(opts->max_procs, step, 1024, 1U << 22);
 		unwind = scaled(*unwind_bytes, step, 8 << 20, MAX_UNWIND_CHUNKS << 20);
-		if (table_memory__bound(&tried, unwind) > bytes)
+		if (table_memory__bound(&tried, unwind) + tool_memory__bound(&tried) > bytes)
 			break;
 		best = tried;
 		best_unwind = unwind;

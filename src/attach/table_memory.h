@@ -17,7 +17,7 @@
 #define COSTS_A_STACK 4ULL
 #define SPACES_A_PROC 2
 
-#define MIN_TABLE_MEMORY (72ULL << 20)
+#define MIN_MEMORY (140ULL << 20)
 #define THREAD_MEMORY (24U << 10) /* of one that allocates, at most */
 
 /* Entries and bytes that a user gets who asks for nothing else. */
@@ -31,8 +31,9 @@
 uint64_t table_memory__bound(const struct attacher_opts *opts, uint64_t unwind_bytes);
 
 /*
- * Makes all tables, and unwind tables, smaller or larger in proportion, so that the bound is at
- * most `bytes`. Returns 0, or -ERANGE below MIN_TABLE_MEMORY (nothing is changed).
+ * Makes all tables, and unwind tables, smaller or larger in proportion, so that their bound and the
+ * tool's own (attach/tool_memory.h) together are at most `bytes`. Returns 0, or -ERANGE below
+ * MIN_MEMORY (nothing is changed).
  */
 int table_memory__fit(uint64_t bytes, struct attacher_opts *opts, uint64_t *unwind_bytes);
 

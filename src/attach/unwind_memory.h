@@ -38,6 +38,12 @@ int unwind_memory__add_chunks(struct unwind_memory *memory, uint32_t cnt, uint64
  */
 int unwind_memory__identify(struct unwind_memory *memory, int fd, struct code_file *ret_file);
 
+/* Returns what tells apart the files that have one inode number, on one device one after another. */
+static inline uint64_t code_file__life(const struct code_file *file)
+{
+	return (uint64_t)file->dev << 32 | file->generation;
+}
+
 /* Says which module's table serves the file. Returns 0 or a negative errno. */
 int unwind_memory__assign(struct unwind_memory *memory, const struct code_file *file,
 			  uint32_t module);

@@ -189,7 +189,8 @@ static const struct option_spec specs[] = {
 	 "trap; process: only the targets pay",
 	 NULL},
 	{0, "memory", OPT_SIZE, "BYTES", AT(memory),
-	 "for all tables at most: makes each smaller or larger (default 1026M)", NULL},
+	 "that leaksweep takes at most, in the kernel's tables and itself: makes each table "
+	 "smaller or larger (default 1450M)", NULL},
 	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 2097152)",
 	 NULL},
 	{0, "max-stacks", OPT_COUNT, "N", AT(max_stacks),
@@ -261,7 +262,7 @@ static int check_limits(struct trace_options *options, char **ret_message)
 	if (options->memory &&
 	    table_memory__fit(options->memory, attach, &options->capture.unwind.memory_bytes))
 		return fail(ret_message, -EINVAL,
-			    "--memory: it takes 72M at least, more with a larger --ring-size");
+			    "--memory: it takes 140M at least, more with a larger --ring-size");
 	return 0;
 }
 

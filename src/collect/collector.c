@@ -20,7 +20,8 @@
 #define MANY_ENDED 512 /* processes whose remains are worth a pass over the block table */
 
 struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
-				 struct space_table *table, struct code_table *codes)
+				 struct space_table *table, struct code_table *codes,
+				 uint64_t max_frames)
 {
 	struct collector *collector = calloc(1, sizeof(*collector));
 
@@ -29,13 +30,19 @@ struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
 	collector->maps = maps;
 	collector->table = table;
 	collector->codes = codes;
-	collector->stacks = stack_cache__new(maps->stack_frames, hash_seed);
-	collector->python_stacks = python_stacks__new(maps->python_stacks);
+	collector->stacks = stack_cache__new(maps->stack_frames, hash_seed, max_frames);
+	collector->python_stacks = python_stacks__new(maps->python_stacks, max_frames);
 	if (!collector->stacks || !collector->python_stacks) {
 		collector__free(collector);
 		return NULL;
 	}
 	return collector;
+}
+
+bool collector__is_full(const struct collector *collector)
+{
+	return stack_cache__is_full(collector->stacks) ||
+	       python_stacks__is_full(collector->python_stacks);
 }
 
 void collector__free(struct collector *collector)

@@ -35,11 +35,16 @@ struct collector;
 
 /*
  * `maps`, `table` and `codes` are borrowed and must outlive it; `hash_seed` as attacher__hash_seed;
- * `codes` may be NULL. What purged spaces had in `codes` is freed. NULL: no memory.
+ * `codes` may be NULL. What purged spaces had in `codes` is freed. Of all stacks together it keeps
+ * `max_frames`, and as many of Python's. NULL: no memory.
  */
 struct collector *collector__new(const struct map_fds *maps, uint64_t hash_seed,
-				 struct space_table *table, struct code_table *codes);
+				 struct space_table *table, struct code_table *codes,
+				 uint64_t max_frames);
 void collector__free(struct collector *collector);
+
+/* Whether stacks were left out because there were too many frames. */
+bool collector__is_full(const struct collector *collector);
 
 /*
  * Reads the frames that the kernel side has stored under `id`. Returns 0, -ENOENT or another

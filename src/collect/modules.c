@@ -19,14 +19,26 @@ static void read_build_id(struct module *module)
 }
 
 /* A failure is kept in the module. */
-static void open_module(struct module *module, pid_t pid, const struct proc_map *map)
+static void open_module(struct module_table *table, struct module *module, pid_t pid,
+			const struct proc_map *map)
 {
 	int fd = proc_map__open(pid, map);
 
 	module->fd = fd < 0 ? -1 : fd;
 	module->open_err = fd < 0 ? fd : 0;
-	if (fd >= 0)
-		read_build_id(module);
+	if (fd < 0)
+		return;
+	table->open_cnt++;
+	read_build_id(module);
+}
+
+static void close_module(struct module_table *table, struct module *module)
+{
+	if (module->fd < 0)
+		return;
+	close(module->fd);
+	module->fd = -1;
+	table->open_cnt--;
 }
 
 static uint64_t hash_name(const char *name)
@@ -43,8 +55,7 @@ void module_table__free(struct module_table *table)
 	for (size_t i = 0; i < table->modules.cnt; i++) {
 		free(table->modules.items[i].path);
 		array_free(&table->modules.items[i].loops);
-		if (table->modules.items[i].fd >= 0)
-			close(table->modules.items[i].fd);
+		close_module(table, &table->modules.items[i]);
 	}
 	array_free(&table->modules);
 	hashmap__free(&table->by_inode);
@@ -68,17 +79,16 @@ uint32_t module_table__add(struct module_table *table, pid_t pid, const struct p
 	if (!is_new) {
 		/* The process that showed it first may have gone before it could be opened. */
 		if (map->ino && table->modules.items[*slot].fd < 0)
-			open_module(&table->modules.items[*slot], pid, map);
+			open_module(table, &table->modules.items[*slot], pid, map);
 		return *slot;
 	}
 	*slot = table->modules.cnt;
 	module.path = strdup(path);
 	if (map->ino)
-		open_module(&module, pid, map);
+		open_module(table, &module, pid, map);
 	if (!module.path || array_push(&table->modules, module)) {
 		free(module.path);
-		if (module.fd >= 0)
-			close(module.fd);
+		close_module(table, &module);
 		if (map->ino)
 			hashmap__remove(&table->by_inode, map->dev, map->ino);
 		else
@@ -86,6 +96,15 @@ uint32_t module_table__add(struct module_table *table, pid_t pid, const struct p
 		return MODULE_NONE;
 	}
 	return table->modules.cnt - 1;
+}
+
+void module_table__close(struct module_table *table, uint32_t index)
+{
+	struct module *module = &table->modules.items[index];
+
+	hashmap__remove(&table->by_inode, module->dev, module->ino);
+	close_module(table, module);
+	module->open_err = -EMFILE;
 }
 
 int module_table__set_number(struct module_table *table, uint32_t index, uint32_t number)

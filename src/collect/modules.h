@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The files that code is mapped from, each once for the whole run and held open: a file that is
- * deleted, replaced or in a container that has gone can still be named at the end.
+ * The files that code is mapped from, each once and held open: a file that is deleted, replaced or
+ * in a container that has gone can still be named at the end. Of very many, those that nobody maps
+ * any more are closed (engine/open_files.h).
  */
 #ifndef LEAKSWEEP_COLLECT_MODULES_H
 #define LEAKSWEEP_COLLECT_MODULES_H
@@ -24,12 +25,14 @@ struct module {
 	int open_err; /* why, negative errno */
 	uint8_t build_id[32];
 	uint8_t build_id_len;
-	bool is_interpreter;		/* of Python; told by the engine, as are ... */
-	ARRAY(struct code_range) loops; /* ... the file offsets of its loop */
+	bool is_probed;			/* it has to stay open; told by the engine, as are ... */
+	bool is_interpreter;		/* of Python ... */
+	ARRAY(struct code_range) loops; /* ... and the file offsets of its loop */
 };
 
 struct module_table {
 	ARRAY(struct module) modules;
+	size_t open_cnt;
 	struct hashmap by_inode;   /* {dev, ino} -> index */
 	struct hashmap by_name;	   /* {hash of the name, 0} -> index, for what has no inode */
 	ARRAY(uint32_t) by_number; /* the kernel side's number -> index, or MODULE_NONE */
@@ -46,6 +49,9 @@ int module_table__set_number(struct module_table *table, uint32_t index, uint32_
 
 /* Returns the index of the module of that number, or MODULE_NONE. */
 uint32_t module_table__of_number(const struct module_table *table, uint32_t number);
+
+/* Closes its file: mapped again, it is another module. Its name and number stay. */
+void module_table__close(struct module_table *table, uint32_t index);
 
 /* Returns the index of a module seen before, or MODULE_NONE. */
 uint32_t module_table__find(const struct module_table *table, uint64_t dev, uint64_t ino);

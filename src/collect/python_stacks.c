@@ -12,14 +12,18 @@ struct python_stacks {
 	int map_fd;
 	struct hashmap by_id; /* {id, 0} -> struct cached_python_stack */
 	struct python_stack scratch;
+	uint64_t frame_cnt, max_frames;
+	bool is_full;
 };
 
-struct python_stacks *python_stacks__new(int map_fd)
+struct python_stacks *python_stacks__new(int map_fd, uint64_t max_frames)
 {
 	struct python_stacks *stacks = calloc(1, sizeof(*stacks));
 
-	if (stacks)
+	if (stacks) {
 		stacks->map_fd = map_fd;
+		stacks->max_frames = max_frames;
+	}
 	return stacks;
 }
 
@@ -32,6 +36,11 @@ void python_stacks__free(struct python_stacks *stacks)
 			free((void *)(uintptr_t)stacks->by_id.slots[i].value);
 	hashmap__free(&stacks->by_id);
 	free(stacks);
+}
+
+bool python_stacks__is_full(const struct python_stacks *stacks)
+{
+	return stacks->is_full;
 }
 
 static int read_stack(struct python_stacks *stacks, uint64_t id, struct cached_python_stack **ret)
@@ -47,6 +56,10 @@ static int read_stack(struct python_stacks *stacks, uint64_t id, struct cached_p
 	if (err)
 		return err;
 	cnt = read->frame_cnt < MAX_PYTHON_FRAMES ? read->frame_cnt : MAX_PYTHON_FRAMES;
+	if (cnt > stacks->max_frames - stacks->frame_cnt) {
+		stacks->is_full = true;
+		return -ENOENT;
+	}
 	stack = malloc(sizeof(*stack) + cnt * sizeof(stack->frame[0]));
 	if (!stack)
 		return -ENOMEM;
@@ -74,6 +87,7 @@ int python_stacks__find(struct python_stacks *stacks, uint64_t id,
 			return -ENOMEM;
 		}
 		*slot = (uintptr_t)stack;
+		stacks->frame_cnt += stack->frame_cnt;
 	}
 	*ret = (const struct cached_python_stack *)(uintptr_t)*slot;
 	return 0;

@@ -4,6 +4,7 @@
 #ifndef LEAKSWEEP_COLLECT_PYTHON_STACKS_H
 #define LEAKSWEEP_COLLECT_PYTHON_STACKS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "include/python.h"
@@ -16,9 +17,13 @@ struct cached_python_stack {
 
 struct python_stacks;
 
-/* `map_fd` is the map python_stacks, borrowed; -1 = there is none. NULL: no memory. */
-struct python_stacks *python_stacks__new(int map_fd);
+/* `map_fd` is the map python_stacks, borrowed; -1 = there is none. It keeps `max_frames` of all
+ * stacks together; those that have no room are not found. NULL: no memory. */
+struct python_stacks *python_stacks__new(int map_fd, uint64_t max_frames);
 void python_stacks__free(struct python_stacks *stacks);
+
+/* Whether a stack has been left out for want of room. */
+bool python_stacks__is_full(const struct python_stacks *stacks);
 
 /*
  * *ret is the stack of that id, owned by the cache until it is freed, and read from the map when it

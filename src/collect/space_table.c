@@ -127,6 +127,7 @@ no_memory:
 void space_table__drop(struct space_table *table, struct space_info *space)
 {
 	leave_tgid(table, space);
+	table->free_cnt -= space->unknown_frees.cnt + space->ancestor_frees.cnt;
 	hashmap__remove(&table->by_id, space->id, 0);
 	for (size_t i = 0; i < table->spaces.cnt; i++) {
 		if (table->spaces.items[i] != space)
@@ -279,10 +280,48 @@ static int apply_mapping(struct space_table *table, struct space_info *space,
 	}
 }
 
+/* Returns whether one more free may be kept; counts it, or that it had no room. */
+static bool take_room(struct space_table *table)
+{
+	if (table->max_frees && table->free_cnt >= table->max_frees) {
+		table->frees_left_out++;
+		return false;
+	}
+	table->free_cnt++;
+	return true;
+}
+
+static int add_ancestor_free(struct space_table *table, struct space_info *space,
+			     const struct event *event)
+{
+	if (!take_room(table))
+		return 0;
+	return array_push(&space->ancestor_frees, ((struct freed_block){
+							  .addr = event->freed.addr,
+							  .time_ns = event->time_ns,
+							  .block = event->freed.block,
+						  }));
+}
+
+static int add_unknown_free(struct space_table *table, struct space_info *space,
+			    const struct event *event)
+{
+	bool is_inherited = event->flags & EVENT_INHERITED;
+	uint64_t *slot;
+
+	space->unknown_free_cnt += !is_inherited;
+	if (hashmap__find(&space->unknown_frees, event->freed.addr, 0) || !take_room(table))
+		return 0;
+	slot = hashmap__insert(&space->unknown_frees, event->freed.addr, 0, NULL);
+	if (!slot)
+		return -ENOMEM;
+	*slot = event->time_ns << 1 | is_inherited;
+	return 0;
+}
+
 int space_table__apply(struct space_table *table, const struct event *event)
 {
 	struct space_info *space;
-	uint64_t *slot;
 
 	if (event->kind == EV_SPACE_NEW || event->kind == EV_FORK || event->kind == EV_EXEC)
 		return apply_birth(table, event);
@@ -296,19 +335,9 @@ int space_table__apply(struct space_table *table, const struct event *event)
 		leave_tgid(table, space);
 		return 0;
 	case EV_ANCESTOR_FREE:
-		return array_push(&space->ancestor_frees, ((struct freed_block){
-								  .addr = event->freed.addr,
-								  .time_ns = event->time_ns,
-								  .block = event->freed.block,
-							  }));
+		return add_ancestor_free(table, space, event);
 	case EV_UNKNOWN_FREE:
-		slot = hashmap__insert(&space->unknown_frees, event->freed.addr, 0, NULL);
-		if (!slot)
-			return -ENOMEM;
-		if (!*slot)
-			*slot = event->time_ns << 1 | !!(event->flags & EVENT_INHERITED);
-		space->unknown_free_cnt += !(event->flags & EVENT_INHERITED);
-		return 0;
+		return add_unknown_free(table, space, event);
 	case EV_CODE_NEW:
 		space->maps_stale = true;
 		return 0;

@@ -77,6 +77,9 @@ struct space_table {
 	struct hashmap by_id;		   /* {space, 0} -> pointer */
 	struct hashmap by_tgid;		   /* {tgid, 0} -> space that runs there now */
 	uint64_t ended_bytes, ended_count, ended_procs; /* of spaces that were dropped */
+	/* Frees that are kept in all spaces together, how many may be (0 = any number), and how many
+	 * had no room. */
+	uint64_t free_cnt, max_frees, frees_left_out;
 };
 
 void space_table__free(struct space_table *table);

@@ -15,15 +15,18 @@ struct stack_cache {
 	uint64_t seed;
 	struct hashmap by_id; /* {id, 0} -> struct cached_stack */
 	struct hashmap same;  /* {id, 0} -> id of the equal stack, for finished ones */
+	uint64_t frame_cnt, max_frames;
+	bool is_full;
 };
 
-struct stack_cache *stack_cache__new(int map_fd, uint64_t seed)
+struct stack_cache *stack_cache__new(int map_fd, uint64_t seed, uint64_t max_frames)
 {
 	struct stack_cache *cache = calloc(1, sizeof(*cache));
 
 	if (cache) {
 		cache->map_fd = map_fd;
 		cache->seed = seed;
+		cache->max_frames = max_frames;
 	}
 	return cache;
 }
@@ -47,6 +50,10 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 	uint64_t *slot;
 	bool is_new;
 
+	if (cnt > cache->max_frames - cache->frame_cnt) {
+		cache->is_full |= !hashmap__find(&cache->by_id, id, 0);
+		return 0;
+	}
 	slot = hashmap__insert(&cache->by_id, id, 0, &is_new);
 	if (!slot)
 		return -ENOMEM;
@@ -63,7 +70,13 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 	stack->python = frames->python;
 	memcpy(stack->frame, frames->frame, cnt * sizeof(stack->frame[0]));
 	*slot = (uintptr_t)stack;
+	cache->frame_cnt += cnt;
 	return 0;
+}
+
+bool stack_cache__is_full(const struct stack_cache *cache)
+{
+	return cache->is_full;
 }
 
 int stack_cache__refresh(struct stack_cache *cache)

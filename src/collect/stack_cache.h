@@ -21,10 +21,15 @@ struct cached_stack {
 
 struct stack_cache;
 
-/* `map_fd` is the map stack_frames, borrowed; `seed` as in bpf/stack_hash.bpf.h. NULL: no
- * memory. */
-struct stack_cache *stack_cache__new(int map_fd, uint64_t seed);
+/*
+ * `map_fd` is the map stack_frames, borrowed; `seed` as in bpf/stack_hash.bpf.h. It keeps
+ * `max_frames` of all stacks together; those that have no room are not found. NULL: no memory.
+ */
+struct stack_cache *stack_cache__new(int map_fd, uint64_t seed, uint64_t max_frames);
 void stack_cache__free(struct stack_cache *cache);
+
+/* Whether a stack has been left out for want of room. */
+bool stack_cache__is_full(const struct stack_cache *cache);
 
 /* Reads what is new in the map. Returns 0 or a negative errno. */
 int stack_cache__refresh(struct stack_cache *cache);

@@ -20,6 +20,7 @@
 #include "engine/prober.h"
 #include "engine/session.h"
 #include "util/clock.h"
+#include "util/message.h"
 #include "util/procfs.h"
 
 #define DRAIN_NS                                                                                   \
@@ -239,7 +240,11 @@ static int finish(struct session *session, struct capture_result *ret)
 		session->attacher); /* neither the targets nor our own reporting pay any longer */
 	err = session__report(session, true, &ret->live_bytes);
 	session__tell_failures(session, UINT64_MAX);
-	return err;
+	if (err || !session->memory_full)
+		return err;
+	return fail(&ret->message, -ENOMEM,
+		    "ended early, with its report: its own memory came near its bound; use a "
+		    "larger --memory, or trace fewer processes");
 }
 
 int capture__run(const struct capture_opts *opts, struct capture_result *ret)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "attach/table_memory.h"
+#include "attach/tool_memory.h"
 #include "util/arch.h"
 #include "util/procfs_read.h"
 #include "util/units.h"
@@ -288,7 +289,7 @@ static int add_nofile(struct host_check *check)
 
 /* ---- the trial ------------------------------------------------------------------------------- */
 
-static int add_tables(struct host_check *check)
+static int add_memory(struct host_check *check)
 {
 	const struct attacher_opts opts = {
 		.max_blocks = DEFAULT_BLOCKS,
@@ -296,13 +297,16 @@ static int add_tables(struct host_check *check)
 		.max_procs = DEFAULT_PROCS,
 		.ring_bytes = DEFAULT_RING_BYTES,
 	};
+	uint64_t kernel_bytes = table_memory__bound(&opts, DEFAULT_UNWIND_BYTES),
+		 tool_bytes = tool_memory__bound(&opts);
 
 	return host_check__add(
-		check, (struct host_fact){.group = "limits", .name = "tables"},
-		"at most %llu MiB of kernel memory, when all are full (--memory "
-		"BYTES sets another bound), and up to %u KiB for each thread that "
-		"allocates",
-		(unsigned long long)table_memory__bound(&opts, DEFAULT_UNWIND_BYTES) >> 20,
+		check, (struct host_fact){.group = "limits", .name = "memory bound"},
+		"at most %llu MiB, when all tables are full: %llu MiB in the kernel and %llu MiB "
+		"for leaksweep itself (--memory BYTES sets another bound); up to %u KiB for each "
+		"thread that allocates, and, for seconds, what children take that read a file",
+		(unsigned long long)(kernel_bytes + tool_bytes) >> 20,
+		(unsigned long long)kernel_bytes >> 20, (unsigned long long)tool_bytes >> 20,
 		THREAD_MEMORY >> 10);
 }
 
@@ -388,7 +392,7 @@ int host_check__run(struct host_check *ret)
 	if (!err)
 		err = add_nofile(&check);
 	if (!err)
-		err = add_tables(&check);
+		err = add_memory(&check);
 	if (!err)
 		err = host_check__add_cgroups(&check);
 	if (!err && features__has(&check.features, FEAT_BPF) &&

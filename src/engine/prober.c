@@ -94,6 +94,7 @@ static bool attach_file(struct prober *prober, struct probed_file *file, uint32_
 	file->attach_err = attacher__attach(prober->attacher, fd, &file->allocs,
 					    prober->per_process ? space->tgid : 0, &file->outcome);
 	file->attached = !file->attach_err;
+	prober->table->modules.modules.items[index].is_probed |= file->attached;
 	file->attach_failed = file->attach_err != 0;
 	return file->attached;
 }

@@ -42,13 +42,24 @@ static uint32_t find_first(struct same_files *files, uint32_t module)
 
 	if (unwind_memory__identify(files->memory, fd, &file))
 		return module;
-	slot = hashmap__insert(&files->first, file.ino, (uint64_t)file.dev << 32 | file.generation,
-			       &is_new);
+	slot = hashmap__insert(&files->first, file.ino, code_file__life(&file), &is_new);
 	if (!slot)
 		return module;
 	if (is_new)
 		*slot = module;
 	return (uint32_t)*slot;
+}
+
+void same_files__forget(struct same_files *files, uint32_t module)
+{
+	struct code_file file;
+	uint64_t *slot;
+
+	if (unwind_memory__identify(files->memory, files->modules->modules.items[module].fd, &file))
+		return;
+	slot = hashmap__find(&files->first, file.ino, code_file__life(&file));
+	if (slot && *slot == module)
+		hashmap__remove(&files->first, file.ino, code_file__life(&file));
 }
 
 uint32_t same_files__first(struct same_files *files, uint32_t module)

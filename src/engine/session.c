@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "attach/tool_memory.h"
 #include "engine/targets.h"
 #include "util/clock.h"
 #include "util/message.h"
@@ -116,6 +117,7 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 		return -ENOMEM;
 	*ret = session;
 	session->opts = opts;
+	session->table.max_frees = opts->attach.max_blocks / BLOCKS_A_FREE;
 	session->stats_fd = -1;
 	err = targets__check(opts, ret_message);
 	if (!err)
@@ -132,7 +134,8 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 				      opts->per_process);
 	session->collector = collector__new(attacher__maps(session->attacher),
 					    attacher__hash_seed(session->attacher), &session->table,
-					    &session->codes);
+					    &session->codes,
+					    (uint64_t)opts->attach.max_stacks * TOOL_FRAMES_A_STACK);
 	session->publisher = publisher__new(&opts->publish);
 	err = unwinder__new(&opts->unwind, session->attacher, &session->table, &session->unwinder);
 	if (err)
@@ -421,11 +424,11 @@ bool session__is_over(const struct session *session)
 	size_t roots = 0;
 
 	if (opts->all || opts->comms.cnt || opts->cgroups.cnt || opts->containers.cnt)
-		return false;
+		return session->memory_full;
 	for (size_t i = 0; i < session->table.spaces.cnt; i++)
 		roots += session->table.spaces.items[i]->is_root &&
 			 session->table.spaces.items[i]->state == PROC_RUNNING;
-	return !roots;
+	return !roots || session->memory_full;
 }
 
 char *session__explain(const struct session *session, int err)

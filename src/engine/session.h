@@ -50,6 +50,7 @@ struct session {
 	ARRAY(char *) container_cgroups; /* owned: of the containers that are wanted */
 	bool moved;			 /* somebody may have come into a wanted control group */
 	bool procs_full;		 /* somebody could not be traced for want of room */
+	bool memory_full;		 /* the tool's own memory is near its bound */
 	uint64_t events_lost; /* when all processes were last asked for */
 	struct launch launch;		 /* pid 0 = no command */
 	bool begun;			 /* the initial targets are covered */
@@ -82,7 +83,8 @@ void session__tell_failures(const struct session *session, uint64_t now_ns);
 /* Goes on with Python interpreters that are not ready yet. Returns 0 or a negative errno. */
 int session__poll_pythons(struct session *session);
 
-/* Purges what ended processes left once it is much. Returns 0 or a negative errno. */
+/* Purges what ended processes left once it is much, closes files, looks at the tool's own memory.
+ * Returns 0 or a negative errno. */
 int session__make_room(struct session *session);
 
 /* Ends the measurement of the programs' run time, which itself costs a little on every run. */
@@ -91,7 +93,7 @@ void session__end_stats(struct session *session);
 /* Looks for wanted containers, and for processes that moved into the wanted cgroups. */
 int session__poll_cgroups(struct session *session);
 
-/* Whether all named targets have ended. */
+/* Whether all named targets have ended, or the tool's own memory is near its bound. */
 bool session__is_over(const struct session *session);
 
 /*

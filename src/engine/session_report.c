@@ -5,7 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "attach/tool_memory.h"
 #include "collect/map_reader.h"
+#include "engine/open_files.h"
 #include "engine/session.h"
 #include "util/clock.h"
 #include "util/cpu_time.h"
@@ -34,7 +36,8 @@ static void fill_overhead(struct session *session, struct snapshot *snap)
 	overhead->foreign_hits = stats[STAT_HITS_FOREIGN];
 	overhead->tool_cpu_percent = 100.0 * (session__cpu_ns(session) - session->started_cpu_ns) /
 				     (clock_ns(CLOCK_MONOTONIC) - session->started_ns);
-	overhead->tool_rss_bytes = proc_rss_bytes(getpid());
+	overhead->tool_bytes = tool_memory__used();
+	overhead->tool_bound_bytes = tool_memory__bound(&session->opts->attach);
 	overhead->map_bytes = attacher__map_bytes(session->attacher);
 	if (!session->calibrated && calibrate__trap(&session->traps))
 		session->traps = (struct trap_costs){0};
@@ -66,6 +69,20 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 	if (!err && session->procs_full)
 		err = snapshot__add_note(snap, "not all wanted processes were followed: there were "
 					       "too many at once; use a larger --max-procs");
+	if (!err && collector__is_full(session->collector))
+		err = snapshot__add_note(snap,
+					 "some stacks are lost: they were too deep to keep them "
+					 "all; use a larger --max-stacks or --memory");
+	if (!err && session->table.frees_left_out)
+		err = snapshot__add_note(snap,
+					 "%llu frees of inherited memory had no room: forked "
+					 "processes may hold less than is told; use a larger "
+					 "--max-blocks or --memory",
+					 (unsigned long long)session->table.frees_left_out);
+	if (!err && session->memory_full)
+		err = snapshot__add_note(snap,
+					 "it was ended early: leaksweep's own memory came near its "
+					 "bound; use a larger --memory, or trace fewer processes");
 	if (!err && session->late_files)
 		err = snapshot__add_note(snap,
 					 "%zu allocator file%s began to be used before probes were "
@@ -141,7 +158,9 @@ int session__make_room(struct session *session)
 	err = collector__make_room(session->collector, &collect, session->opts->attach.max_blocks,
 				   session->opts->attach.max_procs);
 	pythons__drop_purged(session->pythons);
-	return err;
+	session->memory_full = tool_memory__used() >
+			       tool_memory__bound(&session->opts->attach) / 4 * 3;
+	return err ? err : open_files__trim(session);
 }
 
 int session__look(struct session *session)

@@ -188,15 +188,10 @@ static int request(struct unwinder *unwinder, uint32_t index)
 	return err ? err : array_push(&unwinder->requested, index);
 }
 
-static uint64_t device_life(const struct code_file *file)
-{
-	return (uint64_t)file->dev << 32 | file->generation;
-}
-
 /* Returns whose file it is, a place in the module table, or NULL. */
 static const uint64_t *find_identity(const struct unwinder *unwinder, const struct code_file *file)
 {
-	return hashmap__find(&unwinder->by_identity, file->ino, device_life(file));
+	return hashmap__find(&unwinder->by_identity, file->ino, code_file__life(file));
 }
 
 /* Tells the kernel side and this one that a file's code has the table of `index`. */
@@ -205,7 +200,7 @@ static int assign(struct unwinder *unwinder, const struct code_file *file, uint3
 	uint64_t *slot;
 
 	unwind_memory__assign(unwinder->memory, file, unwinder->files.items[index].module);
-	slot = hashmap__insert(&unwinder->by_identity, file->ino, device_life(file), NULL);
+	slot = hashmap__insert(&unwinder->by_identity, file->ino, code_file__life(file), NULL);
 	if (!slot)
 		return -ENOMEM;
 	*slot = index;
@@ -401,6 +396,21 @@ static int apply_map(struct unwinder *unwinder, const struct event *event)
 		return 0;
 	code.module = *slot;
 	return array_push(&space->code, code);
+}
+
+int unwinder__forget(struct unwinder *unwinder, uint32_t index)
+{
+	struct code_file file;
+	const uint64_t *slot;
+
+	if (unwind_memory__identify(unwinder->memory,
+				    unwinder->table->modules.modules.items[index].fd, &file))
+		return 0;
+	slot = find_identity(unwinder, &file);
+	if (!slot || *slot != index)
+		return 0;
+	hashmap__remove(&unwinder->by_identity, file.ino, code_file__life(&file));
+	return unwind_memory__forget(unwinder->memory, &file);
 }
 
 int unwinder__apply(struct unwinder *unwinder, const struct event *event)

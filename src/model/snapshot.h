@@ -217,7 +217,8 @@ struct snap_overhead {
 	double ns_per_hit;	 /* trap and program, measured on this host; 0 = not measured */
 	double cpu_percent;	 /* of one CPU, over the run: probe_hits * ns_per_hit / duration */
 	double tool_cpu_percent; /* the tool's, with its children, of one CPU */
-	uint64_t tool_rss_bytes; /* resident memory of the tool */
+	uint64_t tool_bytes;	   /* anonymous memory of the tool now ... */
+	uint64_t tool_bound_bytes; /* ... and at most; 0 = not known */
 	uint64_t map_bytes; /* of the kernel's memory, in the tool's tables but unwind tables */
 };
 

@@ -53,7 +53,8 @@ static void add_overhead(struct fields *head, const struct snapshot *snap)
 	add_float(&fields, "ns_per_hit", overhead->ns_per_hit);
 	add_float(&fields, "cpu_percent", overhead->cpu_percent);
 	add_float(&fields, "tool_cpu_percent", overhead->tool_cpu_percent);
-	add_uint(&fields, "tool_rss_bytes", overhead->tool_rss_bytes);
+	add_uint(&fields, "tool_bytes", overhead->tool_bytes);
+	add_uint(&fields, "tool_bound_bytes", overhead->tool_bound_bytes);
 	add_uint(&fields, "map_bytes", overhead->map_bytes);
 	add_fields(head, "overhead", &fields);
 	fields__new(&fields);

@@ -279,9 +279,9 @@ static void put_cost(struct screen *screen, const struct snap_overhead *overhead
 		fputs(" (--scope process spares them)", screen->line);
 	}
 	fprintf(screen->line, "; leaksweep itself %.1f %%", overhead->tool_cpu_percent);
-	if (overhead->tool_rss_bytes)
+	if (overhead->tool_bytes)
 		fprintf(screen->line, " and %s, its tables %s",
-			format_size(overhead->tool_rss_bytes, buf),
+			format_size(overhead->tool_bytes, buf),
 			format_size(overhead->map_bytes, tables));
 	screen__end(screen);
 }

@@ -54,9 +54,9 @@ scale_cpu()
 	awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$tool_pid/stat"
 }
 
-scale_rss()
+scale_own()
 {
-	awk '$1 == "VmRSS:" { print $2 }' "/proc/$tool_pid/status"
+	awk '$1 == "RssAnon:" { print $2 }' "/proc/$tool_pid/status"
 }
 
 scale_fds()
@@ -78,18 +78,18 @@ scale_row()
 # scale_at PROCESSES CACHE: one row; the storm's row follows the last one
 scale_at()
 {
-	local processes=$1 cache=$2 started before rss fds cpu
+	local processes=$1 cache=$2 started before own fds cpu
 
 	scale_start_tool
 	started=$(awk "BEGIN { printf \"%.2f\", $(scale_cpu) / $ticks }")
 	before=$(scale_cpu)
 	sleep "$STEADY_SECONDS"
 	cpu=$(scale_cpu_percent "$(($(scale_cpu) - before))" "$STEADY_SECONDS")
-	rss=$(scale_rss)
+	own=$(scale_own)
 	fds=$(scale_fds)
 	stop_tracer || tracer_failed leaksweep
 	scale_row "$processes, $cache" "$(scale_seconds "$probe_ms")" "$(scale_seconds "$attach_ms")" "$started" "$cpu" \
-		"$((rss / 1024))" "$((maps_kb / 1024))" "$fds" "$(scale_seconds "$report_ms")"
+		"$((own / 1024))" "$((maps_kb / 1024))" "$fds" "$(scale_seconds "$report_ms")"
 }
 
 scale_seconds()
@@ -127,12 +127,12 @@ scale_missed()
 # scale_storm PROCESSES: beside them, so many executions a second
 scale_storm()
 {
-	local processes=$1 before began rss_before fds_before cpu total=
+	local processes=$1 before began own_before fds_before cpu total=
 
 	scale_driver storm storm "$STORM_SECONDS" 7 "$STORM_RATE"
 	scale_start_tool
 	sleep 1
-	rss_before=$(scale_rss)
+	own_before=$(scale_own)
 	fds_before=$(scale_fds)
 	before=$(scale_cpu)
 	began=$EPOCHREALTIME
@@ -143,7 +143,7 @@ scale_storm()
 	cpu=$(scale_cpu_percent "$(($(scale_cpu) - before))" "$(awk "BEGIN { print $EPOCHREALTIME - $began }")")
 	{
 		echo "storm beside $processes processes: the tool used $cpu % of a CPU," \
-			"$((rss_before / 1024)) -> $(($(scale_rss) / 1024)) MiB, $fds_before -> $(scale_fds) descriptors"
+			"$((own_before / 1024)) -> $(($(scale_own) / 1024)) MiB, $fds_before -> $(scale_fds) descriptors"
 	} > "$work/storm.note"
 	stop_tracer || tracer_failed leaksweep
 	scale_missed "${total#TOTAL }" >> "$work/storm.note"

@@ -206,21 +206,25 @@ static void test_json(void **state)
 	json_object_put(root);
 }
 
-/* What the tables may take is what `trace` takes by itself, and the option that changes it. */
-static void test_bound_of_tables(void **state)
+/* What the tool may take is what `trace` takes by itself, and the option that changes it. */
+static void test_memory_bound(void **state)
 {
 	struct json_object *root = diagnose(NULL, 0),
-			   *check = find(get(root, "checks"), "name", "tables");
-	unsigned long long mib;
+			   *check = find(get(root, "checks"), "name", "memory bound");
+	unsigned long long mib, kernel, tool;
 	const char *found;
 	char *option;
 
 	(void)state;
 	assert_non_null(check);
 	found = get_text(check, "found");
-	if (sscanf(found, "at most %llu MiB of kernel memory", &mib) != 1 ||
+	if (sscanf(found,
+		   "at most %llu MiB, when all tables are full: %llu MiB in the kernel and %llu "
+		   "MiB",
+		   &mib, &kernel, &tool) != 3 ||
 	    !strstr(found, "--memory BYTES"))
 		fail_msg("it tells no bound, or not how to change it: %s", found);
+	assert_in_range(mib, kernel + tool, kernel + tool + 1);
 	option = format("(default %lluM)\n      --max-blocks", mib);
 	assert_stdout_has(doctor(ARGS("trace", "--help"), NULL, 0), option);
 	free(option);
@@ -435,7 +439,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		E2E_TEST(test_table),
 		E2E_TEST(test_json),
-		E2E_TEST(test_bound_of_tables),
+		E2E_TEST(test_memory_bound),
 		E2E_TEST(test_verbose),
 		E2E_TEST(test_not_root),
 		E2E_TEST(test_preloaded_allocator),

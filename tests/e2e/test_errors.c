@@ -98,7 +98,7 @@ static void test_bad_option_values(void **state)
 		{"--max-blocks", "many"},
 		{"--max-stacks", "-1"},
 		{"--memory", "much"},
-		{"--memory", "71M"},
+		{"--memory", "139M"},
 		{"--alloc-fn", "my_alloc:size=first"},
 		{"--alloc-fn", ""},
 		{"--alloc-fn", "f:width=1"},

@@ -17,6 +17,7 @@
 #include "include/unwind.h"
 
 #define SEED 0x5eedULL
+#define MAX_KEPT_FRAMES (1U << 20)
 #define NOW 1000000ULL /* of the report */
 #define BORN 1000ULL   /* of blocks, unless they say otherwise */
 
@@ -62,7 +63,8 @@ static inline int make_world(void **state)
 	world->maps.failures = HASH(struct failure_key, struct failure);
 	world->maps.stats =
 		make_map(BPF_MAP_TYPE_PERCPU_ARRAY, sizeof(uint32_t), sizeof(uint64_t), STAT_MAX);
-	world->collector = collector__new(&world->maps, SEED, &world->table, &world->codes);
+	world->collector = collector__new(&world->maps, SEED, &world->table, &world->codes,
+					   MAX_KEPT_FRAMES);
 	world->opts = (struct collect_opts){.now_ns = NOW, .looked_ns = NOW, .is_final = true};
 	return world->collector ? 0 : -1;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "attach/table_memory.h"
+#include "attach/tool_memory.h"
 #include "include/maps.h"
 
 #define MIB (1ULL << 20)
@@ -25,7 +26,7 @@ static const struct attacher_opts defaults = {
 
 static void test_fit(void **state)
 {
-	static const uint64_t sizes[] = {72, 73, 100, 256, 500, 1026, 1027, 4096, 16384};
+	static const uint64_t sizes[] = {140, 141, 160, 256, 500, 1450, 1451, 4096, 16384};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -33,7 +34,7 @@ static void test_fit(void **state)
 		uint64_t unwind = DEFAULT_UNWIND_BYTES, bound;
 
 		assert_int_equal(table_memory__fit(sizes[i] * MIB, &opts, &unwind), 0);
-		bound = table_memory__bound(&opts, unwind);
+		bound = table_memory__bound(&opts, unwind) + tool_memory__bound(&opts);
 		print_message("%" PRIu64 " MiB: %" PRIu64 " MiB, %u blocks, %u stacks\n", sizes[i],
 			      (uint64_t)(bound / MIB), opts.max_blocks, opts.max_stacks);
 		assert_true(bound <= sizes[i] * MIB);
@@ -50,7 +51,7 @@ static void test_too_small(void **state)
 	uint64_t unwind = DEFAULT_UNWIND_BYTES;
 
 	(void)state;
-	assert_int_equal(table_memory__fit(MIN_TABLE_MEMORY - 1, &opts, &unwind), -ERANGE);
+	assert_int_equal(table_memory__fit(MIN_MEMORY - 1, &opts, &unwind), -ERANGE);
 	assert_memory_equal(&opts, &defaults, sizeof(opts));
 	assert_int_equal(unwind, DEFAULT_UNWIND_BYTES);
 }
