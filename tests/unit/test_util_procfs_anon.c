@@ -70,6 +70,7 @@ static struct child start_child(void)
 
 	assert_int_equal(pipe(go) | pipe(done), 0);
 	child.pid = fork();
+	assert_true(child.pid >= 0);
 	if (!child.pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (read(go[0], &byte, 1) != 1)
@@ -106,7 +107,8 @@ static void check_process(enum proc_anon_source source)
 	assert_int_equal(read(child.done, &byte, 1), 1);
 	assert_int_equal(proc_anon__read(fd, source, &after), 0);
 	assert_in_range(after - before, 64 * MIB - LAG, 64 * MIB + LAG);
-	kill(child.pid, SIGKILL);
+	assert_true(child.pid > 0); /* else kill(2) means others */
+	assert_int_equal(kill(child.pid, SIGKILL), 0);
 	assert_int_equal(waitid(P_PID, (id_t)child.pid, &info, WEXITED | WNOWAIT), 0);
 	assert_int_equal(proc_anon__read(fd, source, &after), -ENODATA);
 	waitpid(child.pid, NULL, 0);
