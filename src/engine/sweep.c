@@ -88,6 +88,11 @@ static int pass(struct sweeper *sweeper)
 	return watch__pass(&sweeper->watch, now_ns);
 }
 
+static uint64_t earliest(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static uint64_t add_time(uint64_t at_ns, uint64_t ns)
 {
 	return ns < UINT64_MAX - at_ns ? at_ns + ns : UINT64_MAX;
@@ -97,14 +102,15 @@ static uint64_t add_time(uint64_t at_ns, uint64_t ns)
 static void plan_report(struct sweeper *sweeper, uint64_t now_ns)
 {
 	uint64_t interval_ns = sweeper->opts->interval_ns, whole;
+	uint64_t early_ns = earliest(interval_ns / 2, NS_PER_SEC);
 
 	if (sweeper->opts->once) {
 		sweeper->next_report_ns = UINT64_MAX;
 	} else if (!sweeper->next_report_ns && interval_ns > FIRST_NS) {
 		sweeper->next_report_ns = sweeper->started_ns + FIRST_NS;
 	} else {
-		/* An interval of about the time of the first report begins a whole one later. */
-		whole = (now_ns - sweeper->started_ns + NS_PER_SEC) / interval_ns + 1;
+		/* The first one at 29 s stands for that at 30 s. */
+		whole = (now_ns - sweeper->started_ns + early_ns) / interval_ns + 1;
 		sweeper->next_report_ns =
 			whole < UINT64_MAX / interval_ns
 				? add_time(sweeper->started_ns, whole * interval_ns)
@@ -136,11 +142,6 @@ static void block_signals(struct sweeper *sweeper)
 	sigaddset(&sweeper->signals, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &sweeper->signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
-}
-
-static uint64_t earliest(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
 }
 
 /* Waits until something is due. Returns the signal that came instead, 0 = none. */

@@ -85,7 +85,7 @@ void growth__add(struct growth *growth, uint64_t now_ns, uint64_t bytes)
 {
 	struct growth_slot sample;
 
-	if (growth->begun && now_ns > growth->last_ns)
+	if (growth->begun && !growth->is_broken && now_ns > growth->last_ns)
 		growth->clock_ns += now_ns - growth->last_ns;
 	if (growth->is_broken && growth->begun && bytes <= INT64_MAX / 2)
 		growth->offset_bytes = (int64_t)growth->last_bytes - (int64_t)bytes;

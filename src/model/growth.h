@@ -41,7 +41,7 @@ struct growth_series {
 /* Zero-initialise. 1.3 KiB. */
 struct growth {
 	uint64_t last_ns;     /* as it was passed in */
-	uint64_t clock_ns;    /* time that has passed forwards since the first sample */
+	uint64_t clock_ns;    /* time that has passed forwards, from sample to sample */
 	uint64_t last_bytes;  /* as it was kept */
 	int64_t offset_bytes; /* between what is passed in and what is kept */
 	uint32_t restarts;
@@ -63,7 +63,7 @@ struct growth_verdict {
 void growth__add(struct growth *growth, uint64_t now_ns, uint64_t bytes);
 
 /* The next sample is of another process that does the same work: it goes on from where the last one
- * was, without a step. */
+ * was, without a step, and the time until then does not count. */
 void growth__restart(struct growth *growth);
 
 /*
