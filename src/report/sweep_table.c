@@ -31,7 +31,7 @@ sweep_report_fn sweep_report__by_name(const char *name)
 
 static const char *size_of(double bytes, char buf[static UNITS_MAX])
 {
-	return format_size(bytes < INT64_MAX ? (int64_t)bytes : INT64_MAX, buf);
+	return format_size(bytes < 0x1p62 ? (int64_t)bytes : INT64_MAX, buf);
 }
 
 static void put_host(struct screen *screen, const struct sweep *sweep)
