@@ -25,6 +25,7 @@
 #define FLATTER 0.95
 #define FLATTER_SURE 5.0
 
+#define MAX_BYTES (1ULL << 61)
 #define MAX_SECONDS (100 * 365.25 * 86400)
 
 /* Slots of the shorter series get no longer than this: two minutes of samples 5 s apart, and
@@ -73,12 +74,12 @@ static void series__add(struct growth_series *series, struct growth_slot sample,
 	series->begun_ns = sample.at_ns;
 }
 
-/* What is kept of a size, never below 0. */
+/* What is kept of a size: never below 0, and no more than two of them can be added up. */
 static uint64_t shift(uint64_t bytes, int64_t offset)
 {
-	if (bytes > INT64_MAX / 2)
-		bytes = INT64_MAX / 2;
-	return offset < 0 && (uint64_t)-offset > bytes ? 0 : bytes + offset;
+	int64_t sum = (int64_t)(bytes < MAX_BYTES ? bytes : MAX_BYTES) + offset;
+
+	return sum < 0 ? 0 : sum < (int64_t)MAX_BYTES ? (uint64_t)sum : MAX_BYTES;
 }
 
 void growth__add(struct growth *growth, uint64_t now_ns, uint64_t bytes)
@@ -87,7 +88,7 @@ void growth__add(struct growth *growth, uint64_t now_ns, uint64_t bytes)
 
 	if (growth->begun && !growth->is_broken && now_ns > growth->last_ns)
 		growth->clock_ns += now_ns - growth->last_ns;
-	if (growth->is_broken && growth->begun && bytes <= INT64_MAX / 2)
+	if (growth->is_broken && growth->begun && bytes <= MAX_BYTES)
 		growth->offset_bytes = (int64_t)growth->last_bytes - (int64_t)bytes;
 	growth->last_ns = now_ns;
 	growth->begun = true;

@@ -102,26 +102,31 @@ static size_t count_files(void)
 	return cnt;
 }
 
+/* Children share with each other what they have of the test program. */
 static void test_come_and_go(void **state)
 {
 	size_t files = count_files();
-	pid_t first = start_child(20 * MIB, 0), second;
+	pid_t first = start_child(20 * MIB, 0), second = start_child(50 * MIB, 0), third;
 	struct watch watch;
 
 	(void)state;
 	begin(&watch, 10000, 100000);
 	assert_int_equal(watch__pass(&watch, SEC), 0);
 	assert_non_null(find(&watch, first));
-	assert_in_range(find(&watch, first)->anon_bytes, 20 * MIB - LAG, 20 * MIB + LAG);
+	assert_non_null(find(&watch, second));
+	assert_in_range(find(&watch, second)->anon_bytes - find(&watch, first)->anon_bytes,
+			30 * MIB - LAG, 30 * MIB + LAG);
 	assert_null(find(&watch, getpid()));
-	second = start_child(30 * MIB, 0);
+	third = start_child(MIB, 0);
 	end_child(first);
 	assert_int_equal(watch__pass(&watch, 2 * SEC), 0);
 	assert_null(find(&watch, first));
 	assert_non_null(find(&watch, second));
+	assert_non_null(find(&watch, third));
 	for (size_t i = 1; i < watch.items.cnt; i++)
 		assert_true(watch.items.items[i - 1].pid < watch.items.items[i].pid);
 	end_child(second);
+	end_child(third);
 	watch__destroy(&watch);
 	assert_int_equal(count_files(), files);
 }
