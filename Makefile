@@ -56,7 +56,7 @@ USES_engine := report symbolize collect attach python unwind discover model util
 USES_cli := engine report symbolize collect attach python unwind discover model util
 
 # The tool allocates in itself: while it probes the host's libc, its own calls there would pay like anybody's.
-MALLOC := $(if $(SAN),,-l:libjemalloc.a -lm)
+MALLOC := $(if $(SAN),,-l:libjemalloc.a) -lm
 
 lib = $(OUTPUT)/lib$(1).a
 libs_of = $(call lib,$(1)) $(foreach s,$(USES_$(1)),$(call lib,$(s)))

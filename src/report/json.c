@@ -20,18 +20,6 @@
 
 /* ---- the head ---- */
 
-static void add_host(struct fields *head, const struct snapshot *snap)
-{
-	struct fields host;
-
-	fields__new(&host);
-	add_text(&host, "hostname", snap->hostname);
-	add_text(&host, "kernel", snap->kernel);
-	add_text(&host, "arch", snap->arch);
-	add_uint(&host, "cpus", snap->cpus);
-	add_fields(head, "host", &host);
-}
-
 static void add_loss(struct fields *head, const struct snapshot *snap)
 {
 	struct fields loss;

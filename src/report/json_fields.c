@@ -152,3 +152,15 @@ void add_tool(struct fields *root)
 	add_int(&tool, "schema", 1);
 	add_fields(root, "leaksweep", &tool);
 }
+
+void add_host(struct fields *head, const struct snapshot *snap)
+{
+	struct fields host;
+
+	fields__new(&host);
+	add_text(&host, "hostname", snap->hostname);
+	add_text(&host, "kernel", snap->kernel);
+	add_text(&host, "arch", snap->arch);
+	add_uint(&host, "cpus", snap->cpus);
+	add_fields(head, "host", &host);
+}

@@ -43,6 +43,9 @@ void add_fields(struct fields *outer, const char *name, struct fields *inner);
 /* Begins a document: "leaksweep" with version and schema. */
 void add_tool(struct fields *root);
 
+/* Adds "host": on which machine the snapshot was taken. */
+void add_host(struct fields *root, const struct snapshot *snap);
+
 /* Append an owned value, or finished fields, to an array and take it over. Return 0 or -ENOMEM. */
 int append_value(struct json_object *array, struct json_object *value);
 int append_fields(struct json_object *array, struct fields *fields);

@@ -39,6 +39,9 @@ typedef int (*table_body_fn)(struct screen *screen, const struct profile *profil
 int table_render(const struct profile *profile, const struct report_opts *opts, table_body_fn body,
 		 FILE *out);
 
+/* Writes the first line: which report of which command, how long, where. */
+void table_title(struct screen *screen, const struct snapshot *snap);
+
 /* Writes everything above the stacks. Returns 0 or -ENOMEM. */
 int table_head(struct screen *screen, const struct profile *profile,
 	       const struct situation *situation);

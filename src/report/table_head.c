@@ -113,7 +113,7 @@ static void put_losses(struct screen *screen, const struct snapshot *snap,
 
 /* ---- the ledger ---- */
 
-static void put_title(struct screen *screen, const struct snapshot *snap)
+void table_title(struct screen *screen, const struct snapshot *snap)
 {
 	char duration[UNITS_MAX], started_at[RFC3339_MAX];
 
@@ -528,7 +528,7 @@ int table_head(struct screen *screen, const struct profile *profile,
 	const struct snapshot *snap = profile->snap;
 	int err;
 
-	put_title(screen, snap);
+	table_title(screen, snap);
 	put_ledger(screen, profile);
 	put_checks(screen, profile);
 	err = table_residents(screen, profile);

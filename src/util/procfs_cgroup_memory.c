@@ -18,13 +18,18 @@
 struct version {
 	const char *limit, *usage, *peak;
 	const char *anon, *file; /* in memory.stat */
+	/* and there, page cache on the lists of reclaim; shmem is not on them */
+	const char *active_file, *inactive_file;
 };
 
 static const struct version v1 = {
 	"memory.limit_in_bytes", "memory.usage_in_bytes", "memory.max_usage_in_bytes", "total_rss",
-	"total_cache",
+	"total_cache",		 "total_active_file",	  "total_inactive_file",
 };
-static const struct version v2 = {"memory.max", "memory.current", "memory.peak", "anon", "file"};
+static const struct version v2 = {
+	"memory.max", "memory.current", "memory.peak",	 "anon",
+	"file",	      "active_file",	"inactive_file",
+};
 
 void cgroup_memory__free(struct cgroup_memory *memory)
 {
@@ -70,9 +75,47 @@ static bool is_plain_path(const char *path)
 	return true;
 }
 
-static uint64_t room_of(const struct cgroup_memory *memory)
+uint64_t cgroup_memory__room(const struct cgroup_memory *memory)
 {
-	return memory->limit > memory->usage ? memory->limit - memory->usage : 0;
+	uint64_t used =
+		memory->usage > memory->reclaimable ? memory->usage - memory->reclaimable : 0;
+
+	return memory->limit > used ? memory->limit - used : 0;
+}
+
+/* Finds the number behind a word at the start of a line. Returns false when there is none. */
+static bool find_number(const char *text, const char *word, uint64_t *ret)
+{
+	size_t len = strlen(word);
+	char *end;
+
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		if (strncmp(line, word, len) || line[len] != ' ' ||
+		    !isdigit((unsigned char)line[len + 1]))
+			continue;
+		errno = 0;
+		*ret = strtoull(line + len + 1, &end, 10);
+		return !errno && (!*end || *end == '\n');
+	}
+	return false;
+}
+
+/* Returns 0 where the kernel does not tell. */
+static uint64_t read_reclaimable(const char *mount, const struct version *version, const char *path)
+{
+	char *name = format_text("%s%s/memory.stat", mount, path), *text = NULL;
+	uint64_t active = 0, inactive = 0, sum = 0;
+	size_t len;
+
+	if (name && !procfs_read_path(name, &text, &len) &&
+	    find_number(text, version->active_file, &active) &&
+	    find_number(text, version->inactive_file, &inactive) &&
+	    __builtin_add_overflow(active, inactive, &sum))
+		sum = 0;
+	free(name);
+	free(text);
+	return sum;
 }
 
 /* Reads one group. Returns 0, -ENOENT (no limit) or another negative errno. */
@@ -92,6 +135,7 @@ static int read_group(const char *mount, const struct version *version, const ch
 		return err;
 	if (read_value(mount, path, version->peak, &memory.peak))
 		memory.peak = 0;
+	memory.reclaimable = read_reclaimable(mount, version, path);
 	*ret = memory;
 	return 0;
 }
@@ -112,7 +156,7 @@ int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct 
 		while ((slash = strrchr(at, '/')) && !slash[1])
 			*slash = '\0';
 		if (!read_group(mount, version, at, &memory) &&
-		    (!best.path || room_of(&memory) < room_of(&best))) {
+		    (!best.path || cgroup_memory__room(&memory) < cgroup_memory__room(&best))) {
 			memory.path = strdup(*at ? at : "/");
 			if (!memory.path) {
 				err = -ENOMEM;
@@ -167,24 +211,6 @@ int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *re
 }
 
 /* ---- what a group uses ---- */
-
-/* Finds the number behind a word at the start of a line. Returns false when there is none. */
-static bool find_number(const char *text, const char *word, uint64_t *ret)
-{
-	size_t len = strlen(word);
-	char *end;
-
-	for (const char *line = text; line; line = strchr(line, '\n')) {
-		line += *line == '\n';
-		if (strncmp(line, word, len) || line[len] != ' ' ||
-		    !isdigit((unsigned char)line[len + 1]))
-			continue;
-		errno = 0;
-		*ret = strtoull(line + len + 1, &end, 10);
-		return !errno && (!*end || *end == '\n');
-	}
-	return false;
-}
 
 int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1)
 {

@@ -6,12 +6,16 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "util/procfs_read.h"
 
 /* Defaults of mm/mmap.c, where a host has more than 4 GiB. */
 #define DEFAULT_ADMIN_RESERVE (8192ULL << 10)
 #define DEFAULT_USER_RESERVE (131072ULL << 10)
+
+/* Of statm and status; the sizes of the latter stand before its long lists. */
+#define ANON_TEXT_MAX 4096
 
 /* Reads a number without sign, and steps over it. */
 static bool take_number(const char **pos, uint64_t *ret)
@@ -123,6 +127,52 @@ int proc_memory__read(pid_t pid, struct proc_memory *ret)
 	}
 	*ret = memory;
 	return 0;
+}
+
+int proc_anon__parse(enum proc_anon_source source, const char *text, uint64_t page_bytes,
+		     uint64_t *ret_bytes)
+{
+	uint64_t size, resident, shared, anon, swap;
+	const char *pos = text;
+
+	if (source == PROC_ANON_STATUS) {
+		if (!find_line(text, "RssAnon:"))
+			return find_line(text, "Name:") ? -ENODATA : -EBADMSG;
+		if (!find_kib(text, "RssAnon:", &anon) || !find_kib(text, "VmSwap:", &swap) ||
+		    __builtin_add_overflow(anon, swap, &anon))
+			return -EBADMSG;
+		*ret_bytes = anon;
+		return 0;
+	}
+	if (!take_number(&pos, &size) || *pos++ != ' ' || !take_number(&pos, &resident) ||
+	    *pos++ != ' ' || !take_number(&pos, &shared) || *pos != ' ')
+		return -EBADMSG;
+	if (!size)
+		return -ENODATA;
+	anon = resident > shared ? resident - shared : 0;
+	if (__builtin_mul_overflow(anon, page_bytes, &anon))
+		return -EBADMSG;
+	*ret_bytes = anon;
+	return 0;
+}
+
+int proc_anon__open(pid_t pid, enum proc_anon_source source)
+{
+	return procfs_open_pid(pid, source == PROC_ANON_STATUS ? "status" : "statm");
+}
+
+int proc_anon__read(int fd, enum proc_anon_source source, uint64_t *ret_bytes)
+{
+	char text[ANON_TEXT_MAX];
+	ssize_t len;
+
+	do
+		len = pread(fd, text, sizeof(text) - 1, 0);
+	while (len < 0 && errno == EINTR);
+	if (len < 0)
+		return -errno;
+	text[len] = '\0';
+	return proc_anon__parse(source, text, (uint64_t)sysconf(_SC_PAGESIZE), ret_bytes);
 }
 
 uint64_t proc_map_cnt(pid_t pid)

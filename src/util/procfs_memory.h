@@ -28,6 +28,25 @@ int proc_memory__parse_status(struct proc_memory *memory, const char *text);
  * another negative errno. */
 int proc_memory__read(pid_t pid, struct proc_memory *ret);
 
+/*
+ * Anonymous memory of a process, page tables and the like left out. statm (resident without shared,
+ * which is files and shmem: task_statm of fs/proc/task_mmu.c) leaves out what is swapped, status
+ * (RssAnon and VmSwap) takes several times as long. Both may lag by a few pages a CPU.
+ */
+enum proc_anon_source { PROC_ANON_STATM, PROC_ANON_STATUS };
+
+/* Opens a file to read it from, again and again. Returns a descriptor or an error as
+ * procfs_open_pid. */
+int proc_anon__open(pid_t pid, enum proc_anon_source source);
+
+/* Reads it. Returns 0, -ESRCH (that very process is gone, whoever has its number now), -ENODATA (it
+ * has no memory: a kernel thread, or not reaped yet) or another negative errno. */
+int proc_anon__read(int fd, enum proc_anon_source source, uint64_t *ret_bytes);
+
+/* Parse the text of one. Return 0, -ENODATA or -EBADMSG; *ret_bytes is then untouched. */
+int proc_anon__parse(enum proc_anon_source source, const char *text, uint64_t page_bytes,
+		     uint64_t *ret_bytes);
+
 /* Counts the lines of /proc/PID/maps. Returns 0 when they cannot be read. */
 uint64_t proc_map_cnt(pid_t pid);
 
@@ -58,8 +77,12 @@ struct cgroup_memory {
 	char *path;		/* owned: in its hierarchy */
 	const char *limit_name; /* "memory.max" or "memory.limit_in_bytes" */
 	uint64_t limit, usage;
-	uint64_t peak; /* highest usage ever, where the kernel tells; else 0 */
+	uint64_t peak;	      /* highest usage ever, where the kernel tells; else 0 */
+	uint64_t reclaimable; /* of the usage: page cache of files, 0 if not known */
 };
+
+/* Returns the room that is left, page cache counted as room. */
+uint64_t cgroup_memory__room(const struct cgroup_memory *memory);
 
 void cgroup_memory__free(struct cgroup_memory *memory);
 

@@ -229,6 +229,41 @@ static void test_cgroup_hostile(void **state)
 	check_group(false, "/..h", "/..h", 6, 1, 0);
 }
 
+/* Page cache gives way: a group full of it has room, but shmem has not. */
+static void test_cgroup_room(void **state)
+{
+	struct cgroup_memory memory;
+
+	(void)state;
+	put_group_file(work_dir, "/r", "memory.max", "1000\n");
+	put_group_file(work_dir, "/r", "memory.current", "990\n");
+	put_group_file(work_dir, "/r", "memory.stat",
+		       "anon 90\nfile 900\nshmem 300\ninactive_file 400\nactive_file 200\n");
+	put_group_file(work_dir, "/r/s", "memory.max", "500\n");
+	put_group_file(work_dir, "/r/s", "memory.current", "90\n");
+	put_group_file(work_dir, "/r/s", "memory.stat", "anon 90\nfile 0\n");
+	assert_int_equal(cgroup_memory__find(work_dir, false, "/r/s", &memory), 0);
+	assert_string_equal(memory.path, "/r/s");
+	assert_int_equal(cgroup_memory__room(&memory), 410);
+	cgroup_memory__free(&memory);
+	assert_int_equal(cgroup_memory__find(work_dir, false, "/r", &memory), 0);
+	assert_int_equal(memory.reclaimable, 600);
+	assert_int_equal(cgroup_memory__room(&memory), 610);
+	cgroup_memory__free(&memory);
+	put_group_file(work_dir, "/q", "memory.limit_in_bytes", "1000\n");
+	put_group_file(work_dir, "/q", "memory.usage_in_bytes", "500\n");
+	put_group_file(work_dir, "/q", "memory.stat",
+		       "total_inactive_file 18446744073709551615\ntotal_active_file 1\n");
+	assert_int_equal(cgroup_memory__find(work_dir, true, "/q", &memory), 0);
+	assert_int_equal(cgroup_memory__room(&memory), 500);
+	put_group_file(work_dir, "/q", "memory.stat",
+		       "total_inactive_file 700\ntotal_active_file 1\n");
+	cgroup_memory__free(&memory);
+	assert_int_equal(cgroup_memory__find(work_dir, true, "/q", &memory), 0);
+	assert_int_equal(cgroup_memory__room(&memory), 1000);
+	cgroup_memory__free(&memory);
+}
+
 /* Whatever this process is in: an answer, or none, but no failure. */
 static void test_cgroup_of_process(void **state)
 {
@@ -316,6 +351,7 @@ int main(void)
 		UNIT_TEST(test_cgroup_v2),
 		UNIT_TEST(test_cgroup_v1),
 		UNIT_TEST(test_cgroup_hostile),
+		UNIT_TEST(test_cgroup_room),
 		UNIT_TEST(test_cgroup_of_process),
 		cmocka_unit_test(test_cgroup_stat_text),
 		UNIT_TEST(test_cgroup_stat),

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/sweep.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/cpu_time.h"
+#include "util/message.h"
+
+#define MAX_PROCS 65536
+#define FIRST_NS (29 * NS_PER_SEC) /* the first report, for it to be there within 30 s */
+#define DENSE_NS (30 * NS_PER_SEC) /* until then a pass a second */
+#define DENSE_PASS_NS NS_PER_SEC
+#define PASS_NS (5 * NS_PER_SEC)
+
+struct sweeper {
+	const struct sweep_opts *opts;
+	struct watch watch;
+	sigset_t signals;
+	uint64_t started_ns, started_real_ns, started_cpu_ns; /* the first two by their clocks */
+	uint64_t next_pass_ns, next_report_ns, end_ns;	      /* UINT64_MAX = never */
+	uint64_t interval;				      /* reports so far */
+	uint64_t chance;
+	double fastest_lower;
+};
+
+/* ---- reports ---- */
+
+static void fill_times(struct sweeper *sweeper, struct sweep *sweep, bool is_final)
+{
+	struct snapshot *snap = sweep->snap;
+	uint64_t spent_ns = cpu_time_ns() - sweeper->started_cpu_ns;
+
+	snap->started_at_ns = sweeper->started_real_ns;
+	snap->duration_ns = clock_ns(CLOCK_MONOTONIC) - sweeper->started_ns;
+	snap->interval = is_final ? 0 : ++sweeper->interval;
+	if (snap->duration_ns)
+		snap->overhead.tool_cpu_percent = 100.0 * spent_ns / snap->duration_ns;
+	snap->overhead.tool_rss_bytes = proc_rss_bytes(getpid());
+}
+
+static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
+{
+	struct sweep_report_opts render = sweeper->opts->render;
+	struct sweep *sweep = NULL;
+	char *text = NULL;
+	size_t len = 0;
+	FILE *out;
+	int err;
+
+	err = sweep__of_watch(&sweeper->watch, &sweep);
+	if (err)
+		return err;
+	fill_times(sweeper, sweep, is_final);
+	sweeper->fastest_lower = sweep__fastest_lower(sweep);
+	render.brief = !is_final && !is_asked && sweeper->interval > 1;
+	out = open_memstream(&text, &len);
+	err = out ? sweeper->opts->report(sweep, &render, out) : -ENOMEM;
+	if (out && fclose(out) && !err)
+		err = -errno;
+	if (!err)
+		err = publish__write(&sweeper->opts->publish, text, len);
+	free(text);
+	sweep__free(sweep);
+	return err;
+}
+
+/* ---- time ---- */
+
+/* A regular beat could be that of what is watched: its troughs would never be met. */
+static uint64_t jittered(struct sweeper *sweeper, uint64_t ns)
+{
+	sweeper->chance = sweeper->chance * 6364136223846793005ULL + 1442695040888963407ULL;
+	return ns * 7 / 10 + (sweeper->chance >> 33) % (ns * 6 / 10);
+}
+
+static int pass(struct sweeper *sweeper)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	bool is_dense = now_ns - sweeper->started_ns < DENSE_NS;
+
+	sweeper->next_pass_ns = now_ns + jittered(sweeper, is_dense ? DENSE_PASS_NS : PASS_NS);
+	return watch__pass(&sweeper->watch, now_ns);
+}
+
+static uint64_t earliest(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t add_time(uint64_t at_ns, uint64_t ns)
+{
+	return ns < UINT64_MAX - at_ns ? at_ns + ns : UINT64_MAX;
+}
+
+/* The first report is early if the interval is long; all others come at whole intervals. */
+static void plan_report(struct sweeper *sweeper, uint64_t now_ns)
+{
+	uint64_t interval_ns = sweeper->opts->interval_ns, whole;
+	uint64_t early_ns = earliest(interval_ns / 2, NS_PER_SEC);
+
+	if (sweeper->opts->once) {
+		sweeper->next_report_ns = UINT64_MAX;
+	} else if (!sweeper->next_report_ns && interval_ns > FIRST_NS) {
+		sweeper->next_report_ns = sweeper->started_ns + FIRST_NS;
+	} else {
+		/* The first one at 29 s stands for that at 30 s. */
+		whole = (now_ns - sweeper->started_ns + early_ns) / interval_ns + 1;
+		sweeper->next_report_ns =
+			whole < UINT64_MAX / interval_ns
+				? add_time(sweeper->started_ns, whole * interval_ns)
+				: UINT64_MAX;
+	}
+}
+
+static void start(struct sweeper *sweeper)
+{
+	const struct sweep_opts *opts = sweeper->opts;
+
+	sweeper->started_ns = sweeper->next_pass_ns = clock_ns(CLOCK_MONOTONIC);
+	sweeper->started_real_ns = clock_ns(CLOCK_REALTIME);
+	sweeper->started_cpu_ns = cpu_time_ns();
+	sweeper->chance = sweeper->started_real_ns;
+	sweeper->end_ns =
+		opts->duration_ns ? add_time(sweeper->started_ns, opts->duration_ns) : UINT64_MAX;
+	plan_report(sweeper, sweeper->started_ns);
+}
+
+/* ---- the loop ---- */
+
+static void block_signals(struct sweeper *sweeper)
+{
+	sigemptyset(&sweeper->signals);
+	sigaddset(&sweeper->signals, SIGINT);
+	sigaddset(&sweeper->signals, SIGTERM);
+	sigaddset(&sweeper->signals, SIGHUP);
+	sigaddset(&sweeper->signals, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &sweeper->signals, NULL);
+	signal(SIGPIPE, SIG_IGN);
+}
+
+/* Waits until something is due. Returns the signal that came instead, 0 = none. */
+static int await(const struct sweeper *sweeper)
+{
+	uint64_t due_ns = earliest(sweeper->next_pass_ns,
+				   earliest(sweeper->next_report_ns, sweeper->end_ns)),
+		 now_ns = clock_ns(CLOCK_MONOTONIC),
+		 left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
+	const struct timespec left = {
+		.tv_sec = (time_t)(left_ns / NS_PER_SEC),
+		.tv_nsec = (long)(left_ns % NS_PER_SEC),
+	};
+	int signal_nr = sigtimedwait(&sweeper->signals, NULL, &left);
+
+	return signal_nr > 0 ? signal_nr : 0;
+}
+
+static int run_loop(struct sweeper *sweeper)
+{
+	uint64_t now_ns;
+	int err = 0, signal_nr;
+
+	while (!err) {
+		signal_nr = await(sweeper);
+		now_ns = clock_ns(CLOCK_MONOTONIC);
+		if ((signal_nr && signal_nr != SIGUSR1) || now_ns >= sweeper->end_ns)
+			break;
+		if (now_ns >= sweeper->next_pass_ns)
+			err = pass(sweeper);
+		if (!err && signal_nr == SIGUSR1)
+			err = report(sweeper, false, true);
+		if (!err && now_ns >= sweeper->next_report_ns) {
+			err = report(sweeper, false, false);
+			plan_report(sweeper, now_ns);
+		}
+	}
+	return err ? err : report(sweeper, true, false);
+}
+
+static int check(const struct sweep_opts *opts, char **ret_message)
+{
+	pid_t *pids;
+	size_t cnt;
+	int err;
+
+	if (geteuid())
+		return fail(ret_message, -EPERM,
+			    "a sweep looks into every process of the host: run leaksweep as root");
+	for (size_t i = 0; i < opts->cgroups.cnt; i++) {
+		err = proc_list_cgroup(opts->cgroups.items[i], &pids, &cnt);
+		if (err)
+			return fail(
+				ret_message, err,
+				"there is no cgroup %s: give its path below /sys/fs/cgroup, as in "
+				"/proc/PID/cgroup",
+				opts->cgroups.items[i]);
+		free(pids);
+	}
+	err = opts->publish.path ? publish__check_path(opts->publish.path) : 0;
+	return err ? fail(ret_message, err, "cannot write %s: %s", opts->publish.path,
+			  strerror(-err))
+		   : 0;
+}
+
+int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret)
+{
+	struct sweeper sweeper = {.opts = opts};
+	const struct watch_opts watch = {
+		.cgroups = opts->cgroups.items,
+		.cgroup_cnt = opts->cgroups.cnt,
+		.max_open = watch__raise_files(),
+		.max_procs = MAX_PROCS,
+	};
+	int err;
+
+	*ret = (struct sweep_result){0};
+	err = check(opts, &ret->message);
+	if (err)
+		return err;
+	block_signals(&sweeper);
+	start(&sweeper);
+	err = watch__init(&sweeper.watch, &watch);
+	if (!err)
+		err = run_loop(&sweeper);
+	ret->fastest_lower = sweeper.fastest_lower;
+	if (err)
+		fail(&ret->message, err, "the sweep cannot go on: %s", strerror(-err));
+	watch__destroy(&sweeper.watch);
+	return err;
+}

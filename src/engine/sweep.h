@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A sweep from beginning to end: all processes are watched, who grows is told at intervals, until a
+ * time or a signal ends it.
+ */
+#ifndef LEAKSWEEP_ENGINE_SWEEP_H
+#define LEAKSWEEP_ENGINE_SWEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "engine/publish.h"
+#include "engine/watch.h"
+#include "report/sweep.h"
+
+struct sweep_opts {
+	uint64_t interval_ns, duration_ns; /* the latter 0 = until a signal */
+	bool once;			   /* one report, at the end */
+	ARRAY(const char *) cgroups;	   /* none = the whole host */
+	struct publish_opts publish;	   /* `path` and `fd` */
+	sweep_report_fn report;
+	struct sweep_report_opts render;
+};
+
+struct sweep_result {
+	char *message;	      /* owned: one sentence when it failed, NULL = there is none */
+	double fastest_lower; /* of the last report, bytes per hour; 0 = nothing grows */
+};
+
+/*
+ * Sweeps until it is over: SIGINT, SIGTERM, SIGHUP or the duration, each with a last report.
+ * SIGUSR1 asks for one now. The first comes within 30 s, however long the interval. Returns 0 or a
+ * negative errno. Signal dispositions and the limit of open files of the process are changed.
+ */
+int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret);
+
+/*
+ * Tells what a watch knows, without times and cost. Bounded waits: files of /proc. Returns 0 or a
+ * negative errno; *ret is the caller's.
+ */
+int sweep__of_watch(struct watch *watch, struct sweep **ret);
+
+#endif

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A pass costs a listing of /proc and one pread a process. A file of /proc/PID that is open belongs
+ * to that very process: once it has ended, reading fails, whoever has its number then. Processes
+ * without a file (there are more than files) are told apart by their start time.
+ */
+#include "engine/watch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+#include "util/procfs_read.h"
+
+#define REFRESH_PASSES 64 /* a process may be moved, or exec */
+#define RARE_PASSES 8	  /* those without an open file are read once in so many */
+#define BALANCE_PASSES 16 /* the largest get the files */
+#define FILES_FOR_OTHERS 64
+#define MOST_FILES 32768
+#define WANTED_FILES (MOST_FILES + 8192 + FILES_FOR_OTHERS) /* of processes and of groups */
+
+#define SETTLE_NS (10 * NS_PER_SEC) /* what a new process of a service loads first */
+#define LIVED_NS                                                                                   \
+	(10 * NS_PER_SEC)	    /* so long it must have lived for its memory to tell anything  \
+				     */
+#define ENDED_NS (600 * NS_PER_SEC) /* so long a service may take to start anew */
+#define MAX_ENDED 256
+
+size_t watch__raise_files(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return 0;
+	if (limit.rlim_max < WANTED_FILES)
+		setrlimit(RLIMIT_NOFILE, &(struct rlimit){WANTED_FILES, WANTED_FILES});
+	if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < WANTED_FILES) {
+		limit.rlim_cur = limit.rlim_max < WANTED_FILES ? limit.rlim_max : WANTED_FILES;
+		setrlimit(RLIMIT_NOFILE, &limit);
+		getrlimit(RLIMIT_NOFILE, &limit);
+	}
+	if (limit.rlim_cur >= WANTED_FILES)
+		return MOST_FILES;
+	return limit.rlim_cur > FILES_FOR_OTHERS ? (limit.rlim_cur - FILES_FOR_OTHERS) * 4 / 5 : 0;
+}
+
+static enum proc_anon_source choose_source(void)
+{
+	struct host_memory host;
+
+	return !host_memory__read(&host) && host.swap ? PROC_ANON_STATUS : PROC_ANON_STATM;
+}
+
+int watch__init(struct watch *watch, const struct watch_opts *opts)
+{
+	*watch = (struct watch){.opts = *opts, .source = choose_source()};
+	return watch_groups__init(&watch->groups);
+}
+
+/* ---- one process ---- */
+
+static void close_file(struct watch *watch, struct watched *item)
+{
+	if (item->fd < 0)
+		return;
+	close(item->fd);
+	item->fd = -1;
+	watch->open_cnt--;
+}
+
+static void drop(struct watch *watch, struct watched *item)
+{
+	close_file(watch, item);
+	watch_groups__put(&watch->groups, item->group);
+	free(item->growth);
+	item->group = NULL;
+	item->growth = NULL;
+}
+
+static void drop_ended(struct watch *watch, size_t idx)
+{
+	struct watch_ended *ended = &watch->ended.items[idx];
+
+	watch_groups__put(&watch->groups, ended->group);
+	free(ended->growth);
+	watch->ended.cnt--;
+	memmove(ended, ended + 1, (watch->ended.cnt - idx) * sizeof(*ended));
+}
+
+void watch__destroy(struct watch *watch)
+{
+	for (size_t i = 0; i < watch->items.cnt; i++)
+		drop(watch, &watch->items.items[i]);
+	array_free(&watch->items);
+	while (watch->ended.cnt)
+		drop_ended(watch, watch->ended.cnt - 1);
+	array_free(&watch->ended);
+	watch_groups__destroy(&watch->groups);
+}
+
+static int set_group(struct watch *watch, struct watched *item)
+{
+	char *path = proc_cgroup(item->pid);
+	struct watch_group *group;
+
+	if (!path) /* it has ended, or there are no groups: what was known stays */
+		return 0;
+	if (item->group && !strcmp(item->group->path, path)) {
+		free(path);
+		return 0;
+	}
+	group = watch_groups__get(&watch->groups, path);
+	free(path);
+	if (!group)
+		return -ENOMEM;
+	watch_groups__put(&watch->groups, item->group);
+	item->group = group;
+	return 0;
+}
+
+int watch__refresh(struct watch *watch, struct watched *item)
+{
+	struct proc_info info;
+	int err;
+
+	err = proc_info__read(item->pid, &info);
+	if (!err && info.start_ns != item->start_ns)
+		err = -ESRCH;
+	if (err)
+		return err;
+	memcpy(item->comm, info.comm, sizeof(item->comm));
+	return set_group(watch, item);
+}
+
+/* Returns 0, -ESRCH or another negative errno. */
+static int find_process(struct watch *watch, pid_t pid, uint64_t now_ns, struct watched *ret)
+{
+	struct watched item = {.pid = pid, .fd = -1, .found_ns = now_ns};
+	struct proc_info info;
+	int err;
+
+	err = proc_info__read(pid, &info);
+	if (err)
+		return err;
+	item.start_ns = info.start_ns;
+	memcpy(item.comm, info.comm, sizeof(item.comm));
+	if (!info.kernel_thread) {
+		item.growth = calloc(1, sizeof(*item.growth));
+		err = item.growth ? set_group(watch, &item) : -ENOMEM;
+	}
+	if (err)
+		drop(watch, &item);
+	else
+		*ret = item;
+	return err;
+}
+
+/* ---- a service's next process ---- */
+
+/* Whether another process of the group does the same: then nobody follows the one that ended. */
+static bool has_siblings(const struct watch *watch, const struct watched *item)
+{
+	for (size_t i = 0; i < watch->items.cnt; i++) {
+		const struct watched *other = &watch->items.items[i];
+
+		if (other->group == item->group && other->pid != item->pid && other->growth &&
+		    !strcmp(other->comm, item->comm))
+			return true;
+	}
+	return false;
+}
+
+/* Takes the process off the list, and keeps what is known of it if it is a service's. */
+static void end_process(struct watch *watch, struct watched *item, uint64_t now_ns)
+{
+	const struct cgroup_name *name;
+	struct watch_ended ended = {.group = item->group, .at_ns = now_ns, .growth = item->growth};
+
+	if (item->growth && item->group && now_ns - item->found_ns >= LIVED_NS &&
+	    watch->ended.cnt < MAX_ENDED) {
+		name = watch_group__name(&watch->groups, item->group);
+		memcpy(ended.comm, item->comm, sizeof(ended.comm));
+		if (name && cgroup_name__is_service(name) && !has_siblings(watch, item) &&
+		    !array_push(&watch->ended, ended)) {
+			item->growth = NULL;
+			item->group = NULL;
+		}
+	}
+	drop(watch, item);
+}
+
+static bool is_same_service(struct watch *watch, struct watch_group *a, struct watch_group *b)
+{
+	const struct cgroup_name *name_a, *name_b;
+
+	if (a == b)
+		return true;
+	name_a = watch_group__name(&watch->groups, a);
+	name_b = watch_group__name(&watch->groups, b);
+	return name_a && name_b && cgroup_name__is_service(name_b) &&
+	       !strcmp(name_a->title, name_b->title);
+}
+
+/* A process that is young may follow one that has ended; it is what it is only after its exec. */
+static int follow_ended(struct watch *watch, struct watched *item, uint64_t now_ns)
+{
+	int err;
+
+	if (!watch->ended.cnt || item->held_ns || now_ns - item->found_ns > SETTLE_NS)
+		return 0;
+	err = watch__refresh(watch, item);
+	if (err || !item->group)
+		return err;
+	for (size_t i = 0; i < watch->ended.cnt; i++) {
+		struct watch_ended *ended = &watch->ended.items[i];
+		struct growth *growth = ended->growth;
+
+		if (strcmp(ended->comm, item->comm) ||
+		    !is_same_service(watch, ended->group, item->group))
+			continue;
+		growth__restart(growth);
+		ended->growth = item->growth;
+		item->growth = growth;
+		item->held_ns = now_ns + SETTLE_NS;
+		drop_ended(watch, i);
+		return 0;
+	}
+	return 0;
+}
+
+static void forget_old(struct watch *watch, uint64_t now_ns)
+{
+	while (watch->ended.cnt && now_ns - watch->ended.items[0].at_ns > ENDED_NS)
+		drop_ended(watch, 0);
+}
+
+/* ---- reading ---- */
+
+/* Opens the file of the very process. Returns a descriptor, -ESRCH or another negative errno. */
+static int open_file(const struct watch *watch, const struct watched *item)
+{
+	int fd = proc_anon__open(item->pid, watch->source);
+	struct proc_info info;
+	int err;
+
+	if (fd < 0)
+		return fd;
+	err = proc_info__read(item->pid, &info);
+	if (!err && info.start_ns != item->start_ns)
+		err = -ESRCH;
+	if (!err)
+		return fd;
+	close(fd);
+	return err;
+}
+
+/* Returns 0 (also when it is not its turn), -ESRCH or another negative errno. */
+static int read_process(struct watch *watch, struct watched *item, uint64_t now_ns)
+{
+	bool keep = item->fd >= 0 || (watch->open_cnt < watch->opts.max_open &&
+				      item->anon_bytes >= watch->least_bytes);
+	int fd = item->fd, err;
+
+	if (!keep && item->passes && (watch->pass + (uint64_t)item->pid) % RARE_PASSES)
+		return 0;
+	if (fd < 0)
+		fd = open_file(watch, item);
+	if (fd < 0)
+		return fd;
+	err = proc_anon__read(fd, watch->source, &item->anon_bytes);
+	if (!err && now_ns >= item->held_ns)
+		growth__add(item->growth, now_ns, item->anon_bytes);
+	if (item->fd >= 0)
+		return err == -ESRCH ? err : 0;
+	if (keep && err != -ESRCH) {
+		item->fd = fd;
+		watch->open_cnt++;
+	} else {
+		close(fd);
+	}
+	return err == -ESRCH ? err : 0;
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+	return left > right ? -1 : left < right;
+}
+
+/* Where files do not reach for all, the smallest processes give theirs back. */
+static int balance_files(struct watch *watch)
+{
+	size_t cnt = 0;
+	uint64_t *sizes;
+
+	if (watch->pass % BALANCE_PASSES)
+		return 0;
+	watch->least_bytes = 0;
+	if (watch->items.cnt <= watch->opts.max_open)
+		return 0;
+	sizes = malloc(watch->items.cnt * sizeof(*sizes));
+	if (!sizes)
+		return -ENOMEM;
+	for (size_t i = 0; i < watch->items.cnt; i++)
+		if (watch->items.items[i].growth)
+			sizes[cnt++] = watch->items.items[i].anon_bytes;
+	if (cnt > watch->opts.max_open) {
+		qsort(sizes, cnt, sizeof(*sizes), compare_sizes);
+		watch->least_bytes = sizes[watch->opts.max_open] + 1;
+	}
+	free(sizes);
+	for (size_t i = 0; i < watch->items.cnt; i++)
+		if (watch->items.items[i].anon_bytes < watch->least_bytes)
+			close_file(watch, &watch->items.items[i]);
+	return 0;
+}
+
+/* Swap that came or went makes another file the right one. */
+static void check_source(struct watch *watch)
+{
+	enum proc_anon_source source;
+
+	if (watch->pass % REFRESH_PASSES)
+		return;
+	source = choose_source();
+	if (source == watch->source)
+		return;
+	for (size_t i = 0; i < watch->items.cnt; i++)
+		close_file(watch, &watch->items.items[i]);
+	watch->source = source;
+}
+
+static int sample_process(struct watch *watch, struct watched *item, uint64_t now_ns)
+{
+	int err = 0;
+
+	if (!item->growth)
+		return 0;
+	if (item->passes == 1 || (item->passes + (uint32_t)item->pid) % REFRESH_PASSES == 0)
+		err = watch__refresh(watch, item);
+	if (!err)
+		err = follow_ended(watch, item, now_ns);
+	if (!err)
+		err = read_process(watch, item, now_ns);
+	item->passes++;
+	return err;
+}
+
+/* ---- passes ---- */
+
+static int list_processes(const struct watch *watch, pid_t **ret_pids, size_t *ret_cnt)
+{
+	struct pid_list list = {0};
+	int err = 0;
+
+	if (!watch->opts.cgroup_cnt)
+		return proc_list(ret_pids, ret_cnt);
+	for (size_t i = 0; i < watch->opts.cgroup_cnt && !err; i++) {
+		pid_t *pids = NULL;
+		size_t cnt = 0;
+
+		err = proc_list_cgroup(watch->opts.cgroups[i], &pids, &cnt);
+		if (err == -ENOENT) /* it may come back */
+			err = 0;
+		for (size_t j = 0; j < cnt && !err; j++)
+			err = array_push(&list.pids, pids[j]);
+		free(pids);
+	}
+	if (err)
+		array_free(&list.pids);
+	else
+		pid_list__finish(&list, ret_pids, ret_cnt);
+	return err;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+	const struct watched *left = a, *right = b;
+
+	return left->pid < right->pid ? -1 : left->pid > right->pid;
+}
+
+/* Ends those that are not listed any more. */
+static void end_unlisted(struct watch *watch, const pid_t *pids, size_t cnt, uint64_t now_ns)
+{
+	size_t kept = 0, at = 0;
+
+	for (size_t i = 0; i < watch->items.cnt; i++) {
+		struct watched *item = &watch->items.items[i];
+
+		while (at < cnt && pids[at] < item->pid)
+			at++;
+		if (at < cnt && pids[at] == item->pid)
+			watch->items.items[kept++] = *item;
+		else
+			end_process(watch, item, now_ns);
+	}
+	watch->items.cnt = kept;
+}
+
+/* Adds those that are listed for the first time. Returns 0 or -ENOMEM. */
+static int add_listed(struct watch *watch, const pid_t *pids, size_t cnt, uint64_t now_ns)
+{
+	size_t known = watch->items.cnt, at = 0;
+	struct watched item;
+	int err = 0;
+
+	watch->left_out = 0;
+	for (size_t i = 0; i < cnt && err != -ENOMEM; i++) {
+		while (at < known && watch->items.items[at].pid < pids[i])
+			at++;
+		if ((at < known && watch->items.items[at].pid == pids[i]) || pids[i] == getpid())
+			continue;
+		if (watch->items.cnt >= watch->opts.max_procs) {
+			watch->left_out++;
+			continue;
+		}
+		err = find_process(watch, pids[i], now_ns, &item);
+		if (err)
+			continue;
+		err = array_push(&watch->items, item);
+		if (err)
+			drop(watch, &item);
+	}
+	if (watch->items.cnt > known)
+		qsort(watch->items.items, watch->items.cnt, sizeof(item), compare_items);
+	return err == -ENOMEM ? err : 0;
+}
+
+/* Samples all; who turns out to have ended leaves the list. Returns 0 or -ENOMEM. */
+static int sample_all(struct watch *watch, uint64_t now_ns)
+{
+	size_t kept = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < watch->items.cnt; i++) {
+		struct watched *item = &watch->items.items[i];
+		int lost = err ? 0 : sample_process(watch, item, now_ns);
+
+		err = lost == -ENOMEM ? lost : err;
+		if (lost == -ESRCH)
+			end_process(watch, item, now_ns);
+		else
+			watch->items.items[kept++] = *item;
+	}
+	watch->items.cnt = kept;
+	return err;
+}
+
+int watch__pass(struct watch *watch, uint64_t now_ns)
+{
+	pid_t *pids = NULL;
+	size_t cnt = 0;
+	int err;
+
+	err = list_processes(watch, &pids, &cnt);
+	if (err)
+		return err;
+	check_source(watch);
+	forget_old(watch, now_ns);
+	end_unlisted(watch, pids, cnt, now_ns);
+	err = add_listed(watch, pids, cnt, now_ns);
+	free(pids);
+	if (!err)
+		err = sample_all(watch, now_ns);
+	if (!err)
+		err = balance_files(watch);
+	if (!err)
+		watch_groups__sample(&watch->groups, now_ns);
+	watch->pass++;
+	return err;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The control groups of watched processes: how much anonymous memory each has, by files that are
+ * kept open, how it grows, what people call it, and how much room is left to it.
+ */
+#ifndef LEAKSWEEP_ENGINE_WATCH_GROUPS_H
+#define LEAKSWEEP_ENGINE_WATCH_GROUPS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "discover/cgroup_name.h"
+#include "model/growth.h"
+#include "util/hashmap.h"
+#include "util/procfs.h"
+#include "util/procfs_memory.h"
+
+struct watch_group {
+	struct watch_group *next; /* of the same hash */
+	char *path;		  /* owned, as proc_cgroup */
+	uint32_t refs;		  /* who watches a process of it */
+	int fd;			  /* of memory.stat, -1 = not open */
+	bool has_name;
+	struct cgroup_name name; /* owned, see watch_group__name */
+	uint64_t anon_bytes;	 /* of the group and all below it */
+	struct growth growth;	 /* of that */
+	double told_per_hour;	 /* of a report's growth, what its processes explain */
+};
+
+struct watch_groups {
+	struct cgroup_mounts mounts;
+	char *root;
+	struct hashmap index; /* {hash of a path, 0} -> struct watch_group *, the first one */
+	size_t cnt;
+};
+
+/* Without mounted hierarchies groups have names, but no figures. Returns 0 or -ENOMEM. */
+int watch_groups__init(struct watch_groups *groups);
+
+/* The same for hierarchies mounted elsewhere (NULL = none); names are looked up below `root`. */
+int watch_groups__init_at(struct watch_groups *groups, const char *unified, const char *memory,
+			  const char *root);
+void watch_groups__destroy(struct watch_groups *groups);
+
+/* Returns a group of this path, made on first sight, which the caller has to put; NULL = no
+ * memory. */
+struct watch_group *watch_groups__get(struct watch_groups *groups, const char *path);
+void watch_groups__put(struct watch_groups *groups, struct watch_group *group);
+
+/* Reads the memory of each but the one at the root, which is the host. `now_ns` is
+ * CLOCK_MONOTONIC. */
+void watch_groups__sample(struct watch_groups *groups, uint64_t now_ns);
+
+/* Calls `visit` for each, in no order. */
+void watch_groups__each(struct watch_groups *groups,
+			void (*visit)(struct watch_group *group, void *target), void *target);
+
+/* Returns what people call it, looked up once; NULL = no memory. */
+const struct cgroup_name *watch_group__name(struct watch_groups *groups, struct watch_group *group);
+
+/* Whether it is a unit or a container that starts its process anew: sessions and users' slices are
+ * not. */
+bool cgroup_name__is_service(const struct cgroup_name *name);
+
+/* Finds the limit with the least room at the group or above it. As cgroup_memory__find. */
+int watch_group__limit(const struct watch_groups *groups, const struct watch_group *group,
+		       struct cgroup_memory *ret);
+
+#endif

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "model/sweep.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct sweep *sweep__new(void)
+{
+	struct sweep *sweep = calloc(1, sizeof(*sweep));
+
+	if (!sweep)
+		return NULL;
+	sweep->snap = snapshot__new("sweep");
+	if (sweep->snap)
+		return sweep;
+	free(sweep);
+	return NULL;
+}
+
+static void free_row(struct sweep_row *row)
+{
+	free(row->comm);
+	free(row->cgroup);
+	free(row->title);
+	free(row->runtime);
+	free(row->limit_cgroup);
+}
+
+void sweep__free(struct sweep *sweep)
+{
+	if (!sweep)
+		return;
+	for (size_t i = 0; i < sweep->rows.cnt; i++)
+		free_row(&sweep->rows.items[i]);
+	array_free(&sweep->rows);
+	snapshot__free(sweep->snap);
+	free(sweep);
+}
+
+static char *copy_text(const char *text)
+{
+	return strdup(text ? text : "");
+}
+
+int sweep__add(struct sweep *sweep, const struct sweep_row *row)
+{
+	struct sweep_row copy = *row;
+
+	copy.comm = copy_text(row->comm);
+	copy.cgroup = copy_text(row->cgroup);
+	copy.title = copy_text(row->title);
+	copy.runtime = copy_text(row->runtime);
+	copy.limit_cgroup = copy_text(row->limit_cgroup);
+	if (copy.comm && copy.cgroup && copy.title && copy.runtime && copy.limit_cgroup &&
+	    !array_push(&sweep->rows, copy))
+		return 0;
+	free_row(&copy);
+	return -ENOMEM;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct sweep_row *left = a, *right = b;
+
+	if (left->growth.bytes_per_hour != right->growth.bytes_per_hour)
+		return left->growth.bytes_per_hour > right->growth.bytes_per_hour ? -1 : 1;
+	if (left->pid != right->pid)
+		return left->pid < right->pid ? -1 : 1;
+	return strcmp(left->cgroup, right->cgroup);
+}
+
+void sweep__sort(struct sweep *sweep)
+{
+	if (sweep->rows.cnt)
+		qsort(sweep->rows.items, sweep->rows.cnt, sizeof(*sweep->rows.items), compare_rows);
+}
+
+double sweep__fastest_lower(const struct sweep *sweep)
+{
+	double fastest = 0;
+
+	for (size_t i = 0; i < sweep->rows.cnt; i++)
+		if (sweep->rows.items[i].growth.lower > fastest)
+			fastest = sweep->rows.items[i].growth.lower;
+	return fastest;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Renderers of a sweep: pure functions of what it knows. */
+#ifndef LEAKSWEEP_REPORT_SWEEP_H
+#define LEAKSWEEP_REPORT_SWEEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "model/sweep.h"
+#include "report/report.h"
+
+struct sweep_report_opts {
+	struct report_opts screen;
+	size_t top; /* rows to show, 0 = all */
+	bool brief; /* a table may be one line when nothing grows */
+};
+
+/* Writes a sweep. Returns 0 or a negative errno, as report_fn. */
+typedef int (*sweep_report_fn)(const struct sweep *sweep, const struct sweep_report_opts *opts,
+			       FILE *out);
+
+int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out);
+
+/*
+ * One object, in the style of the other reports: "leaksweep", "mode" ("sweep"), "started_at",
+ * "duration_ns", "interval" (0 = final), "host", and
+ *   "memory": {"total_bytes", "available_bytes"} of the host
+ *   "watched": {"processes", "cgroups", "left_out"}, the last for want of room in the tool's list
+ *   "overhead": {"tool_cpu_percent", "tool_rss_bytes"}
+ *   "states": processes by state: {"too_early", "flat", "warming_up", "growing", "shrinking"}
+ *   "growing_total": rows there are, "growing": the first --top of them, the fastest first:
+ *     "pid" (null = a control group that grows by more than its processes tell), "start_ns",
+ *     "comm", "cgroup", "title", "runtime", "service" (title and runtime are a unit's or a
+ *     container's), "restarts" of the service since the sweep began, "anon_bytes" (swap included),
+ *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)},
+ *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache counted as
+ *     room), "seconds" (until it is used up at this rate; null = not within 100 years)}
+ */
+int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out);
+
+/* Returns the renderer of a --format name, or NULL. */
+sweep_report_fn sweep_report__by_name(const char *name);
+
+#define SWEEP_REPORT_NAMES "table, json"
+
+#endif

@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The sweep on real processes: a leak of a known rate, a warm-up, teeth and one that is flat, alone
+ * and as a service in a control group with a limit, which is started anew meanwhile.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/container.h"
+
+#define MIB (1024.0 * 1024)
+#define LEAK_KIB_S "400"
+#define LEAK_PER_HOUR (400 * 1024.0 * 3600)
+#define SERVICE_KIB_S "800"
+#define SERVICE_PER_HOUR (800 * 1024.0 * 3600)
+#define SERVICE_LIMIT ((uint64_t)256 << 20)
+
+static double now_s(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec + now.tv_nsec / 1e9;
+}
+
+static struct child *grower__start(const char *const *args)
+{
+	struct child *child = leaker__start(args, NULL);
+
+	child__poke(child);
+	return child;
+}
+
+/* Returns a process's row, or NULL. */
+static struct json_object *row_of(struct json_object *doc, pid_t pid)
+{
+	struct json_object *rows = field(doc, "growing");
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if (field(row, "pid") && json_object_get_int(field(row, "pid")) == pid)
+			return row;
+	}
+	return NULL;
+}
+
+static double number(struct json_object *object, const char *name)
+{
+	assert_non_null(field(object, name));
+	return json_object_get_double(field(object, name));
+}
+
+static void assert_rate(struct json_object *doc, pid_t pid, double truth)
+{
+	struct json_object *row = row_of(doc, pid), *growth;
+
+	if (!row)
+		fail_msg("process %d is not told as growing: %s", (int)pid,
+			 json_object_to_json_string(doc));
+	growth = field(row, "growth");
+	if (number(growth, "lower") > truth || number(growth, "upper") < truth)
+		fail_msg("process %d grows by %.1f MiB/h, and the report says %.1f to %.1f",
+			 (int)pid, truth / MIB, number(growth, "lower") / MIB,
+			 number(growth, "upper") / MIB);
+}
+
+static void assert_not_growing(struct json_object *doc, pid_t pid)
+{
+	struct json_object *row = row_of(doc, pid);
+
+	if (row)
+		fail_msg("process %d does not grow: %s", (int)pid, json_object_to_json_string(row));
+}
+
+static struct report read_reports(struct child *tool)
+{
+	char *out = child__stdout(tool);
+	struct report report = report__parse(out);
+
+	free(out);
+	return report;
+}
+
+/* Waits for so many whole documents. */
+static void await_reports(struct child *tool, size_t cnt)
+{
+	for (int waited = 0; waited < TIMEOUT_MS; waited += 50) {
+		char *out = child__stdout(tool);
+		size_t ends = 0;
+
+		for (const char *at = out; (at = strstr(at, "]}\n")); at++)
+			ends++;
+		free(out);
+		if (ends >= cnt)
+			return;
+		sleep_ms(50);
+	}
+	fail_msg("there is no report %zu", cnt);
+}
+
+static void assert_ends(struct child *tool, int code)
+{
+	int status = child__await_exit(tool, TIMEOUT_MS);
+	char *err = child__stderr(tool);
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
+		fail_msg("status 0x%x instead of exit code %d: %s", status, code, err);
+	free(err);
+}
+
+/* ---- a service with a limit ---- */
+
+struct service {
+	struct container *container;
+	struct child *leaker;
+};
+
+static const struct container_opts service_opts = {
+	.leakers = ARGS("grower"),
+	.memory_bytes = SERVICE_LIMIT,
+};
+
+static void service__run(struct service *service)
+{
+	service->leaker =
+		container__leaker(service->container, ARGS("grower", "leak", SERVICE_KIB_S));
+	child__poke(service->leaker);
+}
+
+/* The number in a file of the group, or behind a word in it. */
+static double group_number(const char *dir, const char *name, const char *word)
+{
+	char *path = format("%s/%s", dir, name), text[8192] = "", *at = text;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_true(fd >= 0);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	close(fd);
+	if (word) {
+		char *line = format("\n%s ", word);
+
+		at = strstr(text, line);
+		assert_non_null(at);
+		at += strlen(line);
+		free(line);
+	}
+	free(path);
+	return strtod(at, NULL);
+}
+
+static double service__room(void)
+{
+	bool is_v2;
+	char *dir = container__memory_dir("demo.service", &is_v2);
+	const char *usage = is_v2 ? "memory.current" : "memory.usage_in_bytes";
+	double room;
+
+	room = (double)SERVICE_LIMIT - group_number(dir, usage, NULL) +
+	       group_number(dir, "memory.stat", is_v2 ? "active_file" : "total_active_file") +
+	       group_number(dir, "memory.stat", is_v2 ? "inactive_file" : "total_inactive_file");
+	free(dir);
+	return room;
+}
+
+/* What the group's limit leaves, and how long that lasts; as it is now, a moment after the report.
+ */
+static void assert_limit(struct json_object *doc, const struct service *service)
+{
+	struct json_object *row = row_of(doc, service->leaker->pid), *limit;
+	double room = service__room(), seconds;
+
+	assert_non_null(row);
+	assert_string_equal(text_of(row, "title"), "demo.service");
+	assert_true(json_object_get_boolean(field(row, "service")));
+	limit = field(row, "limit");
+	assert_string_equal(text_of(limit, "cgroup"), service->container->cgroup);
+	assert_true(number(limit, "bytes") == SERVICE_LIMIT);
+	seconds = number(limit, "seconds");
+	if (seconds < 0.8 * room / SERVICE_PER_HOUR * 3600 ||
+	    seconds > 1.25 * room / SERVICE_PER_HOUR * 3600 + 2)
+		fail_msg("%.0f s until the limit instead of %.0f: %s", seconds,
+			 room / SERVICE_PER_HOUR * 3600, json_object_to_json_string(row));
+}
+
+/* ---- all of them at once ---- */
+
+struct host {
+	struct child *leak, *warm, *teeth, *flat;
+	struct service service;
+};
+
+static void assert_host(struct json_object *doc, const struct host *host)
+{
+	assert_rate(doc, host->leak->pid, LEAK_PER_HOUR);
+	assert_not_growing(doc, host->warm->pid);
+	assert_not_growing(doc, host->teeth->pid);
+	assert_not_growing(doc, host->flat->pid);
+}
+
+static struct host start_host(void)
+{
+	struct host host = {
+		.warm = grower__start(ARGS("grower", "warm", "300", "8")),
+		.teeth = grower__start(ARGS("grower", "teeth", "40", "3")),
+		.flat = grower__start(ARGS("grower", "flat", "50")),
+		.leak = grower__start(ARGS("grower", "leak", LEAK_KIB_S)),
+		.service.container = container__start("demo.service", &service_opts),
+	};
+
+	service__run(&host.service);
+	return host;
+}
+
+/* For scripts: one report, and a status. */
+static void check_once(struct child *fails, struct child *passes, struct child *in_group,
+		       const struct host *host)
+{
+	struct report report;
+
+	assert_ends(fails, 3);
+	assert_ends(passes, 0);
+	assert_ends(in_group, 0);
+	report = read_reports(passes);
+	assert_int_equal(report.cnt, 1);
+	assert_host(report.root, host);
+	assert_rate(report.root, host->service.leaker->pid, SERVICE_PER_HOUR);
+	report = read_reports(in_group);
+	assert_int_equal(report.cnt, 1);
+	assert_not_growing(report.root, host->leak->pid);
+	assert_rate(report.root, host->service.leaker->pid, SERVICE_PER_HOUR);
+	/* Its first process, and the leaker. */
+	assert_true(number(field(report.root, "watched"), "processes") == 2);
+}
+
+/* The service's next process goes on where the last one was. */
+static void check_restart(struct child *tool, struct host *host)
+{
+	struct json_object *row;
+	struct report report;
+
+	kill(host->service.leaker->pid, SIGKILL);
+	child__await_exit(host->service.leaker, TIMEOUT_MS);
+	service__run(&host->service);
+	sleep_ms(25000);
+	kill(tool->pid, SIGTERM);
+	assert_ends(tool, 0);
+	report = read_reports(tool);
+	assert_int_equal(report.cnt, 3);
+	assert_int_equal(number(report.root, "interval"), 0);
+	assert_host(report.root, host);
+	row = row_of(report.root, host->service.leaker->pid);
+	if (!row)
+		fail_msg("the service does not grow any more: %s",
+			 json_object_to_json_string(report.root));
+	assert_int_equal(number(row, "restarts"), 1);
+}
+
+static void test_host(void **state)
+{
+	struct host host = start_host();
+	double begun = now_s();
+	struct child *tool = tool__start(ARGS("--interval", "10m", "--format", "json"), NULL);
+	struct child *fails =
+		tool__start(ARGS("--once", "--duration", "32s", "--fail-over", "500M"), NULL);
+	struct child *passes = tool__start(
+		ARGS("sweep", "--once", "-d", "32s", "-f", "json", "--fail-over", "100G"), NULL);
+	struct child *in_group = tool__start(ARGS("--once", "-d", "32s", "-f", "json", "--cgroup",
+						  host.service.container->cgroup),
+					     NULL);
+	struct report report;
+
+	(void)state;
+	await_reports(tool, 1);
+	if (patience() == 1)
+		assert_true(now_s() - begun < 30.5);
+	report = read_reports(tool);
+	assert_host(report.root, &host);
+	assert_rate(report.root, host.service.leaker->pid, SERVICE_PER_HOUR);
+	assert_limit(report.root, &host.service);
+	check_once(fails, passes, in_group, &host);
+	kill(tool->pid, SIGUSR1);
+	await_reports(tool, 2);
+	check_restart(tool, &host);
+}
+
+/* ---- what does not take long ---- */
+
+/* A table, then a line an interval while nothing grows; the last table tells the end. */
+static void test_quiet(void **state)
+{
+	struct container *container = container__start("quiet.service", &service_opts);
+	struct child *tool =
+		tool__start(ARGS("-i", "1s", "-d", "3500ms", "--cgroup", container->cgroup), NULL);
+	char *out, *line;
+	size_t lines = 0;
+
+	(void)state;
+	assert_ends(tool, 0);
+	out = child__stdout(tool);
+	for (line = out; (line = strstr(line, "nothing grows: ")); line++)
+		lines++;
+	if (lines < 1 || lines > 2 || strncmp(out, "leaksweep sweep: interval 1,", 28) ||
+	    !strstr(out, "\nleaksweep sweep: final,"))
+		fail_msg("%zu lines: %s", lines, out);
+	free(out);
+}
+
+/* Whatever is written is whole, and nothing else is left. */
+static void test_killed(void **state)
+{
+	const char *dir = scratch_dir();
+	char *path = format("%s/sweep.json", dir);
+	struct child *tool = tool__start(ARGS("-i", "10ms", "-f", "json", "-o", path), NULL);
+	struct dirent *entry;
+	struct report report;
+	DIR *list;
+
+	(void)state;
+	for (int waited = 0; access(path, F_OK) && waited < TIMEOUT_MS; waited += 20)
+		sleep_ms(20);
+	sleep_ms(500);
+	kill(tool->pid, SIGKILL);
+	child__await_exit(tool, TIMEOUT_MS);
+	report = report__read_file(path);
+	assert_string_equal(text_of(report.root, "mode"), "sweep");
+	list = opendir(dir);
+	assert_non_null(list);
+	while ((entry = readdir(list)))
+		if (*entry->d_name != '.' || strlen(entry->d_name) > 2)
+			assert_string_equal(entry->d_name, "sweep.json");
+	closedir(list);
+	free(path);
+}
+
+static void check_refused(const char *const *args, const struct child_opts *opts, int code,
+			  const char *why)
+{
+	struct child *tool = tool__start(args, opts);
+	char *err;
+
+	assert_ends(tool, code);
+	err = child__stderr(tool);
+	if (!strstr(err, why) || strchr(err, '\n') != err + strlen(err) - 1)
+		fail_msg("not one line with '%s': %s", why, err);
+	free(err);
+}
+
+static void test_refused(void **state)
+{
+	const struct child_opts nobody = {.uid = 65534};
+
+	(void)state;
+	check_refused(ARGS("--once"), &nobody, 1, "run leaksweep as root");
+	check_refused(ARGS("--cgroup", "/there/is/none"), NULL, 1, "there is no cgroup");
+	check_refused(ARGS("-o", "/there/is/none"), NULL, 1, "cannot write");
+	check_refused(ARGS("--interval", "0"), NULL, 2, "more than 0");
+	check_refused(ARGS("-f", "tree"), NULL, 2, "not one of table, json");
+	check_refused(ARGS("--fail-over", "much"), NULL, 2, "not a size");
+	check_refused(ARGS("sweep", "1234"), NULL, 2, "takes no arguments");
+	check_refused(ARGS("swep"), NULL, 2, "no command 'swep'");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		CONTAINER_TEST(test_host),
+		CONTAINER_TEST(test_quiet),
+		CONTAINER_TEST(test_killed),
+		CONTAINER_TEST(test_refused),
+	};
+
+	return harness__main("e2e sweep", tests, sizeof(tests) / sizeof(tests[0]));
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Control groups under watch, in folders that look as hierarchies do. */
+#include "unit/compile.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+
+#include "engine/watch_groups.h"
+#include "unit/cgroup_files.h"
+#include "util/format.h"
+
+#define SEC 1000000000ULL
+#define MIB (1ULL << 20)
+#define MANY 300
+
+static char *hierarchy(const char *name)
+{
+	char *path = format_text("%s/%s", work_dir, name);
+
+	mkdir(path, 0700);
+	return path;
+}
+
+static void put_stat(const char *mount, const char *group, bool is_v1, uint64_t anon)
+{
+	char *text = format_text(is_v1 ? "cache 5\nrss 1\ntotal_cache 5\ntotal_rss %llu\n"
+				       : "anon %llu\nfile 5\n",
+				 (unsigned long long)anon);
+
+	put_group_file(mount, group, "memory.stat", text);
+	free(text);
+}
+
+static void check_samples(bool is_v1)
+{
+	char *mount = hierarchy(is_v1 ? "memory" : "unified");
+	struct watch_groups groups;
+	struct watch_group *group;
+	struct growth_verdict verdict;
+
+	put_stat(mount, "/app.service", is_v1, MIB);
+	assert_int_equal(watch_groups__init_at(&groups, is_v1 ? NULL : mount, is_v1 ? mount : NULL,
+					       work_dir),
+			 0);
+	group = watch_groups__get(&groups, "/app.service");
+	assert_non_null(group);
+	for (uint64_t i = 0; i < 40; i++) {
+		put_stat(mount, "/app.service", is_v1, (10 + i) * MIB);
+		watch_groups__sample(&groups, i * 60 * SEC);
+		assert_int_equal(group->anon_bytes, (10 + i) * MIB);
+	}
+	growth__judge(&group->growth, MIB / 4, &verdict);
+	assert_int_equal(verdict.state, GROWTH_GROWING);
+	assert_true(verdict.lower <= 60 * MIB && verdict.upper >= 60 * MIB);
+	watch_groups__put(&groups, group);
+	assert_int_equal(groups.cnt, 0);
+	watch_groups__destroy(&groups);
+	free(mount);
+}
+
+static void test_v2(void **state)
+{
+	(void)state;
+	check_samples(false);
+}
+
+static void test_v1(void **state)
+{
+	(void)state;
+	check_samples(true);
+}
+
+/* Those that nobody watches go, whichever comes first, and a path is one group. */
+static void test_references(void **state)
+{
+	struct watch_group *items[MANY], *twice;
+	struct watch_groups groups;
+
+	(void)state;
+	assert_int_equal(watch_groups__init_at(&groups, NULL, NULL, work_dir), 0);
+	for (int i = 0; i < MANY; i++) {
+		char *path = format_text("/group-%d", i);
+
+		items[i] = watch_groups__get(&groups, path);
+		twice = watch_groups__get(&groups, path);
+		assert_ptr_equal(items[i], twice);
+		watch_groups__put(&groups, twice);
+		free(path);
+	}
+	assert_int_equal(groups.cnt, MANY);
+	for (int i = 0; i < MANY; i += 2)
+		watch_groups__put(&groups, items[i]);
+	assert_int_equal(groups.cnt, MANY / 2);
+	assert_ptr_equal(watch_groups__get(&groups, "/group-1"), items[1]);
+	watch_groups__put(&groups, NULL);
+	watch_groups__destroy(&groups);
+}
+
+/* No directory, no file, a path that leads elsewhere, the root: no figures, and no harm. */
+static void test_not_measured(void **state)
+{
+	static const char *const paths[] = {"/none", "/../up", "/", "", "/empty", "/broken"};
+	char *mount = hierarchy("odd");
+	struct watch_groups groups;
+
+	(void)state;
+	put_stat(work_dir, "/up", false, MIB);
+	put_stat(mount, "", false, MIB);
+	put_group_file(mount, "/empty", "memory.max", "max\n");
+	put_group_file(mount, "/broken", "memory.stat", "anon many\n");
+	assert_int_equal(watch_groups__init_at(&groups, mount, NULL, work_dir), 0);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		struct watch_group *group = watch_groups__get(&groups, paths[i]);
+
+		watch_groups__sample(&groups, (i + 1) * SEC);
+		if (group->anon_bytes)
+			fail_msg("'%s' has memory", paths[i]);
+	}
+	watch_groups__destroy(&groups);
+	free(mount);
+}
+
+static void test_limit_and_name(void **state)
+{
+	char *mount = hierarchy("limits");
+	struct cgroup_memory memory;
+	struct watch_groups groups;
+	struct watch_group *group;
+
+	(void)state;
+	put_group_file(mount, "/a.slice", "memory.max", "1000\n");
+	put_group_file(mount, "/a.slice", "memory.current", "990\n");
+	put_group_file(mount, "/a.slice/b.service", "memory.max", "500\n");
+	put_group_file(mount, "/a.slice/b.service", "memory.current", "100\n");
+	assert_int_equal(watch_groups__init_at(&groups, mount, NULL, work_dir), 0);
+	group = watch_groups__get(&groups, "/a.slice/b.service");
+	assert_int_equal(watch_group__limit(&groups, group, &memory), 0);
+	assert_string_equal(memory.path, "/a.slice");
+	assert_int_equal(cgroup_memory__room(&memory), 10);
+	cgroup_memory__free(&memory);
+	assert_string_equal(watch_group__name(&groups, group)->title, "b.service");
+	assert_true(cgroup_name__is_service(watch_group__name(&groups, group)));
+	group = watch_groups__get(&groups, "/user.slice/user-0.slice/session-1.scope");
+	assert_false(cgroup_name__is_service(watch_group__name(&groups, group)));
+	group = watch_groups__get(&groups, "/");
+	assert_false(cgroup_name__is_service(watch_group__name(&groups, group)));
+	watch_groups__destroy(&groups);
+	free(mount);
+}
+
+#define UNIT_TEST(f) cmocka_unit_test_setup_teardown(f, make_work_dir, remove_work_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		UNIT_TEST(test_v2),
+		UNIT_TEST(test_v1),
+		UNIT_TEST(test_references),
+		UNIT_TEST(test_not_measured),
+		UNIT_TEST(test_limit_and_name),
+	};
+
+	return cmocka_run_group_tests_name("watched groups", tests, NULL, NULL);
+}

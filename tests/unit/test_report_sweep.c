@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a sweep looks like, and that nothing a process is called gets through to a terminal. */
+#include "unit/report_scene.h"
+
+#include "report/sweep.h"
+
+#define MIB (1024.0 * 1024)
+#define HOURS 3600
+
+static void set_text(char **slot, const char *text)
+{
+	free(*slot);
+	*slot = strdup(text);
+}
+
+static struct sweep *new_sweep(void)
+{
+	struct sweep *sweep = sweep__new();
+
+	assert_non_null(sweep);
+	set_text(&sweep->snap->hostname, "web1");
+	set_text(&sweep->snap->kernel, "6.18.1");
+	set_text(&sweep->snap->arch, "x86_64");
+	sweep->snap->cpus = 8;
+	sweep->snap->started_at_ns = 1767225600 * SEC;
+	sweep->snap->duration_ns = 7260 * SEC;
+	sweep->snap->interval = 242;
+	sweep->snap->overhead.tool_cpu_percent = 0.0812;
+	sweep->snap->overhead.tool_rss_bytes = 9 << 20;
+	sweep->ram_bytes = 64ULL << 30;
+	sweep->available_bytes = 20ULL << 30;
+	sweep->processes = 1004;
+	sweep->groups = 41;
+	sweep->states[GROWTH_TOO_EARLY] = 12;
+	sweep->states[GROWTH_FLAT] = 985;
+	sweep->states[GROWTH_WARMING] = 3;
+	sweep->states[GROWTH_GROWING] = 3;
+	sweep->states[GROWTH_SHRINKING] = 1;
+	return sweep;
+}
+
+static struct growth_verdict growing(double mib_per_hour)
+{
+	return (struct growth_verdict){
+		.state = GROWTH_GROWING,
+		.bytes_per_hour = mib_per_hour * MIB,
+		.lower = 0.9 * mib_per_hour * MIB,
+		.upper = 1.1 * mib_per_hour * MIB,
+		.seen_ns = 1200 * SEC,
+	};
+}
+
+/* A container near its limit, a unit that has been started anew, a process of no service without a
+ * limit in sight, a group. */
+static void add_rows(struct sweep *sweep)
+{
+	const struct sweep_row rows[] = {
+		{.pid = 77,
+		 .start_ns = 5 * SEC,
+		 .comm = "sleepy",
+		 .cgroup = "/user.slice/session-3.scope",
+		 .title = "session-3.scope",
+		 .anon_bytes = 3 << 20,
+		 .growth = growing(0.01),
+		 .limit_bytes = 64ULL << 30,
+		 .room_bytes = 20ULL << 30,
+		 .seconds_to_limit = UINT64_MAX},
+		{.pid = 4711,
+		 .start_ns = 6 * SEC,
+		 .comm = "shop",
+		 .cgroup = "/system.slice/docker-c0ffee.scope",
+		 .title = "web",
+		 .runtime = "docker",
+		 .is_service = true,
+		 .anon_bytes = 500 << 20,
+		 .growth = growing(600),
+		 .limit_cgroup = "/system.slice/docker-c0ffee.scope",
+		 .limit_bytes = 512 << 20,
+		 .room_bytes = 10 << 20,
+		 .seconds_to_limit = 60},
+		{.pid = 4712,
+		 .start_ns = 7 * SEC,
+		 .comm = "worker",
+		 .cgroup = "/system.slice/queue.service",
+		 .title = "queue.service",
+		 .is_service = true,
+		 .restarts = 2,
+		 .anon_bytes = 90 << 20,
+		 .growth = growing(60),
+		 .limit_cgroup = "/system.slice",
+		 .limit_bytes = 8ULL << 30,
+		 .room_bytes = 0,
+		 .seconds_to_limit = 0},
+		{.cgroup = "/system.slice/jobs.service",
+		 .title = "jobs.service",
+		 .is_service = true,
+		 .anon_bytes = 190 << 20,
+		 .growth = growing(30),
+		 .limit_bytes = 64ULL << 30,
+		 .room_bytes = 20ULL << 30,
+		 .seconds_to_limit = 683 * HOURS},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_int_equal(sweep__add(sweep, &rows[i]), 0);
+	sweep__sort(sweep);
+}
+
+static char *render_sweep(const struct sweep *sweep, const char *format, size_t top, bool brief)
+{
+	const struct sweep_report_opts opts = {.screen.columns = 120, .top = top, .brief = brief};
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	assert_int_equal(sweep_report__by_name(format)(sweep, &opts, out), 0);
+	fclose(out);
+	return text;
+}
+
+static void test_growing(void **state)
+{
+	struct sweep *sweep = new_sweep();
+
+	(void)state;
+	add_rows(sweep);
+	check_text(render_sweep(sweep, "table", 10, true), "sweep-table.txt");
+	check_text(render_sweep(sweep, "table", 1, false), "sweep-table-top.txt");
+	check_text(render_sweep(sweep, "json", 0, false), "sweep.json");
+	assert_true(sweep__fastest_lower(sweep) == 0.9 * 600 * MIB);
+	sweep__free(sweep);
+}
+
+static void test_nothing_grows(void **state)
+{
+	struct sweep *sweep = new_sweep();
+	char *text;
+
+	(void)state;
+	sweep->states[GROWTH_GROWING] = 0;
+	check_text(render_sweep(sweep, "table", 10, false), "sweep-table-flat.txt");
+	text = render_sweep(sweep, "table", 10, true);
+	assert_ptr_equal(strchr(text, '\n'), text + strlen(text) - 1);
+	check_text(text, "sweep-line.txt");
+	sweep->snap->interval = 0;
+	sweep->left_out = 7;
+	memset(sweep->states, 0, sizeof(sweep->states));
+	check_text(render_sweep(sweep, "table", 10, false), "sweep-table-none.txt");
+	check_text(render_sweep(sweep, "json", 1, false), "sweep-none.json");
+	assert_true(sweep__fastest_lower(sweep) == 0);
+	sweep__free(sweep);
+}
+
+/* Every document is one object, and --top cuts rows, not counts. */
+static void test_json(void **state)
+{
+	struct sweep *sweep = new_sweep();
+	struct json_object *root, *rows;
+	char *text;
+
+	(void)state;
+	add_rows(sweep);
+	text = render_sweep(sweep, "json", 2, false);
+	root = json_tokener_parse(text);
+	assert_non_null(root);
+	assert_true(json_object_object_get_ex(root, "growing", &rows));
+	assert_int_equal(json_object_array_length(rows), 2);
+	assert_true(json_object_object_get_ex(root, "growing_total", &rows));
+	assert_int_equal(json_object_get_int(rows), 4);
+	json_object_put(root);
+	free(text);
+	sweep__free(sweep);
+}
+
+static void test_hostile_names(void **state)
+{
+	const struct sweep_row row = {
+		.pid = 1,
+		.comm = "\033[2J\xff\"\n",
+		.cgroup = "/\033]0;x\a",
+		.title = "\xe2\x80\xae"
+			 "evil\n",
+		.runtime = "docker",
+		.growth = growing(1),
+		.limit_cgroup = "/\033[1m\r",
+		.seconds_to_limit = 5,
+	};
+	struct sweep *sweep = new_sweep();
+	struct json_object *root;
+	char *text;
+
+	(void)state;
+	assert_int_equal(sweep__add(sweep, &row), 0);
+	assert_int_equal(
+		sweep__add(sweep, &(struct sweep_row){.cgroup = "/\r", .growth = growing(2)}), 0);
+	text = render_sweep(sweep, "table", 10, false);
+	for (const char *at = text; *at; at++)
+		if ((unsigned char)*at < 0x20 && *at != '\n')
+			fail_msg("a control character got through: %s", text);
+	assert_null(strstr(text, "\xe2\x80\xae"));
+	assert_null(strstr(text, "evil\n"));
+	free(text);
+	text = render_sweep(sweep, "json", 10, false);
+	root = json_tokener_parse(text);
+	assert_non_null(root);
+	json_object_put(root);
+	free(text);
+	sweep__free(sweep);
+}
+
+static void test_formats(void **state)
+{
+	(void)state;
+	assert_non_null(sweep_report__by_name("table"));
+	assert_null(sweep_report__by_name("tree"));
+	assert_null(sweep_report__by_name(""));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_growing), cmocka_unit_test(test_nothing_grows),
+		cmocka_unit_test(test_json),	cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_formats),
+	};
+
+	return cmocka_run_group_tests_name("sweep reports", tests, NULL, NULL);
+}
