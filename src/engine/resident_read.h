@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include "collect/resident_view.h"
+#include "model/ledger.h"
 #include "model/snapshot.h"
 #include "python/pools.h"
 #include "util/array.h"
@@ -21,6 +22,7 @@ struct resident_reading {
 	struct snap_resident sums; /* but for what blocks tell */
 	ARRAY(struct heap_range) heaps;
 	uint64_t heaps_mapped_bytes; /* sizes of these, resident or not */
+	struct ledger ledger;	     /* the heaps in it are LEDGER_HEAP_UNREAD */
 };
 
 /*
