@@ -4,8 +4,11 @@
 #include <string.h>
 
 #include "engine/heaps.h"
+#include "engine/huge_zeros.h"
 #include "engine/resident_read.h"
 #include "util/procfs.h"
+
+#define MAX_ZEROS_READ (256ULL << 20) /* a process of many GiB is not read through */
 
 /* Allocators that take their memory by mmap, unmarked, by what their libraries are called. */
 static const struct {
@@ -44,6 +47,29 @@ static bool is_glibc(const struct heap_sums *sums)
 	return false;
 }
 
+/*
+ * In a mapping of some huge pages and some others, zeros may be of the latter: no more are told
+ * than huge pages hold. What is beyond the bytes that are looked at stays where it was.
+ */
+static int find_zeros(pid_t pid, const struct resident_reading *reading, uint64_t deadline_ns,
+		      struct ledger *ledger)
+{
+	uint64_t left = MAX_ZEROS_READ, zeros;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < reading->huge.cnt && left; i++) {
+		const struct huge_area *area = &reading->huge.items[i];
+		uint64_t bytes = area->end - area->start;
+
+		err = huge_zeros__count(pid, area->start, area->end, left, deadline_ns, &zeros);
+		left -= bytes < left ? bytes : left;
+		if (!err)
+			ledger__move(ledger, area->part, LEDGER_HUGE_ZEROS,
+				     zeros < area->huge_bytes ? zeros : area->huge_bytes);
+	}
+	return err;
+}
+
 int ledger__read(pid_t pid, const struct pool_scan *scan, uint64_t deadline_ns, struct ledger *ret)
 {
 	struct resident_reading reading = {0};
@@ -60,7 +86,9 @@ int ledger__read(pid_t pid, const struct pool_scan *scan, uint64_t deadline_ns, 
 		ledger__divide_heaps(ledger, &sums);
 	else if (!err && !sums.is_late)
 		ledger__move(ledger, LEDGER_HEAP_UNREAD, LEDGER_OTHER_HEAP, UINT64_MAX);
-	array_free(&reading.heaps);
+	if (!err)
+		err = find_zeros(pid, &reading, deadline_ns, ledger);
+	resident_reading__free(&reading);
 	if (!err)
 		*ret = *ledger;
 	return err;

@@ -214,6 +214,27 @@ static int take_big_blocks(struct reader *reader, const struct proc_map *map, ui
 	return err;
 }
 
+static int note_huge(struct reader *reader, const struct smaps_area *area, enum ledger_part part)
+{
+	struct huge_area huge = {area->map->start, area->map->end, area->anon_huge_bytes, part};
+
+	return huge.huge_bytes ? array_push(&reader->out->huge, huge) : 0;
+}
+
+/* What is left of a mapping is the program's, but for malloc's blocks. */
+static int divide_mapped(struct reader *reader, const struct smaps_area *area, uint64_t rest_bytes)
+{
+	const uint64_t *parts = reader->out->ledger.part_bytes;
+	uint64_t blocks = parts[LEDGER_BIG_BLOCKS];
+	int err;
+
+	err = take_big_blocks(reader, area->map, rest_bytes);
+	if (err || rest_bytes != area->rss_bytes)
+		return err;
+	return note_huge(reader, area,
+			 parts[LEDGER_BIG_BLOCKS] > blocks ? LEDGER_BIG_BLOCKS : LEDGER_MAPPED);
+}
+
 static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 {
 	struct snap_resident *sums = &reader->out->sums;
@@ -223,7 +244,7 @@ static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 
 	if (has_prefix(map->path, "[anon: glibc: pthread")) {
 		put_anonymous(reader, &sums->stacks_bytes, LEDGER_THREAD_STACKS, rest);
-		return 0;
+		return note_huge(reader, area, LEDGER_THREAD_STACKS);
 	}
 	pools = pools_in(reader, map);
 	if (rest && is_writable(map))
@@ -238,10 +259,12 @@ static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 			area->private_dirty_bytes < rest ? area->private_dirty_bytes : rest;
 	} else if (rest && is_stack(reader, area)) {
 		put_anonymous(reader, &sums->stacks_bytes, LEDGER_THREAD_STACKS, rest);
+		if (!err)
+			err = note_huge(reader, area, LEDGER_THREAD_STACKS);
 	} else {
 		put_anonymous(reader, &sums->mapped_bytes, LEDGER_MAPPED, rest);
 		if (!err && rest && !pools && is_writable(map))
-			err = take_big_blocks(reader, map, rest);
+			err = divide_mapped(reader, area, rest);
 	}
 	return err;
 }
@@ -343,7 +366,7 @@ int resident_reading__read(pid_t pid, const struct pool_scan *scan, uint64_t dea
 	struct reader reader = {.pid = pid, .scan = scan, .out = ret, .pages.fd = -1};
 	int err;
 
-	ret->heaps.cnt = 0;
+	ret->heaps.cnt = ret->huge.cnt = 0;
 	ret->heaps_mapped_bytes = 0;
 	ret->sums = (struct snap_resident){0};
 	ret->ledger = (struct ledger){0};
@@ -353,4 +376,10 @@ int resident_reading__read(pid_t pid, const struct pool_scan *scan, uint64_t dea
 	array_free(&reader.runs.list);
 	stack_pointers__free(&reader.stacks);
 	return err;
+}
+
+void resident_reading__free(struct resident_reading *reading)
+{
+	array_free(&reading->heaps);
+	array_free(&reading->huge);
 }

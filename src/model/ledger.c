@@ -74,6 +74,7 @@ const char *ledger_part__name(enum ledger_part part)
 		[LEDGER_OBJECTS_FREE] = "kept by pymalloc",
 		[LEDGER_MAPPED] = "mapped",
 		[LEDGER_OTHER_HEAP] = "another allocator's heap",
+		[LEDGER_HUGE_ZEROS] = "zeros in huge pages",
 		[LEDGER_THREAD_STACKS] = "thread stacks",
 		[LEDGER_MAIN_STACK] = "main stack",
 		[LEDGER_FILES] = "written file pages",
@@ -111,6 +112,8 @@ static uint64_t cause_bytes(const struct ledger *ledger, enum ledger_cause cause
 		return ledger__kept(ledger) - ledger__fragmented(ledger);
 	case LEDGER_CAUSE_FRAGMENTED:
 		return ledger__fragmented(ledger);
+	case LEDGER_CAUSE_HUGE_PAGES:
+		return parts[LEDGER_HUGE_ZEROS];
 	case LEDGER_CAUSE_STACKS:
 		return parts[LEDGER_THREAD_STACKS] + parts[LEDGER_MAIN_STACK];
 	case LEDGER_CAUSE_FILES:

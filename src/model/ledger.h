@@ -23,6 +23,8 @@ enum ledger_part {
 	LEDGER_OBJECTS_FREE,  /* the rest of its pools */
 	LEDGER_MAPPED, /* mapped by the program, or by an allocator that cannot be told from it */
 	LEDGER_OTHER_HEAP, /* brk(2)'s memory, which an allocator other than glibc's has */
+	LEDGER_HUGE_ZEROS, /* zeros in huge pages: most was never touched; but for heaps and pools
+			    */
 	LEDGER_THREAD_STACKS,
 	LEDGER_MAIN_STACK,
 	LEDGER_FILES,	    /* written pages of private mappings of files, with zero data */
@@ -72,6 +74,7 @@ enum ledger_cause {
 	LEDGER_CAUSE_LIVE,	 /* blocks, objects, mappings: a leak or a cache */
 	LEDGER_CAUSE_RETAINED,	 /* free in whole pages or at ends of heaps */
 	LEDGER_CAUSE_FRAGMENTED, /* free between blocks */
+	LEDGER_CAUSE_HUGE_PAGES, /* for what was not touched, or holds zeros */
 	LEDGER_CAUSE_STACKS,
 	LEDGER_CAUSE_FILES, /* page cache, shared memory, or pages of files that were written */
 	LEDGER_CAUSE_UNEXPLAINED,

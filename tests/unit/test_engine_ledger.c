@@ -118,7 +118,7 @@ static struct heap_sums walk(pid_t pid)
 
 	assert_int_equal(resident_reading__read(pid, NULL, NEVER, &reading), 0);
 	assert_int_equal(heaps__walk(pid, reading.heaps.items, reading.heaps.cnt, NEVER, &sums), 0);
-	array_free(&reading.heaps);
+	resident_reading__free(&reading);
 	return sums;
 }
 
@@ -323,8 +323,10 @@ static void test_other_parts(void **state)
 	assert_near("blocks of threads", part(&ledger, LEDGER_BIG_BLOCKS), truth.big, 0);
 	assert_true(part(&ledger, LEDGER_THREAD_STACKS) >= 12 << 10);
 	ledger = ledger_of(glibc_story, "huge", NULL, &truth);
-	if (ledger.huge_bytes)
-		assert_near("huge pages", ledger.huge_bytes, 32 * MIB, 0);
+	/* The kernel's first huge page begins where the mapping is aligned. */
+	if (ledger.huge_bytes >= 30 * MIB)
+		assert_near("zeros", part(&ledger, LEDGER_HUGE_ZEROS),
+			    ledger.huge_bytes - ledger.huge_bytes / (2 * MIB) * 4096, 0);
 	else
 		print_message("skipped: this host gives no huge pages\n");
 }
