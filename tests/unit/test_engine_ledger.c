@@ -3,190 +3,9 @@
  * What a process's anonymous memory is made of, read from outside, beside what the process knows
  * itself (mallinfo2, the blocks that it holds) and what the kernel says (smaps_rollup).
  */
-#include "unit/compile.h"
+#include "unit/heap_child.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <sys/prctl.h>
-
-#include "engine/heaps.h"
 #include "engine/ledger_read.h"
-#include "engine/resident_read.h"
-
-#define MIB (1ULL << 20)
-#define NEVER UINT64_MAX
-
-/* ---- processes ------------------------------------------------------------------------------- */
-
-struct child {
-	pid_t pid;
-	int in, out;
-};
-
-static struct child start(const char *const argv[], const char *preload)
-{
-	struct child child;
-	int in[2], out[2];
-
-	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
-	assert_int_equal(pipe2(out, O_CLOEXEC), 0);
-	child.pid = fork();
-	assert_true(child.pid >= 0);
-	if (!child.pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(in[0], 0);
-		dup2(out[1], 1);
-		if (chdir(work_dir))
-			_exit(127);
-		if (preload)
-			setenv("LD_PRELOAD", preload, 1);
-		execvp(argv[0], (char *const *)argv);
-		_exit(127);
-	}
-	close(in[0]);
-	close(out[1]);
-	child.in = in[1];
-	child.out = out[0];
-	return child;
-}
-
-static void stop(struct child *child)
-{
-	kill(child->pid, SIGKILL);
-	assert_int_equal(waitpid(child->pid, NULL, 0), child->pid);
-	close(child->in);
-	close(child->out);
-}
-
-static void read_line(const struct child *child, char *line, size_t room)
-{
-	size_t len = 0;
-
-	while (len < room - 1 && read(child->out, line + len, 1) == 1 && line[len] != '\n')
-		len++;
-	line[len] = '\0';
-}
-
-/* What a story says of itself. */
-struct truth {
-	uint64_t arena, used, free, fast, top, big, live;
-};
-
-static struct child tell_story(const char *program, const char *story, const char *preload,
-			       struct truth *ret)
-{
-	const char *const argv[] = {program, story, NULL};
-	struct child child = start(argv, preload);
-	char line[256];
-
-	read_line(&child, line, sizeof(line));
-	if (sscanf(line,
-		   "%" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64
-		   " %" SCNu64,
-		   &ret->arena, &ret->used, &ret->free, &ret->fast, &ret->top, &ret->big,
-		   &ret->live) != 7)
-		fail_msg("%s %s said: %s", program, story, line);
-	return child;
-}
-
-static char *glibc_story, *static_story;
-
-static int compile_stories(void **state)
-{
-	if (make_work_dir(state))
-		return -1;
-	glibc_story = compile("gcc", "-O1 -pthread", "heap_story.c");
-	static_story = compile("gcc", "-O1 -pthread -static", "heap_story.c");
-	return 0;
-}
-
-static int drop_stories(void **state)
-{
-	free(glibc_story);
-	free(static_story);
-	return remove_work_dir(state);
-}
-
-/* ---- heaps by their sizes -------------------------------------------------------------------- */
-
-static struct heap_sums walk(pid_t pid)
-{
-	struct resident_reading reading = {0};
-	struct heap_sums sums;
-
-	assert_int_equal(resident_reading__read(pid, NULL, NEVER, &reading), 0);
-	assert_int_equal(heaps__walk(pid, reading.heaps.items, reading.heaps.cnt, NEVER, &sums), 0);
-	resident_reading__free(&reading);
-	return sums;
-}
-
-static void print_sums(const char *story, const struct heap_sums *sums, const struct truth *truth)
-{
-	print_message("%s: used %" PRIu64 " cached %" PRIu64 " holes %" PRIu64 " pages %" PRIu64
-		      " top %" PRIu64 " unread %" PRIu64 "; mallinfo: arena %" PRIu64
-		      " used %" PRIu64 " free %" PRIu64 " fast %" PRIu64 " top %" PRIu64
-		      " big %" PRIu64 " live %" PRIu64 "\n",
-		      story, sums->size[HEAP_USED], sums->size[HEAP_CACHED], sums->size[HEAP_HOLES],
-		      sums->size[HEAP_PAGES], sums->size[HEAP_TOP], sums->size[HEAP_UNREAD],
-		      truth->arena, truth->used, truth->free, truth->fast, truth->top, truth->big,
-		      truth->live);
-}
-
-/* What is before the first chunk of a static program: its TLS. */
-#define STATIC_TLS_MAX 8192
-
-struct story {
-	const char *name;
-	uint64_t cache; /* bytes that the story leaves in its thread's cache; 1 = not told */
-};
-
-static const struct story walked_stories[] = {
-	{"retain", 7 * 1008}, {"holes", 0}, {"fast", 7 * 112}, {"shuffled", 7 * 80},
-	{"cache", 5 * 208},   {"top", 0},   {"threads", 1},    {"sbrk", 1},
-};
-
-static void assert_story(const struct story *story, const struct heap_sums *sums,
-			 const struct truth *truth, uint64_t slack)
-{
-	uint64_t held = sums->size[HEAP_USED] + sums->size[HEAP_CACHED];
-	uint64_t held_truth = truth->used + truth->fast;
-	uint64_t free_size = sums->size[HEAP_HOLES] + sums->size[HEAP_PAGES] + sums->size[HEAP_TOP];
-
-	assert_int_equal(sums->size[HEAP_UNREAD], 0);
-	assert_int_equal(free_size, truth->free - truth->fast);
-	assert_in_range(held, held_truth, held_truth + slack);
-	if (story->cache != 1)
-		assert_in_range(sums->size[HEAP_CACHED], truth->fast + story->cache,
-				truth->fast + story->cache);
-	assert_true(sums->size[HEAP_TOP] >= truth->top);
-}
-
-static void check_walk(const char *program, const struct story *story, uint64_t slack)
-{
-	struct truth truth;
-	struct child child = tell_story(program, story->name, NULL, &truth);
-	struct heap_sums sums = walk(child.pid);
-
-	stop(&child);
-	print_sums(story->name, &sums, &truth);
-	assert_story(story, &sums, &truth, slack);
-}
-
-static void test_walk(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < sizeof(walked_stories) / sizeof(walked_stories[0]); i++)
-		check_walk(glibc_story, &walked_stories[i], 0);
-}
-
-static void test_walk_static(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < sizeof(walked_stories) / sizeof(walked_stories[0]); i++)
-		check_walk(static_story, &walked_stories[i], STATIC_TLS_MAX);
-}
 
 /* ---- the ledger ------------------------------------------------------------------------------ */
 
@@ -234,15 +53,22 @@ static struct ledger read_at_rest(pid_t pid, const struct pool_scan *scan)
 	return ledger;
 }
 
-static void assert_adds_up(const char *name, const struct ledger *ledger)
+static uint64_t sum_of(const struct ledger *ledger)
 {
-	uint64_t sum = 0, unknown = ledger->part_bytes[LEDGER_UNEXPLAINED] +
-				    ledger->part_bytes[LEDGER_HEAP_UNREAD];
+	uint64_t sum = 0;
 
-	print_ledger(name, ledger);
 	for (int i = 0; i < LEDGER_PART_CNT; i++)
 		sum += ledger->part_bytes[i];
-	assert_int_equal(sum, ledger->anon_bytes);
+	return sum;
+}
+
+static void assert_adds_up(const char *name, const struct ledger *ledger)
+{
+	uint64_t unknown =
+		ledger->part_bytes[LEDGER_UNEXPLAINED] + ledger->part_bytes[LEDGER_HEAP_UNREAD];
+
+	print_ledger(name, ledger);
+	assert_int_equal(sum_of(ledger), ledger->anon_bytes);
 	assert_true(unknown * 50 <= ledger->anon_bytes);
 }
 
@@ -365,19 +191,41 @@ static void test_deadline(void **state)
 	struct truth truth;
 	struct child child = tell_story(glibc_story, "holes", NULL, &truth);
 	struct ledger ledger = {0};
-	uint64_t sum = 0;
 
 	(void)state;
 	assert_int_equal(ledger__read(child.pid, NULL, 1, &ledger), 0);
 	stop(&child);
 	print_ledger("no time", &ledger);
-	for (int i = 0; i < LEDGER_PART_CNT; i++)
-		sum += ledger.part_bytes[i];
-	assert_int_equal(sum, ledger.anon_bytes);
+	assert_int_equal(sum_of(&ledger), ledger.anon_bytes);
 	assert_true(ledger.anon_bytes > 60 * MIB);
 	assert_true(part(&ledger, LEDGER_UNEXPLAINED) + part(&ledger, LEDGER_HEAP_UNREAD) >
 		    60 * MIB);
 	assert_int_equal(ledger__read(child.pid, NULL, NEVER, &ledger), -ESRCH);
+}
+
+/* A process that allocates and frees all the time, in two threads. */
+static void test_busy(void **state)
+{
+	uint64_t least = NEVER;
+	struct truth truth;
+	struct child child = tell_story(glibc_story, "busy", NULL, &truth);
+
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		struct ledger ledger;
+		uint64_t unread;
+
+		assert_int_equal(ledger__read(child.pid, NULL, NEVER, &ledger), 0);
+		print_ledger("busy", &ledger);
+		unread = part(&ledger, LEDGER_HEAP_UNREAD);
+		assert_int_equal(sum_of(&ledger), ledger.anon_bytes);
+		assert_int_equal(part(&ledger, LEDGER_UNEXPLAINED), 0);
+		least = unread < least ? unread : least;
+		if (unread * 50 <= ledger.anon_bytes)
+			assert_true(part(&ledger, LEDGER_HEAP_USED) > 25 * MIB);
+	}
+	stop(&child);
+	assert_true(least < MIB);
 }
 
 /* ---- Python ---------------------------------------------------------------------------------- */
@@ -521,11 +369,10 @@ static void test_kinds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_walk),	    cmocka_unit_test(test_walk_static),
 		cmocka_unit_test(test_retention),   cmocka_unit_test(test_fragmentation),
 		cmocka_unit_test(test_other_parts), cmocka_unit_test(test_other_allocators),
-		cmocka_unit_test(test_deadline),    cmocka_unit_test(test_python),
-		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_deadline),    cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_python),	    cmocka_unit_test(test_kinds),
 	};
 
 	return cmocka_run_group_tests(tests, compile_stories, drop_stories);

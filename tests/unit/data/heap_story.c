@@ -186,6 +186,43 @@ static void map_memory(void)
 	memset(shared, 1, 16 * MIB);
 }
 
+#define HELD_CNT 20000
+
+static void *churn(void *arg)
+{
+	void **held = calloc(HELD_CNT, sizeof(*held));
+	unsigned int random = 1;
+
+	if (!held)
+		abort();
+	for (unsigned long n = 0;; n++) {
+		unsigned int i, size;
+
+		random = random * 1103515245 + 12345;
+		i = (random >> 8) % HELD_CNT;
+		size = 16 + (random >> 4) % 1500;
+		free(held[i]);
+		held[i] = malloc(size);
+		if (!held[i])
+			abort();
+		memset(held[i], 0x55, size);
+		if (n == 200000)
+			pthread_barrier_wait(arg);
+	}
+}
+
+static void be_busy(void)
+{
+	static pthread_barrier_t barrier;
+	pthread_t thread;
+
+	pthread_barrier_init(&barrier, NULL, 3);
+	for (int i = 0; i < 2; i++)
+		if (pthread_create(&thread, NULL, churn, &barrier))
+			abort();
+	pthread_barrier_wait(&barrier);
+}
+
 static void rest(void)
 {
 }
@@ -199,7 +236,8 @@ static const struct {
 	{"cache", use_cache},	 {"top", leave_top},
 	{"big", use_big_blocks}, {"threads", use_threads},
 	{"sbrk", use_sbrk},	 {"huge", use_huge_pages},
-	{"mapped", map_memory},	 {"rest", rest},
+	{"mapped", map_memory},	 {"busy", be_busy},
+	{"rest", rest},
 };
 
 static size_t live_bytes(void)
