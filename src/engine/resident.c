@@ -43,7 +43,7 @@ void residents__free(struct residents *residents)
 	if (!residents)
 		return;
 	for (size_t i = 0; i < residents->spaces.cnt; i++)
-		array_free(&residents->spaces.items[i].reading.heaps);
+		resident_reading__free(&residents->spaces.items[i].reading);
 	array_free(&residents->spaces);
 	array_free(&residents->views);
 	free(residents);
@@ -77,7 +77,7 @@ static void drop_ended(struct residents *residents)
 		if (space->is_running)
 			residents->spaces.items[cnt++] = *space;
 		else
-			array_free(&space->reading.heaps);
+			resident_reading__free(&space->reading);
 	}
 	residents->spaces.cnt = cnt;
 }

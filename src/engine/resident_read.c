@@ -5,24 +5,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/heaps.h"
 #include "engine/resident_stacks.h"
 #include "python/pages.h"
 #include "util/clock.h"
 #include "util/procfs_smaps.h"
 #include "util/remote.h"
 
-/*
- * glibc's arena.c on 64-bit machines: a thread's heap is aligned to 64 MiB, the most that it grows
- * to; the part in use is made accessible and begins with this.
- */
-#define HEAP_BYTES (64ULL << 20)
-#define HEAP_PAGE 4096
 #define MAX_HEAPS_A_MAP 1024
-#define MAX_ARENA_OFF 256 /* the first heap of an arena has the arena behind its head */
-
-struct heap_head {
-	uint64_t arena, previous, size, accessible;
-};
+#define HEAP_PAGE 4096
+#define MAX_BLOCKS_A_MAP 16384 /* looked for; a page that begins none counts, too */
 
 enum neighbour { NO_NEIGHBOUR, GUARD, FILE_DATA };
 
@@ -94,7 +86,7 @@ static int count_resident(struct reader *reader, uint64_t start, uint64_t end, u
 /* Whether the first page of a heap says so; one that is not in memory is left alone. */
 static int read_heap(struct reader *reader, uint64_t addr, uint64_t *ret_bytes)
 {
-	struct heap_head head;
+	struct thread_heap head;
 	uint64_t resident;
 	int err;
 
@@ -102,18 +94,10 @@ static int read_heap(struct reader *reader, uint64_t addr, uint64_t *ret_bytes)
 	err = count_resident(reader, addr, addr + HEAP_PAGE, &resident);
 	if (err || !resident)
 		return err;
-	err = remote_read(reader->pid, addr, &head, sizeof(head));
-	if (err)
-		return err == -EFAULT ? 0 : err;
-	if (!head.size || head.size > head.accessible || head.accessible > HEAP_BYTES ||
-	    head.accessible % HEAP_PAGE || !head.arena || head.arena % sizeof(uint64_t) ||
-	    head.previous % HEAP_BYTES || head.previous == addr)
-		return 0;
-	if (!head.previous &&
-	    (head.arena < addr + sizeof(head) || head.arena > addr + MAX_ARENA_OFF))
-		return 0;
-	*ret_bytes = head.accessible;
-	return 0;
+	err = thread_heap__read(reader->pid, addr, &head);
+	if (!err)
+		*ret_bytes = head.accessible;
+	return err == -ENOENT ? 0 : err;
 }
 
 static int add_heap(struct reader *reader, uint64_t start, uint64_t end, uint64_t rss_bytes)
@@ -121,6 +105,7 @@ static int add_heap(struct reader *reader, uint64_t start, uint64_t end, uint64_
 	struct resident_reading *out = reader->out;
 
 	out->sums.heaps_bytes += rss_bytes;
+	ledger__put(&out->ledger, LEDGER_HEAP_UNREAD, rss_bytes);
 	out->heaps_mapped_bytes += end - start;
 	return array_push(&out->heaps, ((struct heap_range){start, end}));
 }
@@ -129,7 +114,8 @@ static int add_heap(struct reader *reader, uint64_t start, uint64_t end, uint64_
 static int take_heaps(struct reader *reader, const struct smaps_area *area, uint64_t *rest_bytes)
 {
 	const struct proc_map *map = area->map;
-	uint64_t at = (map->start + HEAP_BYTES - 1) & ~(HEAP_BYTES - 1), bytes, resident;
+	uint64_t at = (map->start + THREAD_HEAP_BYTES - 1) & ~(THREAD_HEAP_BYTES - 1), bytes,
+		 resident;
 	int err = 0;
 
 	for (int i = 0; !err && i < MAX_HEAPS_A_MAP && at >= map->start && at < map->end; i++) {
@@ -137,7 +123,7 @@ static int take_heaps(struct reader *reader, const struct smaps_area *area, uint
 
 		err = read_heap(reader, at, &bytes);
 		if (err || !bytes) {
-			at += HEAP_BYTES;
+			at += THREAD_HEAP_BYTES;
 			continue;
 		}
 		end = map->end - at < bytes ? map->end : at + bytes;
@@ -150,7 +136,7 @@ static int take_heaps(struct reader *reader, const struct smaps_area *area, uint
 		if (!err)
 			err = add_heap(reader, at, end, resident);
 		reader->out->sums.thread_heaps++;
-		at += HEAP_BYTES;
+		at += THREAD_HEAP_BYTES;
 	}
 	return err;
 }
@@ -192,6 +178,63 @@ static bool is_zero_data(const struct reader *reader, const struct proc_map *map
 	return reader->before == FILE_DATA && reader->before_end == map->start && is_writable(map);
 }
 
+/* Puts what is left of a mapping into both accounts: nothing of it is of a file. */
+static void put_anonymous(struct reader *reader, uint64_t *sum, enum ledger_part part,
+			  uint64_t bytes)
+{
+	*sum += bytes;
+	ledger__put(&reader->out->ledger, part, bytes);
+}
+
+/* malloc's blocks that have mappings of their own: their heads follow one another, but for what
+ * other mappings have become one with theirs. */
+static int take_big_blocks(struct reader *reader, const struct proc_map *map, uint64_t rest_bytes)
+{
+	uint64_t at = map->start, bytes, resident = 0;
+	int err = 0;
+
+	for (int i = 0; !err && i < MAX_BLOCKS_A_MAP && at < map->end; i++) {
+		err = count_resident(reader, at, at + HEAP_PAGE, &resident);
+		bytes = resident ? big_block__read(reader->pid, at, map->end) : 0;
+		if (!bytes && at == map->start)
+			break;
+		if (!bytes) {
+			at += HEAP_PAGE;
+			continue;
+		}
+		resident = rest_bytes;
+		if (!err && bytes != map->end - map->start)
+			err = count_resident(reader, at, at + bytes, &resident);
+		if (resident > rest_bytes)
+			resident = rest_bytes;
+		rest_bytes -= ledger__move(&reader->out->ledger, LEDGER_MAPPED, LEDGER_BIG_BLOCKS,
+					   err ? 0 : resident);
+		at += bytes;
+	}
+	return err;
+}
+
+static int note_huge(struct reader *reader, const struct smaps_area *area, enum ledger_part part)
+{
+	struct huge_area huge = {area->map->start, area->map->end, area->anon_huge_bytes, part};
+
+	return huge.huge_bytes ? array_push(&reader->out->huge, huge) : 0;
+}
+
+/* What is left of a mapping is the program's, but for malloc's blocks. */
+static int divide_mapped(struct reader *reader, const struct smaps_area *area, uint64_t rest_bytes)
+{
+	const uint64_t *parts = reader->out->ledger.part_bytes;
+	uint64_t blocks = parts[LEDGER_BIG_BLOCKS];
+	int err;
+
+	err = take_big_blocks(reader, area->map, rest_bytes);
+	if (err || rest_bytes != area->rss_bytes)
+		return err;
+	return note_huge(reader, area,
+			 parts[LEDGER_BIG_BLOCKS] > blocks ? LEDGER_BIG_BLOCKS : LEDGER_MAPPED);
+}
+
 static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 {
 	struct snap_resident *sums = &reader->out->sums;
@@ -200,24 +243,28 @@ static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 	int err = 0;
 
 	if (has_prefix(map->path, "[anon: glibc: pthread")) {
-		sums->stacks_bytes += rest;
-		return 0;
+		put_anonymous(reader, &sums->stacks_bytes, LEDGER_THREAD_STACKS, rest);
+		return note_huge(reader, area, LEDGER_THREAD_STACKS);
 	}
 	pools = pools_in(reader, map);
 	if (rest && is_writable(map))
 		err = take_heaps(reader, area, &rest);
 	if (pools > rest)
 		pools = rest;
-	reader->pool_bytes += pools;
+	put_anonymous(reader, &reader->pool_bytes, LEDGER_OBJECTS_FREE, pools);
 	rest -= pools;
 	if (is_zero_data(reader, map)) {
-		sums->files_bytes += rest;
+		put_anonymous(reader, &sums->files_bytes, LEDGER_FILES, rest);
 		sums->files_dirty_bytes +=
 			area->private_dirty_bytes < rest ? area->private_dirty_bytes : rest;
 	} else if (rest && is_stack(reader, area)) {
-		sums->stacks_bytes += rest;
+		put_anonymous(reader, &sums->stacks_bytes, LEDGER_THREAD_STACKS, rest);
+		if (!err)
+			err = note_huge(reader, area, LEDGER_THREAD_STACKS);
 	} else {
-		sums->mapped_bytes += rest;
+		put_anonymous(reader, &sums->mapped_bytes, LEDGER_MAPPED, rest);
+		if (!err && rest && !pools && is_writable(map))
+			err = divide_mapped(reader, area, rest);
 	}
 	return err;
 }
@@ -225,20 +272,29 @@ static int take_anonymous(struct reader *reader, const struct smaps_area *area)
 static int take_area(struct reader *reader, const struct smaps_area *area)
 {
 	struct snap_resident *sums = &reader->out->sums;
+	struct ledger *ledger = &reader->out->ledger;
 	const struct proc_map *map = area->map;
 
 	sums->total_bytes += area->rss_bytes;
 	sums->swapped_bytes += area->swap_bytes;
+	ledger->swapped_bytes += area->swap_bytes;
+	ledger->huge_bytes += area->anon_huge_bytes;
+	if (!strcmp(map->path, "[heap]"))
+		return add_heap(reader, map->start, map->end, area->rss_bytes);
+	if (is_anonymous(map))
+		return take_anonymous(reader, area);
+	if (has_prefix(map->path, "[stack")) {
+		put_anonymous(reader, &sums->stacks_bytes, LEDGER_MAIN_STACK, area->rss_bytes);
+		return 0;
+	}
+	/* What was written of a private mapping, of shared memory too, is the process's own. */
+	ledger__put(ledger, LEDGER_FILES, area->anon_bytes);
 	if (is_shared_memory(map)) {
 		sums->shared_bytes += area->rss_bytes;
-	} else if (!strcmp(map->path, "[heap]")) {
-		return add_heap(reader, map->start, map->end, area->rss_bytes);
-	} else if (has_prefix(map->path, "[stack")) {
-		sums->stacks_bytes += area->rss_bytes;
-	} else if (is_anonymous(map)) {
-		return take_anonymous(reader, area);
+		ledger->shared_bytes += area->rss_bytes - area->anon_bytes;
 	} else {
 		sums->files_bytes += area->rss_bytes;
+		ledger->file_bytes += area->rss_bytes - area->anon_bytes;
 		if (!map->shared)
 			sums->files_dirty_bytes += area->private_dirty_bytes;
 	}
@@ -264,12 +320,15 @@ static void divide_pools(struct reader *reader)
 
 	sums->objects_bytes = live < reader->pool_bytes ? live : reader->pool_bytes;
 	sums->objects_kept_bytes = reader->pool_bytes - sums->objects_bytes;
+	ledger__move(&reader->out->ledger, LEDGER_OBJECTS_FREE, LEDGER_OBJECTS,
+		     sums->objects_bytes);
 }
 
 static int read_areas(struct reader *reader, uint64_t deadline_ns)
 {
 	struct snap_resident *sums = &reader->out->sums;
-	uint64_t rss_bytes = 0;
+	struct ledger *ledger = &reader->out->ledger;
+	uint64_t rss_bytes = 0, anon_bytes = 0;
 	struct smaps smaps;
 	struct smaps_area area;
 	int got, err = 0;
@@ -282,6 +341,7 @@ static int read_areas(struct reader *reader, uint64_t deadline_ns)
 		note_neighbour(reader, area.map);
 		if (clock_ns(CLOCK_MONOTONIC) > deadline_ns) {
 			rss_bytes = proc_rss_bytes(reader->pid);
+			anon_bytes = proc_anon_bytes(reader->pid);
 			break;
 		}
 	}
@@ -295,6 +355,8 @@ static int read_areas(struct reader *reader, uint64_t deadline_ns)
 		sums->unread_bytes = rss_bytes - sums->total_bytes;
 		sums->total_bytes = rss_bytes;
 	}
+	if (anon_bytes > ledger->anon_bytes)
+		ledger__put(ledger, LEDGER_UNEXPLAINED, anon_bytes - ledger->anon_bytes);
 	return sums->total_bytes ? 0 : -ESRCH;
 }
 
@@ -304,13 +366,20 @@ int resident_reading__read(pid_t pid, const struct pool_scan *scan, uint64_t dea
 	struct reader reader = {.pid = pid, .scan = scan, .out = ret, .pages.fd = -1};
 	int err;
 
-	ret->heaps.cnt = 0;
+	ret->heaps.cnt = ret->huge.cnt = 0;
 	ret->heaps_mapped_bytes = 0;
 	ret->sums = (struct snap_resident){0};
+	ret->ledger = (struct ledger){0};
 	err = read_areas(&reader, deadline_ns);
-	ret->sums.is_known = !err;
+	ret->sums.is_known = ret->ledger.is_known = !err;
 	page_map__close(&reader.pages);
 	array_free(&reader.runs.list);
 	stack_pointers__free(&reader.stacks);
 	return err;
+}
+
+void resident_reading__free(struct resident_reading *reading)
+{
+	array_free(&reading->heaps);
+	array_free(&reading->huge);
 }

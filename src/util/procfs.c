@@ -104,19 +104,38 @@ int proc_info__read(pid_t pid, struct proc_info *ret)
 	return err;
 }
 
-uint64_t proc_rss_bytes(pid_t pid)
+/* Returns false when /proc/PID/statm does not tell. */
+static bool read_statm(pid_t pid, uint64_t *ret_rss_bytes, uint64_t *ret_shared_bytes)
 {
-	unsigned long long pages;
-	uint64_t bytes = 0;
+	uint64_t page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
+	unsigned long long rss, shared;
+	bool is_told;
 	size_t len;
 	char *text;
 
 	if (procfs_read_pid(pid, "statm", &text, &len))
-		return 0;
-	if (sscanf(text, "%*u %llu", &pages) == 1)
-		bytes = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+		return false;
+	is_told = sscanf(text, "%*u %llu %llu", &rss, &shared) == 2;
 	free(text);
-	return bytes;
+	if (!is_told)
+		return false;
+	*ret_rss_bytes = rss * page_bytes;
+	*ret_shared_bytes = shared * page_bytes;
+	return true;
+}
+
+uint64_t proc_rss_bytes(pid_t pid)
+{
+	uint64_t rss, shared;
+
+	return read_statm(pid, &rss, &shared) ? rss : 0;
+}
+
+uint64_t proc_anon_bytes(pid_t pid)
+{
+	uint64_t rss, shared;
+
+	return read_statm(pid, &rss, &shared) && rss > shared ? rss - shared : 0;
 }
 
 pid_t proc_ns_pid(pid_t pid)

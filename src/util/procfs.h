@@ -68,6 +68,9 @@ char *proc_cgroup(pid_t pid);
 /* Returns resident bytes of the process, 0 when unknown. */
 uint64_t proc_rss_bytes(pid_t pid);
 
+/* Returns how much of that is anonymous, 0 when unknown. */
+uint64_t proc_anon_bytes(pid_t pid);
+
 /* Returns the number of the process in its own PID namespace, 0 when it is the same or not known
  * (NSpid in proc(5)). */
 pid_t proc_ns_pid(pid_t pid);

@@ -145,6 +145,10 @@ static int take_field(const char *line, struct smaps_area *area, bool *has_rss)
 	if (!err)
 		err = take_kib(line, "Private_Dirty:", &area->private_dirty_bytes, NULL);
 	if (!err)
+		err = take_kib(line, "Anonymous:", &area->anon_bytes, NULL);
+	if (!err)
+		err = take_kib(line, "AnonHugePages:", &area->anon_huge_bytes, NULL);
+	if (!err)
 		err = take_kib(line, "Swap:", &area->swap_bytes, NULL);
 	area->no_huge |= has_flag(line, "nh");
 	return err;
@@ -178,7 +182,8 @@ int smaps__next(struct smaps *smaps, struct smaps_area *ret)
 	}
 	if (!err && got < 0)
 		err = got;
-	if (!err && (!has_rss || area.rss_bytes > smaps->map.end - smaps->map.start))
+	if (!err && (!has_rss || area.rss_bytes > smaps->map.end - smaps->map.start ||
+		     area.anon_bytes > area.rss_bytes))
 		err = -EBADMSG;
 	if (err)
 		return err;

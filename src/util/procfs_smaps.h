@@ -21,6 +21,8 @@ struct smaps_area {
 	const struct proc_map *map; /* owned by the reader, until the next call */
 	uint64_t rss_bytes;
 	uint64_t private_dirty_bytes;
+	uint64_t anon_bytes;	  /* of rss_bytes: of no file, or copied from one */
+	uint64_t anon_huge_bytes; /* of these: in huge pages */
 	uint64_t swap_bytes;
 	bool no_huge; /* VmFlags "nh": so are stacks of threads from Linux 6.7 on (c4608d1bf7c6) */
 };

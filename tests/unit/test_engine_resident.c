@@ -236,7 +236,7 @@ static void test_everything(void **state)
 	end_child(&child);
 	assert_int_equal(resident_reading__read(child.pid, NULL, NEVER, &reading), -ESRCH);
 	assert_false(reading.sums.is_known);
-	array_free(&reading.heaps);
+	resident_reading__free(&reading);
 }
 
 /* Pools take their part of the mapping that they are in, whatever else it holds. */
@@ -272,7 +272,7 @@ static void test_pools(void **state)
 	assert_int_equal(reading.sums.objects_kept_bytes, 0);
 	assert_int_equal(sum_of(&reading.sums), reading.sums.total_bytes);
 	array_free(&scan.ranges);
-	array_free(&reading.heaps);
+	resident_reading__free(&reading);
 	munmap(memory, 8 * MIB);
 }
 
@@ -319,8 +319,8 @@ static void test_pools_behind_zero_data(void **state)
 	assert_in_range(before.sums.files_dirty_bytes - after.sums.files_dirty_bytes,
 			MIB - MIB / 4, MIB);
 	assert_int_equal(sum_of(&after.sums), after.sums.total_bytes);
-	array_free(&before.heaps);
-	array_free(&after.heaps);
+	resident_reading__free(&before);
+	resident_reading__free(&after);
 	munmap(room, 4 * MIB);
 }
 
@@ -333,7 +333,7 @@ static void test_deadline(void **state)
 	assert_int_equal(resident_reading__read(getpid(), NULL, 1, &reading), 0);
 	assert_true(reading.sums.unread_bytes > 0);
 	assert_int_equal(sum_of(&reading.sums), reading.sums.total_bytes);
-	array_free(&reading.heaps);
+	resident_reading__free(&reading);
 }
 
 /* ---- what malloc keeps ---- */

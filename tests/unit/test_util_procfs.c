@@ -270,6 +270,7 @@ static void test_gone(void **state)
 	assert_null(proc_exe(NO_SUCH_PID));
 	assert_null(proc_cgroup(NO_SUCH_PID));
 	assert_int_equal(proc_rss_bytes(NO_SUCH_PID), 0);
+	assert_int_equal(proc_anon_bytes(NO_SUCH_PID), 0);
 	proc_maps__free(NULL);
 }
 
@@ -277,6 +278,7 @@ static void test_exe_and_rss(void **state)
 {
 	size_t size = 16 << 20;
 	uint64_t before = proc_rss_bytes(getpid()), after;
+	uint64_t anon = proc_anon_bytes(getpid());
 	char own[PATH_MAX], *exe = proc_exe(getpid()), *copy = file_path("sleeper"), *name = copy;
 	uint8_t *block;
 	pid_t pid;
@@ -291,6 +293,8 @@ static void test_exe_and_rss(void **state)
 	memset(block, 1, size);
 	after = proc_rss_bytes(getpid());
 	assert_true(before > 0 && after >= before + size / 2);
+	assert_true(anon > 0 && anon < before);
+	assert_true(proc_anon_bytes(getpid()) >= anon + size / 2);
 	munmap(block, size);
 
 	/* A program whose file was deleted. */

@@ -59,6 +59,8 @@ static void test_text(void **state)
 		"Rss:                 512 kB\n"
 		"Pss:                   1 kB\n"
 		"Private_Dirty:       256 kB\n"
+		"Anonymous:           300 kB\n"
+		"AnonHugePages:       200 kB\n"
 		"Swap:                128 kB\n"
 		"VmFlags: rd wr mr mw me ac nh sd \n"
 		"7f0000100000-7f0000200000 ---p 00000000 00:00 0 \n"
@@ -80,6 +82,8 @@ static void test_text(void **state)
 	assert_string_equal(area.map->path, "");
 	assert_int_equal(area.rss_bytes, 512 * KIB);
 	assert_int_equal(area.private_dirty_bytes, 256 * KIB);
+	assert_int_equal(area.anon_bytes, 300 * KIB);
+	assert_int_equal(area.anon_huge_bytes, 200 * KIB);
 	assert_int_equal(area.swap_bytes, 128 * KIB);
 	assert_true(area.no_huge);
 	assert_int_equal(smaps__next(&smaps, &area), 1);

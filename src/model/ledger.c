@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "model/ledger.h"
+
+#include <stddef.h>
+#include <string.h>
+
+void ledger__put(struct ledger *ledger, enum ledger_part part, uint64_t bytes)
+{
+	ledger->part_bytes[part] += bytes;
+	ledger->anon_bytes += bytes;
+}
+
+uint64_t ledger__move(struct ledger *ledger, enum ledger_part from, enum ledger_part to,
+		      uint64_t bytes)
+{
+	if (bytes > ledger->part_bytes[from])
+		bytes = ledger->part_bytes[from];
+	ledger->part_bytes[from] -= bytes;
+	ledger->part_bytes[to] += bytes;
+	return bytes;
+}
+
+void ledger__divide_heaps(struct ledger *ledger, const struct heap_sums *heaps)
+{
+	static const struct {
+		enum heap_part from;
+		enum ledger_part to;
+	} parts[] = {
+		{HEAP_USED, LEDGER_HEAP_USED},	 {HEAP_CACHED, LEDGER_HEAP_CACHED},
+		{HEAP_HOLES, LEDGER_HEAP_HOLES}, {HEAP_PAGES, LEDGER_HEAP_PAGES},
+		{HEAP_TOP, LEDGER_HEAP_TOP},
+	};
+
+	for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++)
+		ledger__move(ledger, LEDGER_HEAP_UNREAD, parts[i].to,
+			     heaps->resident[parts[i].from]);
+	ledger->largest_free_bytes = heaps->largest_free;
+	ledger->free_cnt = heaps->free_cnt;
+}
+
+void ledger__add(struct ledger *group, const struct ledger *process)
+{
+	if (!process->is_known)
+		return;
+	if (!group->is_known)
+		group->allocator = process->allocator;
+	else if (!group->allocator || !process->allocator ||
+		 strcmp(group->allocator, process->allocator) != 0)
+		group->allocator = NULL;
+	group->is_known = true;
+	for (int i = 0; i < LEDGER_PART_CNT; i++)
+		group->part_bytes[i] += process->part_bytes[i];
+	group->anon_bytes += process->anon_bytes;
+	group->free_cnt += process->free_cnt;
+	group->huge_bytes += process->huge_bytes;
+	group->file_bytes += process->file_bytes;
+	group->shared_bytes += process->shared_bytes;
+	group->swapped_bytes += process->swapped_bytes;
+	if (process->largest_free_bytes > group->largest_free_bytes)
+		group->largest_free_bytes = process->largest_free_bytes;
+}
+
+const char *ledger_part__name(enum ledger_part part)
+{
+	static const char *const names[LEDGER_PART_CNT] = {
+		[LEDGER_HEAP_USED] = "heap blocks",
+		[LEDGER_HEAP_CACHED] = "heap caches",
+		[LEDGER_HEAP_HOLES] = "heap holes",
+		[LEDGER_HEAP_PAGES] = "free heap pages",
+		[LEDGER_HEAP_TOP] = "heap ends",
+		[LEDGER_HEAP_UNREAD] = "heap not read",
+		[LEDGER_BIG_BLOCKS] = "large blocks",
+		[LEDGER_OBJECTS] = "objects",
+		[LEDGER_OBJECTS_FREE] = "kept by pymalloc",
+		[LEDGER_MAPPED] = "mapped",
+		[LEDGER_OTHER_HEAP] = "another allocator's heap",
+		[LEDGER_HUGE_ZEROS] = "zeros in huge pages",
+		[LEDGER_THREAD_STACKS] = "thread stacks",
+		[LEDGER_MAIN_STACK] = "main stack",
+		[LEDGER_FILES] = "written file pages",
+		[LEDGER_UNEXPLAINED] = "not explained",
+	};
+
+	return part > 0 && part < LEDGER_PART_CNT ? names[part] : "?";
+}
+
+uint64_t ledger__live(const struct ledger *ledger)
+{
+	return ledger->part_bytes[LEDGER_HEAP_USED] + ledger->part_bytes[LEDGER_BIG_BLOCKS] +
+	       ledger->part_bytes[LEDGER_OBJECTS];
+}
+
+uint64_t ledger__fragmented(const struct ledger *ledger)
+{
+	return ledger->part_bytes[LEDGER_HEAP_HOLES] + ledger->part_bytes[LEDGER_HEAP_CACHED];
+}
+
+uint64_t ledger__kept(const struct ledger *ledger)
+{
+	return ledger__fragmented(ledger) + ledger->part_bytes[LEDGER_HEAP_PAGES] +
+	       ledger->part_bytes[LEDGER_HEAP_TOP] + ledger->part_bytes[LEDGER_OBJECTS_FREE];
+}
+
+static uint64_t cause_bytes(const struct ledger *ledger, enum ledger_cause cause)
+{
+	const uint64_t *parts = ledger->part_bytes;
+
+	switch (cause) {
+	case LEDGER_CAUSE_LIVE:
+		return ledger__live(ledger) + parts[LEDGER_MAPPED] + parts[LEDGER_OTHER_HEAP];
+	case LEDGER_CAUSE_RETAINED:
+		return ledger__kept(ledger) - ledger__fragmented(ledger);
+	case LEDGER_CAUSE_FRAGMENTED:
+		return ledger__fragmented(ledger);
+	case LEDGER_CAUSE_HUGE_PAGES:
+		return parts[LEDGER_HUGE_ZEROS];
+	case LEDGER_CAUSE_STACKS:
+		return parts[LEDGER_THREAD_STACKS] + parts[LEDGER_MAIN_STACK];
+	case LEDGER_CAUSE_FILES:
+		return parts[LEDGER_FILES] + ledger->file_bytes + ledger->shared_bytes;
+	case LEDGER_CAUSE_UNEXPLAINED:
+		return parts[LEDGER_HEAP_UNREAD] + parts[LEDGER_UNEXPLAINED];
+	case LEDGER_CAUSE_NONE:
+		break;
+	}
+	return 0;
+}
+
+struct ledger_verdict ledger__judge(const struct ledger *before, const struct ledger *now,
+				    uint64_t least_bytes)
+{
+	struct ledger_verdict verdict = {LEDGER_CAUSE_NONE, 0};
+
+	for (enum ledger_cause i = LEDGER_CAUSE_LIVE; i <= LEDGER_CAUSE_UNEXPLAINED; i++) {
+		uint64_t was = cause_bytes(before, i), is = cause_bytes(now, i);
+
+		if (is > was && is - was >= least_bytes && is - was > verdict.bytes)
+			verdict = (struct ledger_verdict){i, is - was};
+	}
+	return verdict;
+}

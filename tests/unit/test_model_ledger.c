@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Parts that add up, and what a change of them means. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "model/ledger.h"
+
+#define MIB (1ULL << 20)
+
+static uint64_t sum_of(const struct ledger *ledger)
+{
+	uint64_t sum = 0;
+
+	for (int i = 0; i < LEDGER_PART_CNT; i++)
+		sum += ledger->part_bytes[i];
+	return sum;
+}
+
+static struct ledger make(uint64_t heaps_mib, uint64_t mapped_mib)
+{
+	struct ledger ledger = {.is_known = true};
+
+	ledger__put(&ledger, LEDGER_HEAP_UNREAD, heaps_mib * MIB);
+	ledger__put(&ledger, LEDGER_MAPPED, mapped_mib * MIB);
+	return ledger;
+}
+
+static void divide(struct ledger *ledger, uint64_t used, uint64_t holes, uint64_t pages,
+		   uint64_t top)
+{
+	struct heap_sums sums = {.largest_free = 5 * MIB, .free_cnt = 7};
+
+	sums.resident[HEAP_USED] = used * MIB;
+	sums.resident[HEAP_HOLES] = holes * MIB;
+	sums.resident[HEAP_PAGES] = pages * MIB;
+	sums.resident[HEAP_TOP] = top * MIB;
+	ledger__divide_heaps(ledger, &sums);
+}
+
+static void test_divide(void **state)
+{
+	struct ledger ledger = make(100, 20);
+
+	(void)state;
+	divide(&ledger, 50, 20, 10, 5);
+	assert_int_equal(ledger.part_bytes[LEDGER_HEAP_UNREAD], 15 * MIB);
+	assert_int_equal(ledger__live(&ledger), 50 * MIB);
+	assert_int_equal(ledger__fragmented(&ledger), 20 * MIB);
+	assert_int_equal(ledger__kept(&ledger), 35 * MIB);
+	assert_int_equal(ledger.anon_bytes, 120 * MIB);
+	assert_int_equal(sum_of(&ledger), ledger.anon_bytes);
+	/* A process that has grown since its mappings were read: no more than there was. */
+	ledger = make(40, 20);
+	divide(&ledger, 50, 20, 10, 5);
+	assert_int_equal(ledger.part_bytes[LEDGER_HEAP_USED], 40 * MIB);
+	assert_int_equal(ledger__kept(&ledger), 0);
+	assert_int_equal(sum_of(&ledger), 60 * MIB);
+}
+
+static void test_group(void **state)
+{
+	struct ledger group = {0}, first = make(10, 2), second = make(30, 4), none = {0};
+
+	(void)state;
+	first.allocator = second.allocator = "jemalloc";
+	first.shared_bytes = second.huge_bytes = 3;
+	second.largest_free_bytes = 9;
+	ledger__add(&group, &none);
+	assert_false(group.is_known);
+	ledger__add(&group, &first);
+	ledger__add(&group, &second);
+	assert_true(group.is_known);
+	assert_int_equal(group.anon_bytes, 46 * MIB);
+	assert_int_equal(sum_of(&group), 46 * MIB);
+	assert_int_equal(group.shared_bytes + group.huge_bytes, 6);
+	assert_int_equal(group.largest_free_bytes, 9);
+	assert_string_equal(group.allocator, "jemalloc");
+	second.allocator = "musl";
+	ledger__add(&group, &second);
+	assert_null(group.allocator);
+	ledger__add(&group, &first);
+	assert_null(group.allocator);
+}
+
+static void test_names(void **state)
+{
+	(void)state;
+	for (enum ledger_part i = 1; i < LEDGER_PART_CNT; i++)
+		for (enum ledger_part k = 1; k < LEDGER_PART_CNT; k++)
+			assert_true(i == k ||
+				    strcmp(ledger_part__name(i), ledger_part__name(k)) != 0);
+	assert_string_equal(ledger_part__name(0), "?");
+	assert_string_equal(ledger_part__name(LEDGER_PART_CNT), "?");
+}
+
+/* A process of 100 MiB of blocks, of which one part becomes larger by so much. */
+static struct ledger_verdict judge(enum ledger_part part, uint64_t bytes)
+{
+	struct ledger before = make(110, 5), now;
+
+	divide(&before, 100, 5, 3, 2);
+	now = before;
+	ledger__put(&now, part, bytes);
+	return ledger__judge(&before, &now, MIB);
+}
+
+static void assert_verdict(struct ledger_verdict verdict, enum ledger_cause cause, uint64_t bytes)
+{
+	assert_int_equal(verdict.cause, cause);
+	assert_int_equal(verdict.bytes, bytes);
+}
+
+static void test_judge(void **state)
+{
+	static const struct {
+		enum ledger_part part;
+		enum ledger_cause cause;
+	} wanted[] = {
+		{LEDGER_HEAP_USED, LEDGER_CAUSE_LIVE},
+		{LEDGER_BIG_BLOCKS, LEDGER_CAUSE_LIVE},
+		{LEDGER_OBJECTS, LEDGER_CAUSE_LIVE},
+		{LEDGER_MAPPED, LEDGER_CAUSE_LIVE},
+		{LEDGER_OTHER_HEAP, LEDGER_CAUSE_LIVE},
+		{LEDGER_HEAP_PAGES, LEDGER_CAUSE_RETAINED},
+		{LEDGER_HEAP_TOP, LEDGER_CAUSE_RETAINED},
+		{LEDGER_OBJECTS_FREE, LEDGER_CAUSE_RETAINED},
+		{LEDGER_HEAP_HOLES, LEDGER_CAUSE_FRAGMENTED},
+		{LEDGER_HEAP_CACHED, LEDGER_CAUSE_FRAGMENTED},
+		{LEDGER_HUGE_ZEROS, LEDGER_CAUSE_HUGE_PAGES},
+		{LEDGER_THREAD_STACKS, LEDGER_CAUSE_STACKS},
+		{LEDGER_MAIN_STACK, LEDGER_CAUSE_STACKS},
+		{LEDGER_FILES, LEDGER_CAUSE_FILES},
+		{LEDGER_HEAP_UNREAD, LEDGER_CAUSE_UNEXPLAINED},
+		{LEDGER_UNEXPLAINED, LEDGER_CAUSE_UNEXPLAINED},
+	};
+
+	(void)state;
+	assert_int_equal(sizeof(wanted) / sizeof(wanted[0]), LEDGER_PART_CNT - 1);
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {
+		assert_verdict(judge(wanted[i].part, 30 * MIB), wanted[i].cause, 30 * MIB);
+		assert_verdict(judge(wanted[i].part, MIB - 1), LEDGER_CAUSE_NONE, 0);
+	}
+}
+
+/* Blocks become free and stay; a cache of files grows beside a smaller leak. */
+static void test_judge_changes(void **state)
+{
+	struct ledger before = make(100, 0), now;
+
+	(void)state;
+	divide(&before, 90, 5, 3, 2);
+	now = make(100, 0);
+	divide(&now, 10, 15, 70, 5);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_RETAINED, 70 * MIB);
+	assert_verdict(ledger__judge(&now, &before, MIB), LEDGER_CAUSE_LIVE, 80 * MIB);
+	now = before;
+	ledger__put(&now, LEDGER_HEAP_USED, 10 * MIB);
+	now.file_bytes += 20 * MIB;
+	now.shared_bytes += 20 * MIB;
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_FILES, 40 * MIB);
+	assert_verdict(ledger__judge(&before, &before, 1), LEDGER_CAUSE_NONE, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_divide),	      cmocka_unit_test(test_group),
+		cmocka_unit_test(test_names),	      cmocka_unit_test(test_judge),
+		cmocka_unit_test(test_judge_changes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
