@@ -63,7 +63,7 @@ static const struct option_spec specs[] = {
 	 "show N rows (default 10 in a table, all in JSON; 0 = all)", NULL},
 	{'f', "format", OPT_STRING, "NAME", AT(format), SWEEP_REPORT_NAMES " (default: the first)",
 	 NULL},
-	{'o', "output", OPT_STRING, "FILE", AT(sweep.publish.path),
+	{'o', "output", OPT_STRING, "FILE", AT(sweep.path),
 	 "write the report there, atomically", NULL},
 	{0, "no-color", OPT_FLAG, NULL, AT(no_color), "no colours on a terminal", NULL},
 };
@@ -104,8 +104,8 @@ static int parse(struct sweep_options *options, int argc, char **argv, char **re
 	if (sweep->once && !sweep->duration_ns)
 		sweep->duration_ns = DEFAULT_ONCE_NS;
 	sweep->render.top = options->top;
-	sweep->publish.fd = STDOUT_FILENO;
-	if (!sweep->publish.path && isatty(STDOUT_FILENO)) {
+	sweep->fd = STDOUT_FILENO;
+	if (!sweep->path && isatty(STDOUT_FILENO)) {
 		screen->color = !options->no_color && !getenv("NO_COLOR");
 		if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
 			screen->columns = size.ws_col;

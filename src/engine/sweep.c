@@ -8,6 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attach/tool_memory.h"
+#include "engine/report_file.h"
 #include "util/clock.h"
 #include "util/cpu_time.h"
 #include "util/message.h"
@@ -41,16 +43,14 @@ static void fill_times(struct sweeper *sweeper, struct sweep *sweep, bool is_fin
 	snap->interval = is_final ? 0 : ++sweeper->interval;
 	if (snap->duration_ns)
 		snap->overhead.tool_cpu_percent = 100.0 * spent_ns / snap->duration_ns;
-	snap->overhead.tool_rss_bytes = proc_rss_bytes(getpid());
+	snap->overhead.tool_bytes = tool_memory__used();
 }
 
 static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 {
 	struct sweep_report_opts render = sweeper->opts->render;
 	struct sweep *sweep = NULL;
-	char *text = NULL;
-	size_t len = 0;
-	FILE *out;
+	struct report_file *file;
 	int err;
 
 	err = sweep__of_watch(&sweeper->watch, &sweep);
@@ -59,13 +59,10 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	fill_times(sweeper, sweep, is_final);
 	sweeper->fastest_lower = sweep__fastest_lower(sweep);
 	render.brief = !is_final && !is_asked && sweeper->interval > 1;
-	out = open_memstream(&text, &len);
-	err = out ? sweeper->opts->report(sweep, &render, out) : -ENOMEM;
-	if (out && fclose(out) && !err)
-		err = -errno;
+	err = report_file__open(sweeper->opts->path, sweeper->opts->fd, &file);
 	if (!err)
-		err = publish__write(&sweeper->opts->publish, text, len);
-	free(text);
+		err = report_file__finish(
+			file, sweeper->opts->report(sweep, &render, report_file__stream(file)));
 	sweep__free(sweep);
 	return err;
 }
@@ -201,10 +198,8 @@ static int check(const struct sweep_opts *opts, char **ret_message)
 				opts->cgroups.items[i]);
 		free(pids);
 	}
-	err = opts->publish.path ? publish__check_path(opts->publish.path) : 0;
-	return err ? fail(ret_message, err, "cannot write %s: %s", opts->publish.path,
-			  strerror(-err))
-		   : 0;
+	err = opts->path ? report_file__check(opts->path) : 0;
+	return err ? fail(ret_message, err, "cannot write %s: %s", opts->path, strerror(-err)) : 0;
 }
 
 int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret)

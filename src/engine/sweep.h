@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "engine/publish.h"
 #include "engine/watch.h"
 #include "report/sweep.h"
 
@@ -17,7 +16,8 @@ struct sweep_opts {
 	uint64_t interval_ns, duration_ns; /* the latter 0 = until a signal */
 	bool once;			   /* one report, at the end */
 	ARRAY(const char *) cgroups;	   /* none = the whole host */
-	struct publish_opts publish;	   /* `path` and `fd` */
+	const char *path;		   /* NULL = to `fd` */
+	int fd;
 	sweep_report_fn report;
 	struct sweep_report_opts render;
 };

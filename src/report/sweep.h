@@ -27,7 +27,7 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  * "duration_ns", "interval" (0 = final), "host", and
  *   "memory": {"total_bytes", "available_bytes"} of the host
  *   "watched": {"processes", "cgroups", "left_out"}, the last for want of room in the tool's list
- *   "overhead": {"tool_cpu_percent", "tool_rss_bytes"}
+ *   "overhead": {"tool_cpu_percent", "tool_bytes"}
  *   "states": processes by state: {"too_early", "flat", "warming_up", "growing", "shrinking"}
  *   "growing_total": rows there are, "growing": the first --top of them, the fastest first:
  *     "pid" (null = a control group that grows by more than its processes tell), "start_ns",

@@ -19,7 +19,7 @@ static void add_memory(struct fields *head, const struct sweep *sweep)
 	add_fields(head, "watched", &watched);
 	fields__new(&overhead);
 	add_float(&overhead, "tool_cpu_percent", sweep->snap->overhead.tool_cpu_percent);
-	add_uint(&overhead, "tool_rss_bytes", sweep->snap->overhead.tool_rss_bytes);
+	add_uint(&overhead, "tool_bytes", sweep->snap->overhead.tool_bytes);
 	add_fields(head, "overhead", &overhead);
 }
 

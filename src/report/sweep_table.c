@@ -48,7 +48,7 @@ static void put_host(struct screen *screen, const struct sweep *sweep)
 	if (sweep->left_out)
 		fprintf(screen->line, ", %" PRIu64 " more are too many to watch", sweep->left_out);
 	fprintf(screen->line, "; leaksweep itself %.2f %% of one CPU and %s",
-		overhead->tool_cpu_percent, size_of(overhead->tool_rss_bytes, buf));
+		overhead->tool_cpu_percent, size_of(overhead->tool_bytes, buf));
 	screen__end(screen);
 }
 

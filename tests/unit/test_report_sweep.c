@@ -26,7 +26,7 @@ static struct sweep *new_sweep(void)
 	sweep->snap->duration_ns = 7260 * SEC;
 	sweep->snap->interval = 242;
 	sweep->snap->overhead.tool_cpu_percent = 0.0812;
-	sweep->snap->overhead.tool_rss_bytes = 9 << 20;
+	sweep->snap->overhead.tool_bytes = 9 << 20;
 	sweep->ram_bytes = 64ULL << 30;
 	sweep->available_bytes = 20ULL << 30;
 	sweep->processes = 1004;
