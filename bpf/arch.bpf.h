@@ -25,6 +25,33 @@
 #define NR_BRK 12
 #define NR_MREMAP 25
 #define NR_PKEY_MPROTECT 329
+#define NR_MADVISE 28
+#define NR_MLOCK 149
+#define NR_MLOCKALL 151
+#define NR_MLOCK2 325
+
+/* Returns the system call that the current thread is in, negative = none. */
+static __always_inline int syscall_running(void)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	__u64 nr = -1;
+
+	bpf_probe_read_kernel(&nr, sizeof(nr), &regs->orig_rax);
+	return nr;
+}
+
+/* Returns one of the first three arguments of that call, `n` counted from 1. */
+static __always_inline __u64 syscall_arg(unsigned int n)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	__u64 value = 0;
+
+	bpf_probe_read_kernel(&value, sizeof(value),
+			      n == 1   ? &regs->rdi
+			      : n == 2 ? &regs->rsi
+				       : &regs->rdx);
+	return value;
+}
 
 /* Returns the address the function being entered will return to. */
 static __always_inline __u64 function_ret_pc(struct pt_regs *ctx)
@@ -101,6 +128,34 @@ static __always_inline bool is_behind_call(__u64 pc)
 #define NR_MMAP 222
 #define NR_MPROTECT 226
 #define NR_PKEY_MPROTECT 288
+#define NR_MLOCK 228
+#define NR_MLOCKALL 230
+#define NR_MADVISE 233
+#define NR_MLOCK2 284
+
+/* arch/arm64/include/asm/ptrace.h */
+struct pt_regs___syscall {
+	__u64 orig_x0;
+	int syscallno;
+} __attribute__((preserve_access_index));
+
+static __always_inline int syscall_running(void)
+{
+	struct pt_regs___syscall *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+
+	return BPF_CORE_READ(regs, syscallno);
+}
+
+static __always_inline __u64 syscall_arg(unsigned int n)
+{
+	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
+	__u64 value = 0;
+
+	if (n == 1)
+		return BPF_CORE_READ((struct pt_regs___syscall *)regs, orig_x0);
+	bpf_probe_read_kernel(&value, sizeof(value), &regs->user_regs.regs[n == 2 ? 1 : 2]);
+	return value;
+}
 
 static __always_inline __u64 function_ret_pc(struct pt_regs *ctx)
 {

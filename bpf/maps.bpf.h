@@ -22,6 +22,11 @@
  *  events        ring buffer               life of processes, memory system calls
  *  raw_stacks    ring buffer               stacks that user space has to finish
  *  stats         enum stat_id -> u64          effort and losses
+ *  touch_watches space -> touch_watch    whose new memory is sampled (include/touch.h)
+ *  touch_sums    touch_sum_key -> touch_sum   what was touched first, per stack
+ *  touch_pages   touch_page_key -> touch_page where these samples are
+ *  touchers      task -> toucher         the page fault that a thread is in
+ *  touch_moves   ring buffer             samples whose address has changed
  */
 #ifndef LEAKSWEEP_MAPS_BPF_H
 #define LEAKSWEEP_MAPS_BPF_H
@@ -36,6 +41,7 @@
 #include "include/maps.h"
 #include "include/python.h"
 #include "include/stats.h"
+#include "include/touch.h"
 #include "include/unwind.h"
 #include "stack_hash.bpf.h"
 
@@ -212,6 +218,21 @@ struct code_page {
 	__u32 zero;
 };
 
+#define NO_SYSCALL -1
+
+/* What a thread of a watched process does to its memory. */
+struct toucher {
+	__u64 fault_addr; /* of the fault that it is in, if nothing was added yet; else 0 */
+	__u64 folio;	  /* the last movable one that it got and that was not added yet, or 0 */
+	__u64 populated;  /* bytes, by the system call `populated_nr` */
+	__s32 folio_nr;	  /* the system call that `folio` came in, or NO_SYSCALL */
+	__s32 populated_nr;
+	__u32 order; /* of the folio */
+	__u32 fault_kind;
+	struct touch_page page;	   /* the sample that is being made ... */
+	struct touch_page_key key; /* ... and where it is kept */
+};
+
 /*
  * Linux 7 takes a task's storage from kmalloc_nolock(), which has nothing above 8 KiB: a bigger one
  * loads, and no task ever gets it.
@@ -379,6 +400,42 @@ SHARED struct {
 	__type(key, __u32);
 	__type(value, __u64);
 } stats SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 10);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct touch_watch);
+} touch_watches SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 14);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct touch_sum_key);
+	__type(value, struct touch_sum);
+} touch_sums SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 16);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct touch_page_key);
+	__type(value, struct touch_page);
+} touch_pages SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct toucher);
+} touchers SEC(".maps");
+
+SHARED struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 20);
+} touch_moves SEC(".maps");
 
 /* Set by user space before loading. */
 SHARED const volatile __u64 min_size;

@@ -37,19 +37,6 @@ int memory_enter(struct trace_event_raw_sys_enter *ctx)
 	return 0;
 }
 
-/* Word by word: a struct pt_regs below stack_capture() is more stack than Linux 6.1 allows. */
-static __always_inline __u64 syscall_stack(struct thread *thread)
-{
-	struct pt_regs *regs = (void *)bpf_task_pt_regs(bpf_get_current_task_btf());
-	__u64 pc, sp, fp;
-
-	if (bpf_probe_read_kernel(&pc, sizeof(pc), &PT_REGS_IP(regs)) ||
-	    bpf_probe_read_kernel(&sp, sizeof(sp), &PT_REGS_SP(regs)) ||
-	    bpf_probe_read_kernel(&fp, sizeof(fp), &PT_REGS_FP(regs)))
-		return STACK_LOST;
-	return stack_capture(thread, pc, sp, fp, false);
-}
-
 /* Whether the call has made code appear where other code may have been. */
 static __always_inline bool has_mapped_code(struct thread *thread, long nr, long ret)
 {
@@ -126,7 +113,7 @@ int memory_exit(struct trace_event_raw_sys_exit *ctx)
 	thread->syscall_active = 0;
 	if (ret == -ENOMEM && is_outermost(thread, thread->depth) &&
 	    (nr == NR_MMAP || nr == NR_MREMAP))
-		return failure_add(thread->space, FAILURE_CAUSE_MAPPING, syscall_stack(thread),
+		return failure_add(thread->space, FAILURE_CAUSE_MAPPING, stack_capture_entry(thread, false),
 				   thread->syscall_args[nr == NR_MMAP ? 1 : 2]);
 	if (ret < 0 && ret > -4096)
 		return 0;
@@ -135,7 +122,7 @@ int memory_exit(struct trace_event_raw_sys_exit *ctx)
 	if (has_mapped_code(thread, nr, ret))
 		code_has_changed(thread);
 	if (nr != NR_MUNMAP)
-		stack_id = syscall_stack(thread);
+		stack_id = stack_capture_entry(thread, false);
 	event = event_reserve(kind_of_syscall(nr), thread->space);
 	if (!event)
 		return 0;

@@ -74,6 +74,16 @@ struct mm_struct {
 	struct uprobes_state uprobes_state;
 };
 
+/* Up to 6.1 (f1a7941243c1): pages are counted in batches, kmem:rss_stat tells the count. */
+struct mm_rss_stat {
+};
+
+struct address_space;
+
+struct folio {
+	struct address_space *mapping;
+};
+
 typedef struct {
 	int counter;
 } atomic_t;
@@ -121,6 +131,8 @@ struct task_struct {
 	int pid;
 	int tgid;
 	int exit_code;
+	unsigned int flags;
+	int pagefault_disabled;
 	char comm[16];
 	struct mm_struct *mm;
 	struct signal_struct *signal;

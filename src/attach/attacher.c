@@ -4,15 +4,16 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <errno.h>
-#include <linux/perf_event.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "attach/table_memory.h"
+#include "attach/touch_probes.h"
+#include "attach/tracepoint.h"
 #include "include/maps.h"
+#include "include/touch.h"
 #include "leaksweep.skel.h"
 #include "util/array.h"
 #include "util/clock.h"
@@ -30,7 +31,8 @@ struct attacher {
 	enum link_mode mode;
 	const char *mode_why;
 	ARRAY(struct made_probe) probes; /* of allocator functions */
-	ARRAY(struct bpf_link *) links;	 /* of tracepoints */
+	struct links links;		 /* of tracepoints */
+	struct touch_probes touch_probes;
 	int mmap_layer_err;
 	struct unwind_memory *unwind;
 	ARRAY(struct parallel *) closing; /* being taken away on threads */
@@ -128,52 +130,21 @@ static void select_programs(struct attacher *attacher, const struct attacher_opt
 							      ATTACH_TRACE_UPROBE_MULTI);
 }
 
-static int keep_link(struct attacher *attacher, struct bpf_link *link)
-{
-	if (!link)
-		return -errno;
-	if (array_push(&attacher->links, link)) {
-		bpf_link__destroy(link);
-		return -ENOMEM;
-	}
-	return 0;
-}
-
-/* libbpf wants tracefs mounted to find a tracepoint's number; we already know it. */
-static int attach_tracepoint(struct attacher *attacher, struct bpf_program *prog, const char *group,
-			     const char *name)
-{
-	struct perf_event_attr event = {.size = sizeof(event), .type = PERF_TYPE_TRACEPOINT};
-	int id = tracepoint_id(group, name), fd, err;
-
-	if (id < 0)
-		return id;
-	event.config = id;
-	event.sample_period = 1;
-	fd = syscall(__NR_perf_event_open, &event, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	err = keep_link(attacher, bpf_program__attach_perf_event(prog, fd));
-	if (err)
-		close(fd);
-	return err;
-}
-
 static int attach_memory_syscalls(struct attacher *attacher)
 {
 	struct leaksweep_bpf *skel = attacher->skel;
 	int err = 0;
 
 	for (size_t i = 0; i < sizeof(memory_syscalls) / sizeof(memory_syscalls[0]) && !err; i++) {
-		err = attach_tracepoint(attacher, skel->progs.memory_exit, "syscalls",
-					memory_syscalls[i].exit);
+		err = links__add_tracepoint(&attacher->links, skel->progs.memory_exit, "syscalls",
+					    memory_syscalls[i].exit);
 		if (i && err == -ENOENT) { /* pkey_mprotect needs CONFIG_ARCH_HAS_PKEYS */
 			err = 0;
 			continue;
 		}
 		if (!err)
-			err = attach_tracepoint(attacher, skel->progs.memory_enter, "syscalls",
-						memory_syscalls[i].enter);
+			err = links__add_tracepoint(&attacher->links, skel->progs.memory_enter,
+						    "syscalls", memory_syscalls[i].enter);
 	}
 	return err;
 }
@@ -196,8 +167,7 @@ static int attach_process_life(struct attacher *attacher)
 	for (size_t i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
 		if (!bpf_program__autoload(points[i].prog))
 			continue;
-		err = keep_link(attacher,
-				bpf_program__attach_raw_tracepoint(points[i].prog, points[i].name));
+		err = links__add_raw(&attacher->links, points[i].prog, points[i].name);
 		if (err)
 			return err;
 	}
@@ -222,6 +192,10 @@ static void fill_map_fds(struct attacher *attacher)
 		.python_stacks = bpf_map__fd(skel->maps.python_stacks),
 		.python_codes = bpf_map__fd(skel->maps.python_codes),
 		.failures = bpf_map__fd(skel->maps.failures),
+		.touch_watches = bpf_map__fd(skel->maps.touch_watches),
+		.touch_sums = bpf_map__fd(skel->maps.touch_sums),
+		.touch_pages = bpf_map__fd(skel->maps.touch_pages),
+		.touch_moves = bpf_map__fd(skel->maps.touch_moves),
 	};
 }
 
@@ -262,7 +236,9 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	if (err)
 		goto cleanup;
 	select_programs(attacher, opts);
-	err = leaksweep_bpf__load(attacher->skel);
+	err = touch_probes__select(attacher->skel, opts->watch_touches);
+	if (!err)
+		err = leaksweep_bpf__load(attacher->skel);
 	if (err)
 		goto cleanup;
 	fill_map_fds(attacher);
@@ -275,10 +251,11 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	attacher->mmap_layer_err = attach_memory_syscalls(attacher);
 	if (!attacher->mmap_layer_err)
 		attacher->mmap_layer_err =
-			attach_tracepoint(attacher, attacher->skel->progs.signal_return, "syscalls",
-					  "sys_enter_rt_sigreturn");
+			links__add_tracepoint(&attacher->links, attacher->skel->progs.signal_return,
+					      "syscalls", "sys_enter_rt_sigreturn");
 	if (bpf_program__autoload(attacher->skel->progs.oom_victim)) /* else its victims just end */
-		attach_tracepoint(attacher, attacher->skel->progs.oom_victim, "oom", "mark_victim");
+		links__add_tracepoint(&attacher->links, attacher->skel->progs.oom_victim, "oom",
+				      "mark_victim");
 	attacher->skel->bss->mappings_watched = !attacher->mmap_layer_err;
 	*ret = attacher;
 	return 0;
@@ -290,11 +267,6 @@ cleanup:
 static void close_fd(void *item)
 {
 	close((int)(intptr_t)item);
-}
-
-static void destroy_link(void *item)
-{
-	bpf_link__destroy(item);
 }
 
 /* Closing waits for the kernel's grace periods; that is done on threads which attacher__free joins.
@@ -338,9 +310,11 @@ void attacher__forget_proc(struct attacher *attacher, pid_t pid)
 void attacher__detach(struct attacher *attacher)
 {
 	detach_probes(attacher, -1);
-	close_later(attacher, destroy_link, (void **)attacher->links.items, attacher->links.cnt);
+	close_later(attacher, link__destroy, (void **)attacher->links.list.items,
+		    attacher->links.list.cnt);
+	touch_probes__detach(&attacher->touch_probes);
 	array_free(&attacher->probes);
-	array_free(&attacher->links);
+	array_free(&attacher->links.list);
 }
 
 void attacher__free(struct attacher *attacher)
@@ -353,6 +327,7 @@ void attacher__free(struct attacher *attacher)
 	for (size_t i = 0; i < attacher->closing.cnt; i++)
 		parallel__join(attacher->closing.items[i]);
 	array_free(&attacher->closing);
+	touch_probes__free(&attacher->touch_probes);
 	unwind_memory__free(attacher->unwind);
 	leaksweep_bpf__destroy(attacher->skel);
 	free(attacher);
@@ -500,6 +475,34 @@ int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space
 	return 0;
 }
 
+int attacher__watch_touches(struct attacher *attacher, uint32_t space, uint64_t mean_bytes)
+{
+	struct touch_watch watch = {.mean_bytes = mean_bytes};
+	int err;
+
+	if (!bpf_program__autoload(attacher->skel->progs.touch_added) ||
+	    mean_bytes > MAX_TOUCH_MEAN)
+		return -EINVAL;
+	err = bpf_map_update_elem(attacher->maps.touch_watches, &space, &watch, BPF_NOEXIST);
+	if (err == -EEXIST)
+		return touch_probes__adjust(attacher->skel, space, mean_bytes);
+	if (err)
+		return err;
+	err = touch_probes__attach(&attacher->touch_probes, attacher->skel);
+	if (err)
+		attacher__unwatch_touches(attacher, space);
+	return err;
+}
+
+void attacher__unwatch_touches(struct attacher *attacher, uint32_t space)
+{
+	uint32_t next;
+
+	bpf_map_delete_elem(attacher->maps.touch_watches, &space);
+	if (bpf_map_get_next_key(attacher->maps.touch_watches, NULL, &next))
+		touch_probes__detach(&attacher->touch_probes);
+}
+
 void attacher__start(struct attacher *attacher)
 {
 	__atomic_store_n(&attacher->skel->bss->recording, 1, __ATOMIC_SEQ_CST);
@@ -570,7 +573,8 @@ uint64_t attacher__missed_runs(const struct attacher *attacher)
 		struct bpf_prog_info info = {0};
 		uint32_t len = sizeof(info);
 
-		if (bpf_program__fd(prog) >= 0 &&
+		/* Interrupts get memory too, in the middle of this one: never what it looks for. */
+		if (prog != attacher->skel->progs.touch_folio && bpf_program__fd(prog) >= 0 &&
 		    !bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len))
 			missed += info.recursion_misses;
 	}

@@ -24,6 +24,7 @@ struct attacher_opts {
 	bool trace_all;		     /* every process of the host but this one */
 	bool watch_execs;	     /* tell of the exec of processes that are not traced */
 	bool watch_cgroups;	     /* ... and when they are moved to another control group */
+	bool watch_touches; /* attacher__watch_touches will be called */
 	bool object_frees; /* frees of Python objects are probed, see attacher__attach_role */
 	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
 	bool share_tables; /* no control group may fill them (include/maps.h) */
@@ -35,6 +36,7 @@ struct attacher_opts {
 struct map_fds {
 	int live_blocks, stack_frames, stack_costs, procs, spaces, events, raw_stacks, stats;
 	int python_procs, python_stacks, python_codes, failures;
+	int touch_watches, touch_sums, touch_pages, touch_moves;
 	struct tables *tables; /* memory that the kernel side changes too */
 };
 
@@ -95,6 +97,19 @@ void attacher__forget_proc(struct attacher *attacher, pid_t pid);
  * process), that one. Returns 0 or a negative errno (-E2BIG: --max-procs; -ESRCH: it has ended).
  */
 int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space);
+
+/*
+ * Begins to sample where a traced process's anonymous memory is first touched (include/touch.h,
+ * collect/touches.h), one sample every `mean_bytes` on average, 0 = every page; again to change
+ * that. Recording has to be on: else code that is mapped anew is not noticed, and stacks are walked
+ * by what was there before. Programs are attached while some space is watched. Returns 0, -E2BIG
+ * (too many are), -EINVAL (opts.watch_touches was not set, or more than MAX_TOUCH_MEAN) or another
+ * negative errno.
+ */
+int attacher__watch_touches(struct attacher *attacher, uint32_t space, uint64_t mean_bytes);
+
+/* Ends that. What was counted is gone, what was sampled stays (touches__forget). */
+void attacher__unwatch_touches(struct attacher *attacher, uint32_t space);
 
 /* Starts recording; freezes it: calls in flight are finished, nothing new is looked at. */
 void attacher__start(struct attacher *attacher);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "attach/tool_memory.h"
+#include "attach/touch_probes.h"
 #include "include/maps.h"
 #include "include/python.h"
 #include "include/unwind.h"
@@ -55,7 +56,8 @@ uint64_t table_memory__bound(const struct attacher_opts *opts, uint64_t unwind_b
 			   sizeof(struct stack_cost)) +
 	       table_bytes(procs, sizeof(uint32_t), sizeof(struct proc)) +
 	       table_bytes(procs * SPACES_A_PROC, sizeof(uint32_t), sizeof(struct space)) +
-	       opts->ring_bytes + FIXED_RINGS * FIXED_RING_BYTES + FIXED_TABLES + unwind_bytes;
+	       (opts->watch_touches ? TOUCH_TABLE_BYTES : 0) + opts->ring_bytes +
+	       FIXED_RINGS * FIXED_RING_BYTES + FIXED_TABLES + unwind_bytes;
 }
 
 /* From a 1024th of `value` on, eight steps double it. */

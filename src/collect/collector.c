@@ -544,6 +544,30 @@ int collector__fill(struct collector *c, const struct collect_opts *opts, struct
 	return err;
 }
 
+uint64_t collector__same_stack(const struct collector *c, uint64_t id)
+{
+	return stack_cache__same(c->stacks, id);
+}
+
+int collector__add_stack(struct collector *c, struct snapshot *snap, uint32_t space,
+			 uint64_t stack_id, uint32_t *ret_node)
+{
+	const struct space_info *info = space_table__find(c->table, space);
+	uint64_t id = stack_cache__same(c->stacks, stack_id);
+	struct pass_stack stack;
+	int err = 0;
+
+	if (!info)
+		return -ENOENT;
+	if (id != STACK_LOST && !stack_cache__find(c->stacks, id))
+		err = stack_cache__refresh(c->stacks); /* it is younger than the snapshot */
+	if (!err)
+		err = pass__add_stack(c, snap, info, id, &stack);
+	if (!err)
+		*ret_node = stack.node;
+	return err;
+}
+
 int collector__make_room(struct collector *c, const struct collect_opts *opts, uint32_t max_blocks,
 			 uint32_t max_procs)
 {

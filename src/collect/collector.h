@@ -71,6 +71,17 @@ int collector__fill(struct collector *collector, const struct collect_opts *opts
  */
 int collector__read_failures(struct collector *collector, struct snapshot *snap);
 
+/* Returns the id under which a stack and all equal ones are counted. */
+uint64_t collector__same_stack(const struct collector *collector, uint64_t id);
+
+/*
+ * Adds a stack that some program of the kernel side has told of, of a process in `snap`, to it, as
+ * collector__read_failures does. Returns 0 with *ret_node set, -ENOENT (no such space) or another
+ * negative errno.
+ */
+int collector__add_stack(struct collector *collector, struct snapshot *snap, uint32_t space,
+			 uint64_t stack_id, uint32_t *ret_node);
+
 /*
  * Makes room between snapshots: once many processes have ended (512, or half of `max_procs`), or the
  * block table of `max_blocks` is half full and some have, purges what they left, as collector__fill does. Cheap when there is nothing to do.
