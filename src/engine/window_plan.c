@@ -254,6 +254,7 @@ static void order_window(struct window_plan *plan, struct window_suspect *suspec
 	};
 	budget__spend_own(plan->budget, suspect->facts.attach_ns);
 	suspect->charged_ns = 0;
+	plan->attach_ns = suspect->facts.attach_ns;
 	plan->order = *ret;
 	plan->is_open = true;
 	plan->open = suspect - plan->suspects;
@@ -351,7 +352,7 @@ enum window_state window_plan__watch(struct window_plan *plan, uint64_t hits)
 		return WINDOW_OVER;
 	cost_ns = window_cost__ns(&suspect->cost, hits);
 	charge(plan, suspect, cost_ns);
-	if (suspect->facts.attach_ns + cost_ns >= WINDOW_CUT * plan->order.cost_ns ||
+	if (plan->attach_ns + cost_ns >= WINDOW_CUT * plan->order.cost_ns ||
 	    budget__room_ns(plan->budget) <= 0)
 		state = WINDOW_TOO_DEAR;
 	else if (plan->budget->time_ns - plan->opened_ns >= plan->order.length_ns)
@@ -399,7 +400,7 @@ void window_plan__closed(struct window_plan *plan, const struct window_bill *bil
 	pass_time(plan);
 	ended_ns = plan->ended_ns ? plan->ended_ns : plan->time_ns;
 	plan->is_open = false;
-	budget__spend_own(plan->budget, attach_ns - suspect->facts.attach_ns);
+	budget__spend_own(plan->budget, attach_ns - plan->attach_ns);
 	cost_ns = attach_ns + settle(plan, suspect, bill, ended_ns - plan->opened_ns);
 	suspect->account_ns -= cost_ns;
 	draw_due(plan, suspect, fmax(cost_ns, PLAN_MIN * budget__minute_ns(plan->budget)));

@@ -65,6 +65,7 @@ struct window_plan {
 	bool is_open; /* a window of suspects[open]; others wait */
 	size_t open;
 	struct window_order order;    /* what it was opened for */
+	double attach_ns;	      /* of its cost, spent when it was ordered */
 	uint64_t opened_ns, ended_ns; /* its probes were there from, to; 0 = they still are */
 	struct window_cost known; /* of who has shown last what hits cost; ns_per_hit 0 = nobody */
 };

@@ -163,6 +163,28 @@ static void test_what_ends_a_window(void **state)
 	assert_int_equal(window_plan__watch(&tool.plan, 1), WINDOW_TOO_DEAR);
 }
 
+/* What making probes costs is measured anew while a window is open. */
+static void test_attaching_is_spent_once(void **state)
+{
+	struct suspect_facts dearer = {.id = 1,
+				       .growth_bytes_per_h = 1e9,
+				       .ns_per_hit = HIT_NS,
+				       .attach_ns = 5 * ATTACH_NS};
+	struct tool tool;
+
+	(void)state;
+	begin(&tool, 0.01);
+	suspect(&tool, 1, 1e9);
+	wait_order(&tool);
+	assert_int_equal(budget__spent_ns(&tool.budget), ATTACH_NS);
+	assert_int_equal(window_plan__suspect(&tool.plan, &dearer), 0);
+	window_plan__opened(&tool.plan);
+	window_plan__closed(&tool.plan, &(struct window_bill){0}, 3 * ATTACH_NS);
+	assert_int_equal(budget__spent_ns(&tool.budget), 3 * ATTACH_NS);
+	budget__pass(&tool.budget, tool.clock_ns, 3 * ATTACH_NS);
+	assert_int_equal(budget__spent_ns(&tool.budget), 3 * ATTACH_NS);
+}
+
 static void test_windows_do_not_overlap(void **state)
 {
 	struct window_order order, other;
@@ -356,6 +378,7 @@ int main(void)
 		cmocka_unit_test(test_no_budget_no_windows),
 		cmocka_unit_test(test_first_window_is_tiny),
 		cmocka_unit_test(test_what_ends_a_window),
+		cmocka_unit_test(test_attaching_is_spent_once),
 		cmocka_unit_test(test_windows_do_not_overlap),
 		cmocka_unit_test(test_exact_tracing_comes_and_goes),
 		cmocka_unit_test(test_exact_tracing_needs_a_margin),
