@@ -38,7 +38,7 @@ OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 SAN_LIST := address,undefined
 SANFLAGS := $(if $(SAN),-fsanitize=$(SAN_LIST) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 CFLAGS_ALL := $(CSTD) $(WARN) $(OPT) $(SANFLAGS) $(addprefix --sysroot=,$(SYSROOT)) -I. -Isrc -I$(OUTPUT) -DLEAKSWEEP_VERSION='"$(VERSION)"' $(CFLAGS)
-LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz -llzma -liberty
+LIBS := -lbpf -ldw -lelf -lcapstone -ljson-c -lz -llzma -liberty -lm
 
 # ---- the stages, in flow order; a stage may call only the archives it lists --------------------------------
 
@@ -138,7 +138,7 @@ unit_libs = $(if $(filter bpf,$(call stage_of,$(1))),,$(call libs_of,$(call stag
 $(OUTPUT)/tests/unit/%: tests/unit/%.c $(OUTPUT)/flags $$(call unit_libs,$$*)
 	$(call msg,TEST,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -o $@ $< $(call unit_libs,$*) -lcmocka $(LIBS) -lm
+	$(Q)$(CC) $(CFLAGS_ALL) -Itests -MMD -MP -o $@ $< $(call unit_libs,$*) -lcmocka $(LIBS)
 
 $(OUTPUT)/tests/e2e/%: tests/e2e/%.c $(TEST_LIB_OBJS) $(OUTPUT)/flags
 	$(call msg,TEST,$@)
