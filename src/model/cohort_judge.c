@@ -162,8 +162,9 @@ static double count_groups(const struct cohort *cohort, const struct cohort_site
 }
 
 /*
- * How likely it is for a site that goes on to be silent for so long, while others work. A pause no
- * longer than twice one that it has made before is nothing new.
+ * How likely it is for a site that goes on to be silent for so long, while others work: its pace is
+ * only known from the groups it came in (Pareto, as the pace is exponential and estimated). A pause
+ * no longer than twice one that it has made before is nothing new.
  */
 static double chance_of_silence(const struct cohort *cohort, const struct cohort_site *site)
 {
@@ -172,7 +173,7 @@ static double chance_of_silence(const struct cohort *cohort, const struct cohort
 
 	if (silent_ns <= 2.0 * site->pause_ns || active_ns <= 0)
 		return 1;
-	return exp(-count_groups(cohort, site) * silent_ns / active_ns);
+	return pow(1 + silent_ns / active_ns, 1 - count_groups(cohort, site));
 }
 
 /*
@@ -269,7 +270,8 @@ static void judge_contents(const struct judge *judge, const struct imprint_sums 
 	if (sums->again >= 2 && sums->again > judge->share / 4 * (sums->followed - sums->died))
 		return doubt(verdict, COHORT_MIXED);
 	verdict->state = COHORT_GROWING;
-	/* Half of those that lived for a quarter of the time: no cache keeps more until its end. */
+	/* A cache that has turned over keeps no more than half of those that lived for a quarter
+	 * of the time. */
 	verdict->confidence =
 		1 - binomial_at_least(older->elders - older->late, older->elders, 0.5);
 	scale_rate(verdict, binomial_low(older->kept, older->read, 0.025), share,

@@ -37,7 +37,7 @@ struct imprints {
 	size_t cnt;
 };
 
-/* What the blocks say that were born no later than a moment. */
+/* What the blocks say that were born in some time. */
 struct imprint_sums {
 	uint32_t read;	 /* blocks known from soon after their birth to not long ago, or to their
 			    end */
