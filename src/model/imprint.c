@@ -75,7 +75,7 @@ bool imprint__is_due(const struct imprint *imprint, uint64_t now_ns)
 	last_age = imprint->last_ns - imprint->born_ns;
 	/* Of one that is another there is not much more to learn. */
 	return age >= SECOND_LOOK_NS &&
-	       age - last_age >= (changed * 2 > imprint->word_cnt ? last_age : last_age / 8);
+	       age - last_age >= (changed * 2 > imprint->word_cnt ? last_age : last_age / 12);
 }
 
 /* Returns how many words there are, hashed with the place they are at. */
@@ -201,7 +201,7 @@ static bool is_known(const struct imprint *imprint, uint32_t telling, uint64_t a
 {
 	return (telling & ((1u << imprint->word_cnt) - 1)) && imprint->last_ns &&
 	       imprint->first_ns - imprint->born_ns <= age_ns / 4 &&
-	       imprint->last_ns - imprint->born_ns >= age_ns / 4 * 3;
+	       imprint->last_ns - imprint->born_ns >= age_ns / 8 * 7;
 }
 
 static int by_time(const void *a, const void *b)

@@ -56,8 +56,8 @@ void imprints__offer(struct imprints *set, uint64_t addr, uint64_t bytes, uint64
 void imprints__end(struct imprints *set, uint64_t addr, uint64_t born_ns, uint64_t now_ns);
 
 /*
- * Whether a block should be looked at now: at once, after a second, and then whenever it is an
- * eighth older, or twice as old when most of it has changed.
+ * Whether a block should be looked at now: at once, after a second, and then whenever it is a
+ * twelfth older, or twice as old when most of it has changed.
  */
 bool imprint__is_due(const struct imprint *imprint, uint64_t now_ns);
 
