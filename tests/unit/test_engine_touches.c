@@ -82,8 +82,9 @@ static int open_world(void **state)
 	if (attacher__open(&opts, &features, &world.attacher) ||
 	    unwinder__new(&unwind, world.attacher, &world.table, &world.unwinder))
 		return -1;
-	world.collector = collector__new(attacher__maps(world.attacher),
-					 attacher__hash_seed(world.attacher), &world.table, NULL);
+	world.collector =
+		collector__new(attacher__maps(world.attacher), attacher__hash_seed(world.attacher),
+			       &world.table, NULL, 1U << 20);
 	world.deferred = deferred__new(attacher__maps(world.attacher)->raw_stacks, world.unwinder,
 				       world.collector, &world.table);
 	world.touches = touches__new(attacher__maps(world.attacher), world.collector);
