@@ -21,6 +21,17 @@ uint64_t tool_memory__bound(const struct attacher_opts *opts)
 	       opts->max_blocks / BLOCKS_A_FREE * FREE_BYTES;
 }
 
+/* jemalloc's, with which the tool is linked, but not its tests. */
+int mallctl(const char *name, void *old, size_t *old_len, void *new, size_t new_len)
+	__attribute__((weak));
+
+void tool_memory__release(void)
+{
+	/* 4096 stands for all arenas (MALLCTL_ARENAS_ALL, jemalloc.h). */
+	if (mallctl)
+		mallctl("arena.4096.purge", NULL, NULL, NULL, 0);
+}
+
 uint64_t tool_memory__used(void)
 {
 	unsigned long long resident, of_files;

@@ -23,4 +23,7 @@ uint64_t tool_memory__bound(const struct attacher_opts *opts);
 /* Returns the bytes that it takes now; 0 when /proc does not tell. */
 uint64_t tool_memory__used(void);
 
+/* Gives the kernel back what was freed. */
+void tool_memory__release(void);
+
 #endif

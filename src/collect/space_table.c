@@ -280,10 +280,15 @@ static int apply_mapping(struct space_table *table, struct space_info *space,
 	}
 }
 
-/* Returns whether one more free may be kept; counts it, or that it had no room. */
-static bool take_room(struct space_table *table)
+/*
+ * Returns whether one more free may be kept; counts it, or that it had no room. Half of the room is
+ * for those that surely were of inherited blocks.
+ */
+static bool take_room(struct space_table *table, bool is_inherited)
 {
-	if (table->max_frees && table->free_cnt >= table->max_frees) {
+	uint64_t max = is_inherited ? table->max_frees : table->max_frees / 2;
+
+	if (table->max_frees && table->free_cnt >= max) {
 		table->frees_left_out++;
 		return false;
 	}
@@ -294,7 +299,7 @@ static bool take_room(struct space_table *table)
 static int add_ancestor_free(struct space_table *table, struct space_info *space,
 			     const struct event *event)
 {
-	if (!take_room(table))
+	if (!take_room(table, true))
 		return 0;
 	return array_push(&space->ancestor_frees, ((struct freed_block){
 							  .addr = event->freed.addr,
@@ -310,7 +315,8 @@ static int add_unknown_free(struct space_table *table, struct space_info *space,
 	uint64_t *slot;
 
 	space->unknown_free_cnt += !is_inherited;
-	if (hashmap__find(&space->unknown_frees, event->freed.addr, 0) || !take_room(table))
+	if (hashmap__find(&space->unknown_frees, event->freed.addr, 0) ||
+	    !take_room(table, is_inherited))
 		return 0;
 	slot = hashmap__insert(&space->unknown_frees, event->freed.addr, 0, NULL);
 	if (!slot)

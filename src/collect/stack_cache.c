@@ -10,6 +10,8 @@
 #include "include/maps.h"
 #include "util/hashmap.h"
 
+#define STACK_ROOM 8 /* what a stack takes beside its frames, counted in frames */
+
 struct stack_cache {
 	int map_fd;
 	uint64_t seed;
@@ -50,7 +52,7 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 	uint64_t *slot;
 	bool is_new;
 
-	if (cnt > cache->max_frames - cache->frame_cnt) {
+	if (cnt + STACK_ROOM + cache->frame_cnt > cache->max_frames) {
 		cache->is_full |= !hashmap__find(&cache->by_id, id, 0);
 		return 0;
 	}
@@ -70,7 +72,7 @@ static int add_stack(struct stack_cache *cache, uint64_t id, const struct stack_
 	stack->python = frames->python;
 	memcpy(stack->frame, frames->frame, cnt * sizeof(stack->frame[0]));
 	*slot = (uintptr_t)stack;
-	cache->frame_cnt += cnt;
+	cache->frame_cnt += cnt + STACK_ROOM;
 	return 0;
 }
 
@@ -100,15 +102,19 @@ int stack_cache__finish(struct stack_cache *cache, uint64_t id, const struct sta
 {
 	struct stack_hash hash = stack_hash_begin(cache->seed ^ frames->python);
 	uint64_t *slot;
+	int err;
 
 	for (uint32_t i = 0; i < frames->frame_cnt && i < MAX_FRAMES; i++)
 		stack_hash_add(&hash, frames->frame[i]);
 	stack_hash_end(&hash, frames->end);
+	err = add_stack(cache, hash.id, frames);
+	if (err || !hashmap__find(&cache->by_id, hash.id, 0))
+		return err;
 	slot = hashmap__insert(&cache->same, id, 0, NULL);
 	if (!slot)
 		return -ENOMEM;
 	*slot = hash.id;
-	return add_stack(cache, hash.id, frames);
+	return 0;
 }
 
 uint64_t stack_cache__same(const struct stack_cache *cache, uint64_t id)

@@ -216,6 +216,7 @@ static int run_loop(struct loop *loop, struct session *session)
 			err = answer(loop, session, ready[i].data.u32, &end);
 		if (!err)
 			err = session__poll_pythons(session);
+		end |= session__is_full(session);
 		session__tell_failures(session, clock_ns(CLOCK_MONOTONIC));
 		if (!err && failures__wants_report(session->failures, clock_ns(CLOCK_MONOTONIC)))
 			err = session__report(session, false, NULL);

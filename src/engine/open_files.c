@@ -17,45 +17,54 @@ static size_t max_open(void)
 	return limit.rlim_cur / 2;
 }
 
-/* Returns an owned array, whether each module is mapped by a running process; NULL: no memory. */
-static bool *find_mapped(const struct space_table *table)
+/*
+ * Returns an owned array, whether each module is mapped by a running process, itself or as another
+ * file of the same contents, whose stacks may be told by it; NULL: no memory.
+ */
+static bool *find_mapped(struct session *session)
 {
+	const struct space_table *table = &session->table;
 	bool *mapped = calloc(table->modules.modules.cnt + 1, sizeof(*mapped));
 
 	for (size_t i = 0; mapped && i < table->spaces.cnt; i++) {
 		const struct space_info *space = table->spaces.items[i];
 
-		for (size_t k = 0; space->state == PROC_RUNNING && k < space->code.cnt; k++)
-			mapped[space->code.items[k].module] = true;
+		for (size_t k = 0; space->state == PROC_RUNNING && k < space->code.cnt; k++) {
+			uint32_t module = space->code.items[k].module;
+
+			mapped[module] = mapped[same_files__first(session->same, module)] = true;
+		}
 	}
 	return mapped;
 }
 
-/* With one question to all processes many are closed. */
 static int close_unmapped(struct session *session, size_t max)
 {
 	struct module_table *modules = &session->table.modules;
-	bool *mapped = find_mapped(&session->table);
-	int err = mapped ? 0 : -ENOMEM;
+	bool *mapped = find_mapped(session);
 
-	for (uint32_t i = 0; !err && i < modules->modules.cnt && modules->open_cnt > max; i++) {
+	if (!mapped)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < modules->modules.cnt && modules->open_cnt > max; i++) {
 		const struct module *module = &modules->modules.items[i];
 
-		if (module->fd < 0 || mapped[i] || module->is_probed || module->is_interpreter)
-			continue;
-		same_files__forget(session->same, i);
-		err = unwinder__forget(session->unwinder, i);
-		module_table__close(modules, i);
+		if (module->fd >= 0 && !mapped[i] && !module->is_probed &&
+		    !module->is_interpreter && !mapped[same_files__first(session->same, i)])
+			module_table__close(modules, i);
 	}
 	free(mapped);
-	return err;
+	return 0;
 }
 
 int open_files__trim(struct session *session)
 {
-	size_t max = max_open();
+	size_t max = max_open(), *trim_at = &session->trim_files_at;
+	int err;
 
-	if (session->table.modules.open_cnt <= max)
+	if (session->table.modules.open_cnt <= (*trim_at > max ? *trim_at : max))
 		return 0;
-	return close_unmapped(session, max / 4 * 3);
+	err = close_unmapped(session, max / 4 * 3);
+	/* With one look at all processes many are closed, or it waits until many more are open. */
+	*trim_at = session->table.modules.open_cnt + max / 4;
+	return err;
 }

@@ -12,8 +12,6 @@
 
 #include "util/io.h"
 
-#define BUFFER_BYTES (64U << 10)
-
 struct report_file {
 	FILE *stream;
 	int fd;		  /* that the stream writes to */
@@ -24,6 +22,7 @@ struct report_file {
 	bool is_named;
 	bool exists; /* `old` is what is there */
 	struct stat old;
+	char buffer[64 << 10];
 };
 
 static char *directory_of(const char *path)
@@ -165,7 +164,7 @@ int report_file__open(const char *path, int fd, struct report_file **ret)
 		err = open_target(file, path);
 	if (!err)
 		file->stream = fopencookie(file, "w", functions);
-	if (!err && (!file->stream || setvbuf(file->stream, NULL, _IOFBF, BUFFER_BYTES)))
+	if (!err && (!file->stream || setvbuf(file->stream, file->buffer, _IOFBF, sizeof(file->buffer))))
 		err = -ENOMEM;
 	if (err) {
 		if (file->stream)

@@ -45,31 +45,22 @@ static uint32_t find_first(struct same_files *files, uint32_t module)
 	slot = hashmap__insert(&files->first, file.ino, code_file__life(&file), &is_new);
 	if (!slot)
 		return module;
-	if (is_new)
+	if (is_new || files->modules->modules.items[*slot].fd < 0)
 		*slot = module;
 	return (uint32_t)*slot;
 }
 
-void same_files__forget(struct same_files *files, uint32_t module)
-{
-	struct code_file file;
-	uint64_t *slot;
-
-	if (unwind_memory__identify(files->memory, files->modules->modules.items[module].fd, &file))
-		return;
-	slot = hashmap__find(&files->first, file.ino, code_file__life(&file));
-	if (slot && *slot == module)
-		hashmap__remove(&files->first, file.ino, code_file__life(&file));
-}
-
 uint32_t same_files__first(struct same_files *files, uint32_t module)
 {
+	const struct module *modules = files->modules->modules.items;
+	uint32_t *first;
+
 	while (files->firsts.cnt <= module)
 		if (array_push(&files->firsts, MODULE_NONE))
 			return module;
+	first = &files->firsts.items[module];
 	/* A file that could not be opened may be later. */
-	if (files->firsts.items[module] == MODULE_NONE &&
-	    files->modules->modules.items[module].fd >= 0)
-		files->firsts.items[module] = find_first(files, module);
-	return files->firsts.items[module] == MODULE_NONE ? module : files->firsts.items[module];
+	if ((*first == MODULE_NONE || modules[*first].fd < 0) && modules[module].fd >= 0)
+		*first = find_first(files, module);
+	return *first == MODULE_NONE ? module : *first;
 }

@@ -20,10 +20,7 @@ struct same_files *same_files__new(struct unwind_memory *memory,
 void same_files__free(struct same_files *files);
 
 /* Returns the first module that was asked for of those that are the same file: its index, or the
- * given one when that is the first, or nobody can tell. */
+ * given one when that is the first, or nobody can tell. One whose file was closed is none. */
 uint32_t same_files__first(struct same_files *files, uint32_t module);
-
-/* Before the module's file is closed: what has its numbers later is another file. */
-void same_files__forget(struct same_files *files, uint32_t module);
 
 #endif

@@ -424,11 +424,11 @@ bool session__is_over(const struct session *session)
 	size_t roots = 0;
 
 	if (opts->all || opts->comms.cnt || opts->cgroups.cnt || opts->containers.cnt)
-		return session->memory_full;
+		return false;
 	for (size_t i = 0; i < session->table.spaces.cnt; i++)
 		roots += session->table.spaces.items[i]->is_root &&
 			 session->table.spaces.items[i]->state == PROC_RUNNING;
-	return !roots || session->memory_full;
+	return !roots;
 }
 
 char *session__explain(const struct session *session, int err)

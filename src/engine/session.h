@@ -50,8 +50,10 @@ struct session {
 	ARRAY(char *) container_cgroups; /* owned: of the containers that are wanted */
 	bool moved;			 /* somebody may have come into a wanted control group */
 	bool procs_full;		 /* somebody could not be traced for want of room */
+	size_t trim_files_at;		 /* engine/open_files.h; 0 = at the usual number */
+	uint64_t weighed_ns;		 /* CLOCK_MONOTONIC: when its memory was looked at */
 	bool memory_full;		 /* the tool's own memory is near its bound */
-	uint64_t events_lost; /* when all processes were last asked for */
+	uint64_t events_lost;		 /* when all processes were last asked for */
 	struct launch launch;		 /* pid 0 = no command */
 	bool begun;			 /* the initial targets are covered */
 	uint64_t interval;		 /* reports at intervals so far */
@@ -83,8 +85,8 @@ void session__tell_failures(const struct session *session, uint64_t now_ns);
 /* Goes on with Python interpreters that are not ready yet. Returns 0 or a negative errno. */
 int session__poll_pythons(struct session *session);
 
-/* Purges what ended processes left once it is much, closes files, looks at the tool's own memory.
- * Returns 0 or a negative errno. */
+/* Purges what ended processes left once it is much, and closes files. Returns 0 or a negative
+ * errno. */
 int session__make_room(struct session *session);
 
 /* Ends the measurement of the programs' run time, which itself costs a little on every run. */
@@ -93,7 +95,13 @@ void session__end_stats(struct session *session);
 /* Looks for wanted containers, and for processes that moved into the wanted cgroups. */
 int session__poll_cgroups(struct session *session);
 
-/* Whether all named targets have ended, or the tool's own memory is near its bound. */
+/*
+ * Whether the tool has taken half of what it may, so that it has to end: the rest is for events that
+ * wait and for the report. Looks now and then only.
+ */
+bool session__is_full(struct session *session);
+
+/* Whether all named targets have ended. */
 bool session__is_over(const struct session *session);
 
 /*

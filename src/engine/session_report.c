@@ -13,6 +13,8 @@
 #include "util/cpu_time.h"
 #include "util/procfs.h"
 
+#define WEIGH_NS (50 * NS_PER_MS)
+
 uint64_t session__cpu_ns(const struct session *session)
 {
 	return cpu_time_ns() - session->launch.cpu_ns;
@@ -158,9 +160,22 @@ int session__make_room(struct session *session)
 	err = collector__make_room(session->collector, &collect, session->opts->attach.max_blocks,
 				   session->opts->attach.max_procs);
 	pythons__drop_purged(session->pythons);
-	session->memory_full = tool_memory__used() >
-			       tool_memory__bound(&session->opts->attach) / 4 * 3;
 	return err ? err : open_files__trim(session);
+}
+
+bool session__is_full(struct session *session)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC),
+		 enough = tool_memory__bound(&session->opts->attach) / 2;
+
+	if (now_ns - session->weighed_ns < WEIGH_NS)
+		return false;
+	session->weighed_ns = now_ns;
+	if (tool_memory__used() <= enough)
+		return false;
+	tool_memory__release();
+	session->memory_full = tool_memory__used() > enough;
+	return session->memory_full;
 }
 
 int session__look(struct session *session)

@@ -178,7 +178,7 @@ static int request(struct unwinder *unwinder, uint32_t index)
 
 	if (!file)
 		return -ENOMEM;
-	if (!module->ino || file->is_loaded || (module->fd < 0 && !file->was_open))
+	if (!module->ino || file->is_loaded || module->fd < 0)
 		return 0; /* no file; done; or not to be had (it may be opened later) */
 	for (size_t i = 0; i < unwinder->requested.cnt; i++)
 		if (unwinder->requested.items[i] == index)
@@ -222,14 +222,26 @@ static int place(struct unwinder *unwinder, uint32_t index, const struct unwind_
 	return err;
 }
 
+/* A file that was closed and is mapped again keeps its number: there are not so many. */
+static void take_number(struct unwinder *unwinder, uint32_t index, const struct code_file *identity)
+{
+	const uint64_t *slot = find_identity(unwinder, identity);
+
+	if (slot && *slot != index && unwinder->table->modules.modules.items[*slot].fd < 0)
+		unwinder->files.items[index].module = unwinder->files.items[*slot].module;
+}
+
 /* Gives a loaded table to the kernel side. */
 static int install(struct unwinder *unwinder, struct table_request *item, uint32_t index)
 {
 	const struct module *module = &unwinder->table->modules.modules.items[index];
 	bool is_again = unwinder->files.items[index].is_loaded;
 	struct code_file identity;
+	bool is_known = !unwind_memory__identify(unwinder->memory, module->fd, &identity);
 	int err;
 
+	if (is_known && !unwinder->files.items[index].module)
+		take_number(unwinder, index, &identity);
 	if (item->err) {
 		unwinder->sums.failed += ARCH_HAS_TABLES;
 		memset(&item->table, 0, sizeof(item->table));
@@ -242,9 +254,7 @@ static int install(struct unwinder *unwinder, struct table_request *item, uint32
 		unwinder->sums.rows += item->table.row_cnt;
 		unwinder->sums.from_cache += item->from_cache;
 	}
-	if (unwind_memory__identify(unwinder->memory, module->fd, &identity))
-		return 0; /* an event will tell */
-	return assign(unwinder, &identity, index);
+	return is_known ? assign(unwinder, &identity, index) : 0; /* else an event will tell */
 }
 
 /* Installs what the cache has: stacks wait for it. The others move to the front. */
@@ -396,21 +406,6 @@ static int apply_map(struct unwinder *unwinder, const struct event *event)
 		return 0;
 	code.module = *slot;
 	return array_push(&space->code, code);
-}
-
-int unwinder__forget(struct unwinder *unwinder, uint32_t index)
-{
-	struct code_file file;
-	const uint64_t *slot;
-
-	if (unwind_memory__identify(unwinder->memory,
-				    unwinder->table->modules.modules.items[index].fd, &file))
-		return 0;
-	slot = find_identity(unwinder, &file);
-	if (!slot || *slot != index)
-		return 0;
-	hashmap__remove(&unwinder->by_identity, file.ino, code_file__life(&file));
-	return unwind_memory__forget(unwinder->memory, &file);
 }
 
 int unwinder__apply(struct unwinder *unwinder, const struct event *event)

@@ -34,10 +34,6 @@ void unwinder__free(struct unwinder *unwinder);
  */
 int unwinder__cover(struct unwinder *unwinder, const struct space_info *space);
 
-/* Before the file of a module is closed, which nobody maps any more: what has its numbers later is
- * another file. Returns 0 or a negative errno. */
-int unwinder__forget(struct unwinder *unwinder, uint32_t index);
-
 /* Answers EV_CODE_NEW, EV_CODE_WANTED and EV_CODE_MAP; others are ignored. Same contract. */
 int unwinder__apply(struct unwinder *unwinder, const struct event *event);
 

@@ -159,6 +159,38 @@ static void test_many_mappings(void **state)
 	free(pid);
 }
 
+/* It does not wait for a command that goes on. */
+static void test_command_goes_on(void **state)
+{
+	const char *dir = scratch_dir();
+	char *program = leaker_path("bounds"), *pid_path = format("%s/pid", dir), line[32] = "";
+	char *script = format("echo $$ >%s; %s maps 60000 12 now >/dev/null; exec sleep 300",
+			      pid_path, program);
+	struct child *tool = tool__start(ARGS("trace", "--format", "json", "--memory", SMALLEST,
+					      "--", "/bin/sh", "-c", script),
+					 NULL);
+	struct report report;
+	FILE *file;
+	pid_t pid;
+
+	(void)state;
+	child__await_exit(tool, LONG_MS);
+	file = fopen(pid_path, "re");
+	assert_non_null(file);
+	assert_non_null(fgets(line, sizeof(line), file));
+	fclose(file);
+	pid = atoi(line);
+	assert_true(pid > 1);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_true(WIFEXITED(tool->status));
+	assert_int_equal(WEXITSTATUS(tool->status), 1);
+	report = read_report(tool);
+	assert_true(has_note(&report, "ended early"));
+	free(script);
+	free(pid_path);
+	free(program);
+}
+
 /* Returns how many files a process has open, and how many of them are deleted ones. */
 static size_t count_open(pid_t pid, size_t *ret_deleted)
 {
@@ -230,9 +262,8 @@ static void test_always_new_programs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		E2E_TEST(test_deep_stacks),
-		E2E_TEST(test_many_frees),
-		E2E_TEST(test_many_mappings),
+		E2E_TEST(test_deep_stacks),	    E2E_TEST(test_many_frees),
+		E2E_TEST(test_many_mappings),	    E2E_TEST(test_command_goes_on),
 		E2E_TEST(test_always_new_programs),
 	};
 

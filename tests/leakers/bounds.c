@@ -92,7 +92,9 @@ static void run_in_child(long page_cnt)
 		for (;;)
 			pause();
 	}
+	close(done[1]);
 	LEAKER_CHECK(read(done[0], &c, 1) == 1);
+	close(done[0]);
 }
 
 int main(int argc, char **argv)
