@@ -158,7 +158,7 @@ deps: ## install missing distribution packages (root)
 	$(Q)tests/lib/install-deps.sh
 
 unit: $(UNIT_BINS) ## unit tests, no root needed
-	$(Q)set -e; for t in $(UNIT_BINS); do $$t; done
+	$(Q)tests/lib/run-unit.sh $(UNIT_BINS)
 
 unit-san: ## unit tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) --no-print-directory SAN=1 unit

@@ -217,6 +217,7 @@ static void test_process_has_ended(void **state)
 	pid_t pid = fork();
 
 	(void)state;
+	assert_true(pid >= 0);
 	if (!pid)
 		_exit(0);
 	assert_int_equal(waitpid(pid, NULL, 0), pid);

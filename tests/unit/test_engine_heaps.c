@@ -28,8 +28,6 @@ static void print_sums(const char *story, const struct heap_sums *sums, const st
 		      truth->live);
 }
 
-#define SETTLE_MS 3000
-
 /* What is before the first chunk of a static program: its TLS. */
 #define STATIC_TLS_MAX 8192
 
@@ -91,7 +89,7 @@ static void ask_at_rest(const struct child *child, struct heap_sums *ret, struct
 	char line[256];
 
 	for (int i = 0; i < 30 && memcmp(&before, &after, sizeof(before)) != 0; i++) {
-		usleep(i ? 300000 : 0);
+		assert_true(wait_for_rest(child));
 		before = walk(child->pid);
 		assert_int_equal(kill(child->pid, SIGUSR2), 0);
 		read_line(child, line, sizeof(line));
@@ -127,7 +125,6 @@ static void test_real_programs(void **state)
 	(void)state;
 	for (size_t i = 0; i < CNT; i++)
 		children[i] = start(programs[i], library);
-	usleep(SETTLE_MS * 1000);
 	for (size_t i = 0; i < CNT; i++) {
 		const struct story story = {programs[i][0], 1};
 		struct heap_sums sums;

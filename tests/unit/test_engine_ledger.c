@@ -211,7 +211,7 @@ static void test_busy(void **state)
 	struct child child = tell_story(glibc_story, "busy", NULL, &truth);
 
 	(void)state;
-	for (int i = 0; i < 8; i++) {
+	for (int i = 0; i < 8 || (i < 200 && least >= MIB); i++) {
 		struct ledger ledger;
 		uint64_t unread;
 
@@ -269,7 +269,6 @@ static void test_python(void **state)
 /* ---- many kinds of processes ----------------------------------------------------------------- */
 
 #define MAX_WORDS 12
-#define SETTLE_MS 2500
 
 struct kind {
 	const char *name;
@@ -299,7 +298,7 @@ static const struct kind kinds[] = {
 	{"redis",
 	 {"redis-server", "--port", "0", "--unixsocket", "redis.sock", "--save", "", "--loglevel",
 	  "warning"}},
-	{"nginx", {"nginx", "-p", ".", "-c", "nginx.conf"}},
+	{"nginx", {"nginx", "-e", "stderr", "-p", ".", "-c", "nginx.conf"}},
 	{"node",
 	 {"node", "-e", "a = []; for (i = 0; i < 1e6; i++) a.push({i}); process.stdin.resume()"}},
 	{"gdb", {"gdb", "-q", "-nx"}},
@@ -315,14 +314,6 @@ static const struct kind kinds[] = {
 };
 
 #define KIND_CNT (sizeof(kinds) / sizeof(kinds[0]))
-
-static bool runs(const struct child *child)
-{
-	siginfo_t info = {0};
-
-	assert_int_equal(waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT), 0);
-	return !info.si_pid;
-}
 
 static void write_nginx_config(void)
 {
@@ -350,11 +341,10 @@ static void test_kinds(void **state)
 	write_nginx_config();
 	for (size_t i = 0; i < KIND_CNT; i++)
 		children[i] = start(kinds[i].argv, NULL);
-	usleep(SETTLE_MS * 1000);
 	for (size_t i = 0; i < KIND_CNT; i++) {
 		struct ledger ledger;
 
-		if (runs(&children[i])) {
+		if (wait_for_rest(&children[i])) {
 			ledger = read_at_rest(children[i].pid, NULL);
 			assert_adds_up(kinds[i].name, &ledger);
 			read_cnt++;
@@ -363,7 +353,7 @@ static void test_kinds(void **state)
 		}
 		stop(&children[i]);
 	}
-	assert_true(read_cnt >= 10);
+	assert_true(read_cnt >= KIND_CNT - 1); /* node is optional */
 }
 
 int main(void)

@@ -300,6 +300,7 @@ static void test_exe_and_rss(void **state)
 	/* A program whose file was deleted. */
 	run_command("cp /bin/sleep %s", copy);
 	pid = fork();
+	assert_true(pid >= 0);
 	if (pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		execl(copy, copy, "600", NULL);
@@ -362,12 +363,21 @@ static void test_ns_pid(void **state)
 	assert_int_equal(proc_ns_pid(NO_SUCH_PID), 0);
 	assert_int_equal(pipe(ready), 0);
 	outer = fork();
+	assert_true(outer >= 0);
 	if (!outer) {
+		close(ready[0]);
 		if (unshare(CLONE_NEWUSER | CLONE_NEWPID))
 			_exit(1);
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* new credentials drop an earlier one */
 		inner = fork();
-		if (!inner)
+		if (inner < 0)
+			_exit(1);
+		if (!inner) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			close(ready[1]);
 			pause();
+			_exit(0);
+		}
 		if (write(ready[1], &inner, sizeof(inner)) != sizeof(inner))
 			_exit(1);
 		waitpid(inner, NULL, 0);
@@ -376,8 +386,11 @@ static void test_ns_pid(void **state)
 	close(ready[1]);
 	if (read(ready[0], &inner, sizeof(inner)) != sizeof(inner)) {
 		print_message("no PID namespaces here\n");
+		close(ready[0]);
+		assert_int_equal(waitpid(outer, NULL, 0), outer);
 		skip();
 	}
+	assert_true(inner > 0);
 	assert_int_equal(proc_ns_pid(inner), 1);
 	assert_int_equal(kill(inner, SIGKILL), 0);
 	assert_int_equal(waitpid(outer, NULL, 0), outer);

@@ -91,6 +91,7 @@ static void test_process(void **state)
 	(void)state;
 	assert_int_equal(pipe(go), 0);
 	pid = fork();
+	assert_true(pid >= 0);
 	if (!pid) {
 		void *map = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE,
 				 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -102,6 +103,7 @@ static void test_process(void **state)
 			pause();
 		_exit(0);
 	}
+	close(go[1]);
 	assert_int_equal(read(go[0], &byte, 1), 1);
 	assert_int_equal(proc_memory__read(pid, &memory), 0);
 	assert_int_equal(memory.data_limit, 512 * MIB);
@@ -118,7 +120,6 @@ static void test_process(void **state)
 	assert_int_equal(proc_memory__read(NO_SUCH_PID, &memory), -ESRCH);
 	assert_int_equal(proc_map_cnt(NO_SUCH_PID), 0);
 	close(go[0]);
-	close(go[1]);
 }
 
 /* ---- the host ---- */

@@ -45,10 +45,8 @@ static inline char *map_area(size_t len, int flags)
 
 static inline int made_file(void)
 {
-	char name[] = "/tmp/touch-XXXXXX";
-	int fd = mkstemp(name);
+	int fd = memfd_create("touch", MFD_CLOEXEC);
 
-	unlink(name);
 	if (fd < 0 || ftruncate(fd, STEP_BYTES))
 		_exit(3);
 	return fd;
@@ -77,6 +75,7 @@ PLACE(by_huge)
 {
 	char *start = map_area(STEP_BYTES + HUGE, 0);
 
+	prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0);
 	start = (char *)(((unsigned long)start + HUGE - 1) & ~(HUGE - 1));
 	madvise(start, STEP_BYTES, MADV_HUGEPAGE);
 	for (size_t at = 0; at < STEP_BYTES; at += HUGE)
@@ -250,6 +249,8 @@ static inline struct touch_child touch_child__start(void)
 	assert_true(pid >= 0);
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* Pages are counted, also where a host gives huge ones unasked. */
+		prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 		/* Links of BPF programs are among the parent's files: they last until nobody has
 		 * them. */
 		if (dup2(in[0], 0) || dup2(out[1], 1) != 1 || close_range(3, ~0U, 0))
@@ -281,8 +282,10 @@ static inline void touch_child__end(const struct touch_child *child)
 {
 	close(child->in);
 	close(child->out);
-	kill(child->pid, SIGKILL);
-	waitpid(child->pid, NULL, 0);
+	if (child->pid > 0) {
+		kill(child->pid, SIGKILL);
+		waitpid(child->pid, NULL, 0);
+	}
 }
 
 #endif
