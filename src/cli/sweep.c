@@ -113,6 +113,15 @@ static int parse(struct sweep_options *options, int argc, char **argv, char **re
 	return 0;
 }
 
+/* Nothing was found, for nothing was looked at for long enough: that is no success. */
+static int too_early(void)
+{
+	fprintf(stderr,
+		"leaksweep: --fail-over: nothing is known yet of any process: a verdict takes "
+		"about 30 s, use a longer --duration\n");
+	return 1;
+}
+
 int cmd_sweep(int argc, char **argv)
 {
 	struct sweep_options options = {
@@ -136,6 +145,8 @@ int cmd_sweep(int argc, char **argv)
 		if (err)
 			fprintf(stderr, "leaksweep: %s\n",
 				result.message ? result.message : strerror(-err));
+		else if (options.has_fail_over && result.is_too_early)
+			status = too_early();
 		else if (options.has_fail_over && result.fastest_lower > (double)options.fail_over)
 			status = 3;
 	}

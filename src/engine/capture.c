@@ -22,6 +22,7 @@
 #include "util/clock.h"
 #include "util/message.h"
 #include "util/procfs.h"
+#include "util/signals.h"
 
 #define DRAIN_NS                                                                                   \
 	(2 * NS_PER_MS) /* calls in flight when recording is frozen come back within this */
@@ -90,10 +91,7 @@ static int loop__open(struct loop *loop)
 	for (size_t i = 0; i < sizeof(loop->timers) / sizeof(loop->timers[0]); i++)
 		loop->timers[i] = -1;
 	loop->signal_fd = -1;
-	sigemptyset(&signals);
-	sigaddset(&signals, SIGINT);
-	sigaddset(&signals, SIGTERM);
-	sigaddset(&signals, SIGHUP);
+	end_signals(&signals);
 	sigaddset(&signals, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	signal(SIGPIPE, SIG_IGN);

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -122,12 +125,43 @@ static int open_target(struct report_file *file, const char *path)
 	return file->path ? open_beside(file) : -ENOMEM;
 }
 
+/*
+ * Waits until there is room for PIPE_BUF bytes. Nobody may ever read them: signals that end a run
+ * are blocked to be heard between reports, here they kill.
+ */
+static void await_room(int fd)
+{
+	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
+	sigset_t mask;
+
+	sigprocmask(SIG_BLOCK, NULL, &mask);
+	sigdelset(&mask, SIGINT);
+	sigdelset(&mask, SIGTERM);
+	sigdelset(&mask, SIGHUP);
+	/* Of -1 poll(2) would tell nothing. */
+	while (fd >= 0 && ppoll(&poll_fd, 1, NULL, &mask) < 0 && errno == EINTR)
+		;
+}
+
+static int write_in_place(int fd, const char *text, size_t len)
+{
+	int err = 0;
+
+	for (size_t part; !err && len; text += part, len -= part) {
+		part = len < PIPE_BUF ? len : PIPE_BUF;
+		await_room(fd);
+		err = write_all(fd, text, part);
+	}
+	return err;
+}
+
 static ssize_t take(void *cookie, const char *text, size_t len)
 {
 	struct report_file *file = cookie;
 
 	if (!file->err)
-		file->err = write_all(file->fd, text, len);
+		file->err = file->path ? write_all(file->fd, text, len)
+				       : write_in_place(file->fd, text, len);
 	errno = -file->err;
 	return file->err ? 0 : (ssize_t)len; /* 0 = failed (fopencookie(3)) */
 }

@@ -13,6 +13,7 @@
 #include "util/clock.h"
 #include "util/cpu_time.h"
 #include "util/message.h"
+#include "util/signals.h"
 
 #define MAX_PROCS 65536
 #define FIRST_NS (29 * NS_PER_SEC) /* the first report, for it to be there within 30 s */
@@ -29,6 +30,8 @@ struct sweeper {
 	uint64_t interval;				      /* reports so far */
 	uint64_t chance;
 	double fastest_lower;
+	bool is_too_early;
+	bool has_warned; /* of the report that failed last */
 };
 
 /* ---- reports ---- */
@@ -46,11 +49,31 @@ static void fill_times(struct sweeper *sweeper, struct sweep *sweep, bool is_fin
 	snap->overhead.tool_bytes = tool_memory__used();
 }
 
+static int write_report(const struct sweep_opts *opts, const struct sweep *sweep, bool brief)
+{
+	struct sweep_report_opts render = opts->render;
+	struct report_file *file;
+	int err;
+
+	render.brief = brief;
+	err = report_file__open(opts->path, opts->fd, &file);
+	return err ? err
+		   : report_file__finish(file,
+					 opts->report(sweep, &render, report_file__stream(file)));
+}
+
+/* The disk may be full for a while: the next report may be written again. Says so once. */
+static void warn(struct sweeper *sweeper, int err)
+{
+	if (!sweeper->has_warned)
+		fprintf(stderr, "leaksweep: cannot write %s: %s; the sweep goes on\n",
+			sweeper->opts->path, strerror(-err));
+	sweeper->has_warned = true;
+}
+
 static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 {
-	struct sweep_report_opts render = sweeper->opts->render;
 	struct sweep *sweep = NULL;
-	struct report_file *file;
 	int err;
 
 	err = sweep__of_watch(&sweeper->watch, &sweep);
@@ -58,12 +81,15 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 		return err;
 	fill_times(sweeper, sweep, is_final);
 	sweeper->fastest_lower = sweep__fastest_lower(sweep);
-	render.brief = !is_final && !is_asked && sweeper->interval > 1;
-	err = report_file__open(sweeper->opts->path, sweeper->opts->fd, &file);
-	if (!err)
-		err = report_file__finish(
-			file, sweeper->opts->report(sweep, &render, report_file__stream(file)));
+	sweeper->is_too_early = sweep__is_too_early(sweep);
+	err = write_report(sweeper->opts, sweep, !is_final && !is_asked && sweeper->interval > 1);
 	sweep__free(sweep);
+	if (!err) {
+		sweeper->has_warned = false;
+	} else if (!is_final && sweeper->opts->path) {
+		warn(sweeper, err);
+		err = 0;
+	}
 	return err;
 }
 
@@ -132,10 +158,7 @@ static void start(struct sweeper *sweeper)
 
 static void block_signals(struct sweeper *sweeper)
 {
-	sigemptyset(&sweeper->signals);
-	sigaddset(&sweeper->signals, SIGINT);
-	sigaddset(&sweeper->signals, SIGTERM);
-	sigaddset(&sweeper->signals, SIGHUP);
+	end_signals(&sweeper->signals);
 	sigaddset(&sweeper->signals, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &sweeper->signals, NULL);
 	signal(SIGPIPE, SIG_IGN);
@@ -223,6 +246,7 @@ int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret)
 	if (!err)
 		err = run_loop(&sweeper);
 	ret->fastest_lower = sweeper.fastest_lower;
+	ret->is_too_early = sweeper.is_too_early;
 	if (err)
 		fail(&ret->message, err, "the sweep cannot go on: %s", strerror(-err));
 	watch__destroy(&sweeper.watch);

@@ -25,12 +25,14 @@ struct sweep_opts {
 struct sweep_result {
 	char *message;	      /* owned: one sentence when it failed, NULL = there is none */
 	double fastest_lower; /* of the last report, bytes per hour; 0 = nothing grows */
+	bool is_too_early;    /* the last report knows of no process whether it grows */
 };
 
 /*
  * Sweeps until it is over: SIGINT, SIGTERM, SIGHUP or the duration, each with a last report.
- * SIGUSR1 asks for one now. The first comes within 30 s, however long the interval. Returns 0 or a
- * negative errno. Signal dispositions and the limit of open files of the process are changed.
+ * SIGUSR1 asks for one now. The first comes within 30 s, however long the interval. Signals that are
+ * ignored stay so. A report that `path` cannot take is told on stderr, unless it is the last one.
+ * Returns 0 or a negative errno. Signal dispositions and the limit of open files of the process are changed.
  */
 int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret);
 

@@ -176,7 +176,7 @@ struct sampling {
 	uint64_t now_ns;
 };
 
-/* A group that was made anew under its old path goes on. */
+/* A group that was made anew under its old path begins anew: it may have other members. */
 static void sample(struct watch_group *group, void *target)
 {
 	const struct sampling *sampling = target;
@@ -186,8 +186,8 @@ static void sample(struct watch_group *group, void *target)
 		return;
 	if (group->fd < 0) {
 		group->fd = open_stat(sampling->groups, group);
-		if (group->fd >= 0 && group->growth.begun)
-			growth__restart(&group->growth);
+		if (group->fd >= 0)
+			group->growth = (struct growth){0};
 	}
 	if (group->fd < 0)
 		return;

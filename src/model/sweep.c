@@ -85,3 +85,11 @@ double sweep__fastest_lower(const struct sweep *sweep)
 			fastest = sweep->rows.items[i].growth.lower;
 	return fastest;
 }
+
+bool sweep__is_too_early(const struct sweep *sweep)
+{
+	for (int i = 0; i < GROWTH_STATE_CNT; i++)
+		if (i != GROWTH_TOO_EARLY && sweep->states[i])
+			return false;
+	return sweep->states[GROWTH_TOO_EARLY] && !sweep->rows.cnt;
+}

@@ -52,4 +52,7 @@ void sweep__sort(struct sweep *sweep);
 /* Returns the highest lower bound of all rows, 0 = nothing grows. */
 double sweep__fastest_lower(const struct sweep *sweep);
 
+/* Returns whether there are processes, and nothing is known yet of any of them. */
+bool sweep__is_too_early(const struct sweep *sweep);
+
 #endif

@@ -167,17 +167,27 @@ static const struct sweep_row *first_process(const struct sweep *sweep)
 	return NULL;
 }
 
+/* Whether a shell takes a path for a word: whoever names a group could name it after a command. */
+static bool is_word(const char *path)
+{
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				    "0123456789_./:@-";
+
+	return strspn(path, plain) == strlen(path);
+}
+
 static void put_next(struct screen *screen, const struct sweep *sweep)
 {
 	const struct sweep_row *row = first_process(sweep);
+	const char *path;
 
 	screen__label(screen, "next");
 	fputs("this view tells no stacks: `leaksweep trace ", screen->line);
 	if (row) {
 		fprintf(screen->line, "-p %d", (int)row->pid);
 	} else {
-		fputs("--cgroup ", screen->line);
-		text_put(screen->line, sweep->rows.items[0].cgroup);
+		path = sweep->rows.items[0].cgroup;
+		fprintf(screen->line, "--cgroup %s", is_word(path) ? path : "PATH");
 	}
 	fputs(" --duration 60s` tells which code keeps the memory", screen->line);
 	screen__end(screen);
@@ -189,8 +199,9 @@ static void put_brief(struct screen *screen, const struct sweep *sweep)
 	const struct snapshot *snap = sweep->snap;
 	char buf[RFC3339_MAX], size[UNITS_MAX];
 
-	fprintf(screen->line, "%s  nothing grows: ",
-		format_rfc3339(snap->started_at_ns + snap->duration_ns, false, buf));
+	fprintf(screen->line,
+		"%s  %s: ", format_rfc3339(snap->started_at_ns + snap->duration_ns, false, buf),
+		sweep__is_too_early(sweep) ? "not known yet" : "nothing grows");
 	put_states(screen, sweep);
 	fprintf(screen->line, "; %s of memory available", size_of(sweep->available_bytes, size));
 	screen__end_whole(screen);
@@ -213,7 +224,8 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 			put_rows(&screen, sweep, opts->top);
 		screen__label(&screen, sweep->rows.cnt ? "others" : "growing");
 		if (!sweep->rows.cnt)
-			fputs("nothing: ", screen.line);
+			fputs(sweep__is_too_early(sweep) ? "not known yet: " : "nothing: ",
+			      screen.line);
 		put_states(&screen, sweep);
 		screen__end(&screen);
 		if (sweep->rows.cnt)

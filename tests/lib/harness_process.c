@@ -112,6 +112,8 @@ static void become_child(const char *const *argv, const struct child_opts *opts,
 {
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	signal(SIGPIPE, SIG_DFL);
+	signal(SIGINT, SIG_DFL); /* what a background job ignores, its children would */
+	signal(SIGHUP, SIG_DFL);
 	if (dup2(in, 0) < 0 || dup2(out, 1) < 0 || dup2(err, 2) < 0)
 		_exit(126);
 	for (const char *const *item = opts->env; item && *item; item++)

@@ -24,6 +24,7 @@
 #define MIB (1ULL << 20)
 #define LAG (2 * MIB)
 #define CHILDREN 12
+#define FILES 6
 
 static void live(int ready_fd, uint64_t bytes)
 {
@@ -57,13 +58,17 @@ static pid_t start_child(uint64_t bytes, pid_t wanted)
 
 	assert_int_equal(pipe(ready), 0);
 	pid = fork_as(wanted);
-	if (!pid)
+	if (!pid) {
+		/* Who has another's number is called otherwise. */
+		if (wanted)
+			prctl(PR_SET_NAME, "another");
 		live(ready[1], bytes);
+	}
+	assert_true(pid > 0 || (wanted && (geteuid() || errno == ENOSYS || errno == EEXIST)));
 	close(ready[1]);
 	if (pid > 0)
 		assert_int_equal(read(ready[0], &byte, 1), 1);
 	close(ready[0]);
-	assert_true(pid > 0 || wanted);
 	return pid > 0 ? pid : 0;
 }
 
@@ -155,6 +160,7 @@ static void check_reuse(size_t max_open)
 	assert_non_null(find(&watch, pid));
 	assert_true(find(&watch, pid)->start_ns > start_ns);
 	assert_true(find(&watch, pid)->found_ns > 20 * SEC);
+	assert_string_equal(find(&watch, pid)->comm, "another");
 	/* Nothing of the small one is among the big one's samples. */
 	for (uint32_t i = 0; i < find(&watch, pid)->growth->series[2].cnt; i++)
 		assert_true(find(&watch, pid)->growth->series[2].slots[i].bytes > 80 * MIB);
@@ -174,31 +180,43 @@ static void test_reuse_without_file(void **state)
 	check_reuse(0);
 }
 
-/* With few files the largest have them; the others are still read, now and then. */
-static void test_few_files(void **state)
+/* Whether all files are kept open, and by the largest. */
+static bool has_largest_open(const struct watch *watch)
 {
-	pid_t pids[CHILDREN];
-	struct watch watch;
 	uint64_t least_open = UINT64_MAX, most_closed = 0;
 
-	(void)state;
-	for (int i = 0; i < CHILDREN; i++)
-		pids[i] = start_child((1 + (uint64_t)i) * MIB, 0);
-	begin(&watch, 6, 100000);
-	for (uint64_t i = 1; i <= 49; i++) {
-		assert_int_equal(watch__pass(&watch, i * SEC), 0);
-		assert_true(watch.open_cnt <= 6);
-	}
-	assert_int_equal(watch.open_cnt, 6);
-	for (size_t i = 0; i < watch.items.cnt; i++) {
-		const struct watched *item = &watch.items.items[i];
+	for (size_t i = 0; i < watch->items.cnt; i++) {
+		const struct watched *item = &watch->items.items[i];
 
 		if (item->fd >= 0 && item->anon_bytes < least_open)
 			least_open = item->anon_bytes;
 		if (item->fd < 0 && item->growth && item->anon_bytes > most_closed)
 			most_closed = item->anon_bytes;
 	}
-	assert_true(least_open + LAG >= most_closed);
+	return watch->open_cnt == FILES && least_open + LAG >= most_closed;
+}
+
+/* With few files the largest have them; the others are still read, now and then. Other processes
+ * of the host come, go and grow meanwhile: it takes a while until it is so at the end of a block of
+ * passes. */
+static void test_few_files(void **state)
+{
+	pid_t pids[CHILDREN];
+	struct watch watch;
+	uint64_t pass = 0;
+	int blocks = 0;
+
+	(void)state;
+	for (int i = 0; i < CHILDREN; i++)
+		pids[i] = start_child((1 + (uint64_t)i) * MIB, 0);
+	begin(&watch, FILES, 100000);
+	do {
+		for (int i = 0; i < 49; i++) {
+			assert_int_equal(watch__pass(&watch, ++pass * SEC), 0);
+			assert_true(watch.open_cnt <= FILES);
+		}
+	} while (!has_largest_open(&watch) && ++blocks < 20);
+	assert_true(blocks < 20);
 	for (int i = 0; i < CHILDREN; i++) {
 		assert_true(find(&watch, pids[i])->growth->series[2].cnt >= 5);
 		end_child(pids[i]);
@@ -254,6 +272,8 @@ static void test_rows(void **state)
 	assert_true(leaking >= 0);
 	if (!leaking) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(go[1]);
+		close(done[0]);
 		while (read(go[0], &byte, 1) == 1) {
 			memset(mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
 				    -1, 0),
@@ -263,6 +283,8 @@ static void test_rows(void **state)
 		}
 		_exit(0);
 	}
+	close(go[0]);
+	close(done[1]);
 	begin(&watch, 10000, 100000);
 	for (uint64_t i = 1; i <= 40; i++) {
 		assert_int_equal(write(go[1], "", 1), 1);
@@ -277,7 +299,9 @@ static void test_rows(void **state)
 		if (row->pid != leaking)
 			continue;
 		rows++;
-		assert_true(row->growth.lower <= 60 * MIB && row->growth.upper >= 60 * MIB);
+		/* Growth without noise has bounds that are next to each other. */
+		assert_true(row->growth.lower <= 60 * MIB + 1024 &&
+			    row->growth.upper >= 60 * MIB - 1024);
 		assert_true(row->limit_bytes > row->room_bytes);
 		assert_true(row->seconds_to_limit < UINT64_MAX);
 	}
@@ -285,8 +309,18 @@ static void test_rows(void **state)
 	assert_true(sweep->processes >= 2 && sweep->states[GROWTH_FLAT] >= 1);
 	sweep__free(sweep);
 	watch__destroy(&watch);
+	close(go[1]);
+	close(done[0]);
 	end_child(flat);
 	end_child(leaking);
+}
+
+/* A host may have more processes than a program's usual files. */
+static int raise_files(void **state)
+{
+	(void)state;
+	watch__raise_files();
+	return 0;
 }
 
 int main(void)
@@ -301,5 +335,5 @@ int main(void)
 		cmocka_unit_test(test_rows),
 	};
 
-	return cmocka_run_group_tests_name("watch", tests, NULL, NULL);
+	return cmocka_run_group_tests_name("watch", tests, raise_files, NULL);
 }

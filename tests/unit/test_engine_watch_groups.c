@@ -52,6 +52,13 @@ static void check_samples(bool is_v1)
 	growth__judge(&group->growth, MIB / 4, &verdict);
 	assert_int_equal(verdict.state, GROWTH_GROWING);
 	assert_true(verdict.lower <= 60 * MIB && verdict.upper >= 60 * MIB);
+	/* The file of a group that has gone tells nothing; the next group begins anew. */
+	put_group_file(mount, "/app.service", "memory.stat", "");
+	watch_groups__sample(&groups, 40 * 60 * SEC);
+	put_stat(mount, "/app.service", is_v1, 90 * MIB);
+	watch_groups__sample(&groups, 41 * 60 * SEC);
+	assert_int_equal(group->anon_bytes, 90 * MIB);
+	assert_int_equal(group->growth.series[GROWTH_SERIES - 1].cnt, 1);
 	watch_groups__put(&groups, group);
 	assert_int_equal(groups.cnt, 0);
 	watch_groups__destroy(&groups);

@@ -148,7 +148,53 @@ static void test_nothing_grows(void **state)
 	check_text(render_sweep(sweep, "table", 10, false), "sweep-table-none.txt");
 	check_text(render_sweep(sweep, "json", 1, false), "sweep-none.json");
 	assert_true(sweep__fastest_lower(sweep) == 0);
+	assert_false(sweep__is_too_early(sweep));
 	sweep__free(sweep);
+}
+
+/* What nobody has looked at for long enough is not said to be fine. */
+static void test_too_early(void **state)
+{
+	struct sweep *sweep = new_sweep();
+	char *text;
+
+	(void)state;
+	assert_false(sweep__is_too_early(sweep));
+	memset(sweep->states, 0, sizeof(sweep->states));
+	sweep->states[GROWTH_TOO_EARLY] = 22;
+	assert_true(sweep__is_too_early(sweep));
+	for (int brief = 0; brief < 2; brief++) {
+		text = render_sweep(sweep, "table", 10, brief);
+		if (!strstr(text, "not known yet: 22 too early to tell") || strstr(text, "nothing"))
+			fail_msg("22 are too early to tell: %s", text);
+		free(text);
+	}
+	sweep__free(sweep);
+}
+
+/* The command to paste has nothing in it that a shell takes for more than a word. */
+static void check_next(const char *cgroup, const char *told)
+{
+	const struct sweep_row row = {.cgroup = (char *)cgroup, .growth = growing(1)};
+	struct sweep *sweep = new_sweep();
+	char *text, expected[80];
+
+	assert_int_equal(sweep__add(sweep, &row), 0);
+	text = render_sweep(sweep, "table", 10, false);
+	snprintf(expected, sizeof(expected), "`leaksweep trace --cgroup %s --duration", told);
+	if (!strstr(text, expected))
+		fail_msg("no %s in: %s", expected, text);
+	free(text);
+	sweep__free(sweep);
+}
+
+static void test_next(void **state)
+{
+	(void)state;
+	check_next("/a.slice/b_1@c:2-d.service", "/a.slice/b_1@c:2-d.service");
+	check_next("/a;reboot", "PATH");
+	check_next("/a$(reboot)", "PATH");
+	check_next("/a b", "PATH");
 }
 
 /* Every document is one object, and --top cuts rows, not counts. */
@@ -221,7 +267,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_growing), cmocka_unit_test(test_nothing_grows),
 		cmocka_unit_test(test_json),	cmocka_unit_test(test_hostile_names),
-		cmocka_unit_test(test_formats),
+		cmocka_unit_test(test_formats), cmocka_unit_test(test_too_early),
+		cmocka_unit_test(test_next),
 	};
 
 	return cmocka_run_group_tests_name("sweep reports", tests, NULL, NULL);
