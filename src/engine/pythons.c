@@ -540,6 +540,18 @@ void pythons__drop_purged(struct pythons *pythons)
 	pythons->spaces.cnt = kept;
 }
 
+uint64_t pythons__look_bytes(const struct pythons *pythons)
+{
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < pythons->spaces.cnt; i++) {
+		const struct pool_scan *scan = pythons->spaces.items[i]->scan;
+
+		bytes += scan ? (uint64_t)scan->pools.cnt * scan->pool_bytes : 0;
+	}
+	return bytes;
+}
+
 int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt)
 {
 	pythons->views.cnt = 0;

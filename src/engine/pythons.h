@@ -57,4 +57,7 @@ void pythons__drop_purged(struct pythons *pythons);
  */
 int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt);
 
+/* Returns how many bytes the last look has copied, which stay until the next one. */
+uint64_t pythons__look_bytes(const struct pythons *pythons);
+
 #endif

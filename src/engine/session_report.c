@@ -166,7 +166,8 @@ int session__make_room(struct session *session)
 bool session__is_full(struct session *session)
 {
 	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC),
-		 enough = tool_memory__bound(&session->opts->attach) / 2;
+		 enough = tool_memory__bound(&session->opts->attach) / 2 +
+			  pythons__look_bytes(session->pythons);
 
 	if (now_ns - session->weighed_ns < WEIGH_NS)
 		return false;
