@@ -122,11 +122,7 @@ static int parse(struct census_options *options, int argc, char **argv, char **r
 	err = parse_pid(options, ret_message);
 	if (!err)
 		err = parse_choices(options, options->interval_ns != UINT64_MAX, ret_message);
-	if (err || !options->path)
-		return err;
-	err = report_file__check(options->path);
-	return err ? fail(ret_message, err, "cannot write %s: %s", options->path, strerror(-err))
-		   : 0;
+	return err ? err : report_file__check_option(options->path, ret_message);
 }
 
 /* ---- the process ----------------------------------------------------------------------------- */

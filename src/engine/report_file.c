@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "util/io.h"
+#include "util/message.h"
 
 struct report_file {
 	FILE *stream;
@@ -198,7 +199,8 @@ int report_file__open(const char *path, int fd, struct report_file **ret)
 		err = open_target(file, path);
 	if (!err)
 		file->stream = fopencookie(file, "w", functions);
-	if (!err && (!file->stream || setvbuf(file->stream, file->buffer, _IOFBF, sizeof(file->buffer))))
+	if (!err &&
+	    (!file->stream || setvbuf(file->stream, file->buffer, _IOFBF, sizeof(file->buffer))))
 		err = -ENOMEM;
 	if (err) {
 		if (file->stream)
@@ -293,4 +295,11 @@ int report_file__check(const char *path)
 	err = access(dir, W_OK | X_OK) ? -errno : 0;
 	free(dir);
 	return err;
+}
+
+int report_file__check_option(const char *path, char **ret_message)
+{
+	int err = path ? report_file__check(path) : 0;
+
+	return err ? fail(ret_message, err, "cannot write %s: %s", path, strerror(-err)) : 0;
 }

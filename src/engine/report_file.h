@@ -28,4 +28,7 @@ int report_file__finish(struct report_file *file, int err);
  * nothing. */
 int report_file__check(const char *path);
 
+/* The same for an option, NULL = stdout. *ret_message is an owned sentence when it fails. */
+int report_file__check_option(const char *path, char **ret_message);
+
 #endif

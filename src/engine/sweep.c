@@ -10,6 +10,7 @@
 
 #include "attach/tool_memory.h"
 #include "engine/report_file.h"
+#include "engine/targets.h"
 #include "util/clock.h"
 #include "util/cpu_time.h"
 #include "util/message.h"
@@ -204,25 +205,13 @@ static int run_loop(struct sweeper *sweeper)
 
 static int check(const struct sweep_opts *opts, char **ret_message)
 {
-	pid_t *pids;
-	size_t cnt;
 	int err;
 
 	if (geteuid())
 		return fail(ret_message, -EPERM,
 			    "a sweep looks into every process of the host: run leaksweep as root");
-	for (size_t i = 0; i < opts->cgroups.cnt; i++) {
-		err = proc_list_cgroup(opts->cgroups.items[i], &pids, &cnt);
-		if (err)
-			return fail(
-				ret_message, err,
-				"there is no cgroup %s: give its path below /sys/fs/cgroup, as in "
-				"/proc/PID/cgroup",
-				opts->cgroups.items[i]);
-		free(pids);
-	}
-	err = opts->path ? report_file__check(opts->path) : 0;
-	return err ? fail(ret_message, err, "cannot write %s: %s", opts->path, strerror(-err)) : 0;
+	err = targets__check_cgroups(opts->cgroups.items, opts->cgroups.cnt, ret_message);
+	return err ? err : report_file__check_option(opts->path, ret_message);
 }
 
 int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret)

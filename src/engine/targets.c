@@ -37,31 +37,34 @@ static int check_pid(pid_t pid, char **ret_message)
 	return 0;
 }
 
-int targets__check(const struct capture_opts *opts, char **ret_message)
+int targets__check_cgroups(const char *const *paths, size_t path_cnt, char **ret_message)
 {
-	size_t cnt;
 	pid_t *pids;
-	int err = 0;
+	size_t cnt;
+	int err;
 
-	for (size_t i = 0; i < opts->pids.cnt && !err; i++)
-		err = check_pid(opts->pids.items[i], ret_message);
-	for (size_t i = 0; i < opts->cgroups.cnt && !err; i++) {
-		err = proc_list_cgroup(opts->cgroups.items[i], &pids, &cnt);
+	for (size_t i = 0; i < path_cnt; i++) {
+		err = proc_list_cgroup(paths[i], &pids, &cnt);
 		if (err)
 			return fail(
 				ret_message, err,
 				"there is no cgroup %s: give its path below /sys/fs/cgroup, as in "
 				"/proc/PID/cgroup",
-				opts->cgroups.items[i]);
+				paths[i]);
 		free(pids);
 	}
-	if (!err && opts->publish.path) {
-		err = report_file__check(opts->publish.path);
-		if (err)
-			return fail(ret_message, err, "cannot write %s: %s", opts->publish.path,
-				    strerror(-err));
-	}
-	return err;
+	return 0;
+}
+
+int targets__check(const struct capture_opts *opts, char **ret_message)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < opts->pids.cnt && !err; i++)
+		err = check_pid(opts->pids.items[i], ret_message);
+	if (!err)
+		err = targets__check_cgroups(opts->cgroups.items, opts->cgroups.cnt, ret_message);
+	return err ? err : report_file__check_option(opts->publish.path, ret_message);
 }
 
 int targets__add_root(struct session *session, pid_t pid, uint32_t space_id)

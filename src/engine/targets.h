@@ -5,6 +5,9 @@
 
 #include "engine/session.h"
 
+/* Whether there are such cgroups. Returns 0 or a negative errno with an owned sentence. */
+int targets__check_cgroups(const char *const *paths, size_t path_cnt, char **ret_message);
+
 /* Whether what was asked for exists, before anything is loaded. 0 or a negative errno and a
  * sentence. */
 int targets__check(const struct capture_opts *opts, char **ret_message);
