@@ -190,7 +190,8 @@ static const struct option_spec specs[] = {
 	 NULL},
 	{0, "memory", OPT_SIZE, "BYTES", AT(memory),
 	 "that leaksweep takes at most, in the kernel's tables and itself: makes each table "
-	 "smaller or larger (default 1450M)", NULL},
+	 "smaller or larger (default 1450M)",
+	 NULL},
 	{0, "max-blocks", OPT_COUNT, "N", AT(max_blocks), "room for live blocks (default 2097152)",
 	 NULL},
 	{0, "max-stacks", OPT_COUNT, "N", AT(max_stacks),
@@ -448,7 +449,8 @@ int cmd_trace(int argc, char **argv)
 		if (err)
 			fprintf(stderr, "leaksweep: %s\n",
 				result.message ? result.message : strerror(-err));
-		else if (options.has_fail_over && result.live_bytes > (int64_t)options.fail_over)
+		/* So much was reported, however it ended. */
+		if (options.has_fail_over && result.live_bytes > (int64_t)options.fail_over)
 			status = 3;
 	}
 	free(message);

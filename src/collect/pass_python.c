@@ -86,13 +86,14 @@ static int note_object(struct collector *c, const struct raw_row *row,
 		       const struct python_pass *python, const struct found_block *found,
 		       const struct pool *pool)
 {
-	uint64_t off = found->addr - pool->addr;
+	uint8_t data[POOL_MAX_BLOCK];
 	uint32_t type, object;
 
-	if (!pool->data || off + pool->block_size > python->tally.scan->pool_bytes)
+	if (pool->block_size > sizeof(data) ||
+	    !pool_scan__read_bytes(python->tally.scan, pool, found->addr - pool->addr, data,
+				   pool->block_size))
 		return 0;
-	type = python_types__of_block(python->view->types, pool->data + off, pool->block_size,
-				      &object);
+	type = python_types__of_block(python->view->types, data, pool->block_size, &object);
 	type = python_owners__of(python->view->owners, found->addr, type);
 	return row_types__add(&c->row_types, row->id, type, found->bytes, found->count_q16);
 }

@@ -73,16 +73,19 @@ struct pythons {
 	ARRAY(struct python_space *) spaces;
 	struct hashmap by_space; /* {space, 0} -> pointer */
 	ARRAY(struct python_view) views;
+	uint64_t look_bytes, room; /* for a look; what is left of it */
 };
 
-struct pythons *pythons__new(const struct pythons_opts *opts, struct attacher *attacher,
-			     struct space_table *table, struct same_files *same)
+struct pythons *pythons__new(const struct pythons_opts *opts, uint64_t look_bytes,
+			     struct attacher *attacher, struct space_table *table,
+			     struct same_files *same)
 {
 	struct pythons *pythons = calloc(1, sizeof(*pythons));
 
 	if (!pythons)
 		return NULL;
 	pythons->opts = *opts;
+	pythons->look_bytes = look_bytes;
 	pythons->attacher = attacher;
 	pythons->table = table;
 	pythons->same = same;
@@ -394,7 +397,8 @@ int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_
 static void take_baseline(struct pythons *pythons, struct python_space *python)
 {
 	const struct python_layout *layout = &file_of(pythons, python)->layout;
-	const struct pool_scan_opts opts = {layout->pool_shift, layout->alignment, false};
+	const struct pool_scan_opts opts = {.pool_shift = layout->pool_shift,
+					    .alignment = layout->alignment};
 
 	python->wants_baseline = false;
 	if (layout->pool_shift)
@@ -456,17 +460,22 @@ uint16_t pythons__version(const struct pythons *pythons, uint32_t space)
 static void look(struct pythons *pythons, struct python_space *python)
 {
 	const struct python_layout *layout = &file_of(pythons, python)->layout;
-	const struct pool_scan_opts opts = {layout->pool_shift, layout->alignment, true};
+	const struct pool_scan_opts opts = {
+		.pool_shift = layout->pool_shift,
+		.alignment = layout->alignment,
+		.has_data = true,
+		.keep_bytes = pythons->room,
+	};
 
-	forget_look(python);
 	if (!layout->pool_shift || !is_running(pythons, python))
 		return;
 	if (pool_scan__read(python->pid, &opts, &python->scan))
 		return;
+	pythons->room -= pool_scan__kept_bytes(python->scan);
 	if (python->state == PYTHON_CHECKED)
 		python->types = python_types__new(&python->process);
 	if (python->types) /* without them a part is told as one */
-		python->owners = python_owners__new(python->types, python->scan);
+		python->owners = python_owners__new(python->types, python->scan, &pythons->room);
 }
 
 static const char *objects_obstacle(const struct pythons *pythons, const struct python_file *file,
@@ -540,26 +549,35 @@ void pythons__drop_purged(struct pythons *pythons)
 	pythons->spaces.cnt = kept;
 }
 
-uint64_t pythons__look_bytes(const struct pythons *pythons)
+size_t pythons__cut_cnt(const struct pythons *pythons)
 {
-	uint64_t bytes = 0;
+	size_t cnt = 0;
 
-	for (size_t i = 0; i < pythons->spaces.cnt; i++) {
-		const struct pool_scan *scan = pythons->spaces.items[i]->scan;
+	for (size_t i = 0; i < pythons->spaces.cnt; i++)
+		cnt += python_owners__is_cut(pythons->spaces.items[i]->owners);
+	return cnt;
+}
 
-		bytes += scan ? (uint64_t)scan->pools.cnt * scan->pool_bytes : 0;
-	}
-	return bytes;
+void pythons__end_look(struct pythons *pythons)
+{
+	for (size_t i = 0; i < pythons->spaces.cnt; i++)
+		forget_look(pythons->spaces.items[i]);
+	pythons->views.cnt = 0;
 }
 
 int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt)
 {
-	pythons->views.cnt = 0;
+	/* One half for what the pools hold, what is left for whose parts they are. */
+	uint64_t half = pythons->look_bytes / 2;
+
+	pythons__end_look(pythons);
+	pythons->room = half;
 	for (size_t i = 0; i < pythons->spaces.cnt; i++) {
 		look(pythons, pythons->spaces.items[i]);
 		if (array_push(&pythons->views, make_view(pythons, pythons->spaces.items[i])))
 			return -ENOMEM;
 	}
+	pythons->room += half;
 	*ret_views = pythons->views.items;
 	*ret_cnt = pythons->views.cnt;
 	return 0;

@@ -17,17 +17,19 @@
 
 struct pythons_opts {
 	const char *cache_dir; /* of what was found out about files; NULL = none */
-	bool no_objects; /* only frames: what pymalloc gives out is not followed */
-	bool frees;	 /* frees of objects are probed too (attacher_opts.object_frees) */
+	bool no_objects;       /* only frames: what pymalloc gives out is not followed */
+	bool frees;	       /* frees of objects are probed too (attacher_opts.object_frees) */
 	bool per_process;
 	bool until_exit; /* the end of the interpreter is nothing special */
 };
 
 struct pythons;
 
-/* Everything is borrowed. NULL: no memory. */
-struct pythons *pythons__new(const struct pythons_opts *opts, struct attacher *attacher,
-			     struct space_table *table, struct same_files *same);
+/* `look_bytes`: what a look may take of the tool's own memory. The rest is borrowed. NULL: no
+ * memory. */
+struct pythons *pythons__new(const struct pythons_opts *opts, uint64_t look_bytes,
+			     struct attacher *attacher, struct space_table *table,
+			     struct same_files *same);
 void pythons__free(struct pythons *pythons);
 
 /*
@@ -53,11 +55,12 @@ void pythons__drop_purged(struct pythons *pythons);
 
 /*
  * Looks at the pools of all running Pythons, for a report. *ret_views belong to `pythons` and are
- * valid until the next call. Returns 0 or -ENOMEM.
+ * valid until the next call or pythons__end_look. Returns 0 or -ENOMEM.
  */
 int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt);
+void pythons__end_look(struct pythons *pythons);
 
-/* Returns how many bytes the last look has copied, which stay until the next one. */
-uint64_t pythons__look_bytes(const struct pythons *pythons);
+/* Returns of how many Pythons it is not told whose some parts are, for want of look_bytes. */
+size_t pythons__cut_cnt(const struct pythons *pythons);
 
 #endif

@@ -14,6 +14,7 @@
 #include "util/message.h"
 #include "util/remote.h"
 
+#define LOOK_SHARE 4 /* of the bound of its own memory, a look at Pythons may take one in */
 #define INIT_PID_NS_INO 0xeffffffc /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
 
 /* Whether this host lets us work at all. */
@@ -132,16 +133,17 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 					&session->table.modules);
 	session->prober = prober__new(session->attacher, &session->table, session->same, &opts->elf,
 				      opts->per_process);
-	session->collector = collector__new(attacher__maps(session->attacher),
-					    attacher__hash_seed(session->attacher), &session->table,
-					    &session->codes,
-					    (uint64_t)opts->attach.max_stacks * TOOL_FRAMES_A_STACK);
+	session->collector = collector__new(
+		attacher__maps(session->attacher), attacher__hash_seed(session->attacher),
+		&session->table, &session->codes,
+		(uint64_t)opts->attach.max_stacks * TOOL_FRAMES_A_STACK);
 	session->publisher = publisher__new(&opts->publish);
 	err = unwinder__new(&opts->unwind, session->attacher, &session->table, &session->unwinder);
 	if (err)
 		return err;
 	session->pythons =
-		pythons__new(&opts->python, session->attacher, &session->table, session->same);
+		pythons__new(&opts->python, tool_memory__bound(&opts->attach) / LOOK_SHARE,
+			     session->attacher, &session->table, session->same);
 	session->residents = residents__new();
 	session->groups = groups__new();
 	session->failures = failures__new();

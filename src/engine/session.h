@@ -97,7 +97,7 @@ int session__poll_cgroups(struct session *session);
 
 /*
  * Whether the tool has taken half of what it may, so that it has to end: the rest is for events that
- * wait and for the report. The copy of Pythons' pools does not count. Looks now and then only.
+ * wait and for the report, Pythons included. Looks now and then only.
  */
 bool session__is_full(struct session *session);
 

@@ -81,6 +81,10 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 					 "processes may hold less than is told; use a larger "
 					 "--max-blocks or --memory",
 					 (unsigned long long)session->table.frees_left_out);
+	if (!err && pythons__cut_cnt(session->pythons))
+		err = snapshot__add_note(snap,
+					 "whose the parts of some Python objects are is not told: "
+					 "there was no room for it; use a larger --memory");
 	if (!err && session->memory_full)
 		err = snapshot__add_note(snap,
 					 "it was ended early: leaksweep's own memory came near its "
@@ -166,8 +170,7 @@ int session__make_room(struct session *session)
 bool session__is_full(struct session *session)
 {
 	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC),
-		 enough = tool_memory__bound(&session->opts->attach) / 2 +
-			  pythons__look_bytes(session->pythons);
+		 enough = tool_memory__bound(&session->opts->attach) / 2;
 
 	if (now_ns - session->weighed_ns < WEIGH_NS)
 		return false;
@@ -246,5 +249,8 @@ int session__report(struct session *session, bool is_final, int64_t *ret_live_by
 		return err;
 	}
 	fill_overhead(session, snap);
+	/* It may be as large as all the rest; the snapshot has its own words. */
+	pythons__end_look(session->pythons);
+	session->view_cnt = 0;
 	return publisher__publish(session->publisher, snap, ret_live_bytes);
 }

@@ -16,6 +16,7 @@
 #include "util/format.h"
 
 #define NO_OBJECT "(not an object)"
+#define KEEP_BYTES (512ULL << 20) /* pools over that are read again, in each step */
 
 /* ---- what there is --------------------------------------------------------------------------- */
 
@@ -24,7 +25,8 @@ static int take_picture(struct census_state *state, struct pool_scan **ret_scan)
 	const struct pool_scan_opts opts = {
 		.pool_shift = state->process->layout.pool_shift,
 		.alignment = state->process->layout.alignment,
-		.keep_data = true,
+		.has_data = true,
+		.keep_bytes = KEEP_BYTES,
 	};
 	int err;
 

@@ -257,8 +257,8 @@ static int follow_region(struct finder *finder, const struct region *region)
 static int follow_block(struct census_state *state, void *arg, const struct pool *pool, uint32_t i,
 			uint32_t *class)
 {
-	uint32_t off = PYTHON_POOL_HEADER + i * pool->block_size;
 	struct finder *finder = arg;
+	uint8_t data[POOL_MAX_BLOCK];
 	struct object object;
 	int err = 0;
 
@@ -268,7 +268,9 @@ static int follow_block(struct census_state *state, void *arg, const struct pool
 		if (err || !has_refs(object.info))
 			return err;
 	}
-	return follow_words(finder, pool->data + off, pool->block_size);
+	if (!pool_scan__read_block(state->scan, pool, i, data))
+		return 0;
+	return follow_words(finder, data, pool->block_size);
 }
 
 /* ---- all ------------------------------------------------------------------------------------- */

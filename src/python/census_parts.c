@@ -332,7 +332,8 @@ static int claim_large(struct census_state *state, uint32_t class, const struct 
 	bool is_new;
 
 	if (part->bytes < state->least_large || !census_is_memory(state, part->addr) ||
-	    state->parts.cnt > state->memory_bytes / state->least_large) /* a liar's overlap */
+	    state->parts.cnt > state->memory_bytes / state->least_large || /* a liar's overlap */
+	    (state->max_parts && state->parts.cnt >= state->max_parts))
 		return PART_KNOWN;
 	slot = hashmap__insert(&state->parts, part->addr, 0, &is_new);
 	if (!slot)

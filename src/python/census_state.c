@@ -51,10 +51,14 @@ static int list_memory(struct census_state *state)
 static int classify_block(struct census_state *state, void *arg, const struct pool *pool,
 			  uint32_t i, uint32_t *class)
 {
-	const uint8_t *data = pool->data + PYTHON_POOL_HEADER + (size_t)i * pool->block_size;
+	uint8_t data[POOL_MAX_BLOCK];
 	uint32_t object, type;
 
 	(void)arg;
+	if (!pool_scan__read_block(state->scan, pool, i, data)) {
+		state->torn++;
+		return 0;
+	}
 	type = python_types__of_sized_block(state->types, data, pool->block_size, pool->block_size,
 					    &object);
 	if (type != TYPE_NONE)
@@ -103,12 +107,8 @@ bool census_read(const struct census_state *state, uint64_t addr, void *buf, siz
 {
 	const struct pool *pool = pool_scan__find(state->scan, addr);
 
-	if (pool) {
-		if (addr + len - pool->addr > state->scan->pool_bytes)
-			return false;
-		memcpy(buf, pool->data + (addr - pool->addr), len);
-		return true;
-	}
+	if (pool)
+		return pool_scan__read_bytes(state->scan, pool, addr - pool->addr, buf, len);
 	return census_is_memory(state, addr) && !remote_read(state->process->pid, addr, buf, len);
 }
 

@@ -51,6 +51,7 @@ struct census_state {
 	ARRAY(struct large_object) large;
 	struct class_sum *sums; /* by class; NULL = nobody wants them */
 	struct hashmap parts;	/* those outside the pools: {address, 0} -> class of the owner */
+	uint64_t max_parts;	/* 0 = as many as there can be */
 	uint64_t torn;
 };
 

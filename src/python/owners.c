@@ -14,15 +14,18 @@
 #include "util/format.h"
 
 #define TYPE_OF(owner) ((owner) & ~(OWNER_DICT_OF | OWNER_FREE_LIST))
+#define PART_BYTES 64 /* in a table that may be growing */
 
 struct python_owners {
 	struct census_state state;
+	uint64_t *room;
 	uint32_t dict; /* number of the type dict; TYPE_NONE = not met */
 	bool is_made;
 	int err; /* why it could not be made */
 };
 
-struct python_owners *python_owners__new(struct python_types *types, const struct pool_scan *scan)
+struct python_owners *python_owners__new(struct python_types *types, const struct pool_scan *scan,
+					 uint64_t *room)
 {
 	struct python_owners *owners = calloc(1, sizeof(*owners));
 
@@ -32,6 +35,7 @@ struct python_owners *python_owners__new(struct python_types *types, const struc
 	owners->state.types = types;
 	owners->state.scan = scan;
 	owners->state.no_sizes = true;
+	owners->room = room;
 	owners->dict = TYPE_NONE;
 	return owners;
 }
@@ -65,10 +69,15 @@ static int add_classes(struct census_state *state)
 static int make(struct python_owners *owners)
 {
 	struct census_state *state = &owners->state;
+	uint64_t bytes = (census_bit_cnt(state->scan) + 1) * sizeof(*state->classes);
 	int err;
 
-	if (!state->scan->pools.cnt || !state->scan->pools.items[0].data)
+	if (!state->scan->pools.cnt)
 		return -ENODATA;
+	if (bytes + PART_BYTES > *owners->room)
+		return -E2BIG;
+	*owners->room -= bytes;
+	state->max_parts = *owners->room / PART_BYTES;
 	err = census_classify(state);
 	if (!err)
 		err = add_classes(state);
@@ -76,9 +85,17 @@ static int make(struct python_owners *owners)
 		return err;
 	census_name_dicts(state);
 	err = census_assign_parts(state);
+	*owners->room -= state->parts.cnt * PART_BYTES;
 	array_free(&state->memory.list);
 	array_free(&state->large);
 	return err;
+}
+
+bool python_owners__is_cut(const struct python_owners *owners)
+{
+	return owners &&
+	       (owners->err == -E2BIG || (owners->is_made && !owners->err &&
+					  owners->state.parts.cnt >= owners->state.max_parts));
 }
 
 static bool is_plain_dict(struct python_owners *owners, uint32_t type)
@@ -108,14 +125,15 @@ static uint64_t word_at(const uint8_t *data, size_t off)
  */
 static uint32_t free_list_of(const struct census_state *state, const struct pool *pool, uint32_t i)
 {
-	const uint8_t *data = pool->data + PYTHON_POOL_HEADER + (size_t)i * pool->block_size;
+	uint8_t data[POOL_MAX_BLOCK];
 	const struct python_layout *layout = &state->process->layout;
 	const uint32_t head = layout->gc_head, room = pool->block_size;
 	const struct type_info *info;
 	uint64_t bytes;
 	uint32_t type;
 
-	if (head + layout->var_size + sizeof(bytes) > room || word_at(data, 0) ||
+	if (head + layout->var_size + sizeof(bytes) > room ||
+	    !pool_scan__read_block(state->scan, pool, i, data) || word_at(data, 0) ||
 	    word_at(data, head))
 		return TYPE_NONE;
 	type = python_types__find(state->types, word_at(data, head + layout->object_type));

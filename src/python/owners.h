@@ -6,6 +6,7 @@
 #ifndef LEAKSWEEP_PYTHON_OWNERS_H
 #define LEAKSWEEP_PYTHON_OWNERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "python/pools.h"
@@ -19,9 +20,11 @@ struct python_owners;
 
 /*
  * Begins without having looked: that is done when it is first needed. `types` and `scan` (with
- * data) are borrowed; `types` must not be asked any more when `scan` has gone. NULL: no memory.
+ * data) are borrowed; `types` must not be asked any more when `scan` has gone. *room is how many
+ * bytes may be taken, less each time, and is borrowed, too. NULL: no memory.
  */
-struct python_owners *python_owners__new(struct python_types *types, const struct pool_scan *scan);
+struct python_owners *python_owners__new(struct python_types *types, const struct pool_scan *scan,
+					 uint64_t *room);
 void python_owners__free(struct python_owners *owners);
 
 /*
@@ -34,6 +37,9 @@ void python_owners__free(struct python_owners *owners);
  * bytes a block of the pools, some 50 for each part that malloc gave out.
  */
 uint32_t python_owners__of(struct python_owners *owners, uint64_t addr, uint32_t type);
+
+/* Whether some owners are not known for want of room. False without `owners`. */
+bool python_owners__is_cut(const struct python_owners *owners);
 
 /* Returns the owned name for people ("list", "dict of app.Session", "tuple (free list)"), or NULL
  * (no memory). */

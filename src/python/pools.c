@@ -16,26 +16,21 @@
 
 #include "include/python.h"
 #include "python/pages.h"
+#include "python/pool_store.h"
 #include "util/procfs.h"
 #include "util/remote.h"
 
 #define WINDOW_BYTES (4ULL << 20)
-#define PACKED_POOLS 64
 #define PARTS_A_WINDOW 256
 #define MAX_TRIES 6
-#define MAX_BLOCK 512 /* SMALL_REQUEST_THRESHOLD */
 #define MIN_POOL_SHIFT 12
 #define MAX_POOL_SHIFT 16
 #define MAX_BLOCKS ((1 << MAX_POOL_SHIFT) / 8)
 
-struct memory_piece {
-	uint8_t *bytes;
-};
-
 /* Behind pool_scan.memory. */
 struct scan_memory {
-	ARRAY(struct memory_piece) pieces;
-	uint32_t *index; /* open addressing by pool number: place in `pools` + 1 */
+	struct pool_store *store; /* NULL = nobody asks for bytes */
+	uint32_t *index;	  /* open addressing by pool number: place in `pools` + 1 */
 	uint64_t index_mask;
 	unsigned int pool_shift;
 	uint64_t bit_cnt, bit_cap;
@@ -49,9 +44,7 @@ struct scanner {
 	struct scan_memory *memory;
 	struct page_map pages;
 	struct page_runs runs;
-	uint8_t *window;	 /* WINDOW_BYTES */
-	uint8_t *packed;	 /* borrowed from the last piece */
-	unsigned int packed_cnt; /* pools in it */
+	uint8_t *window; /* WINDOW_BYTES */
 	uint64_t live[MAX_BLOCKS / 64];
 };
 
@@ -87,7 +80,8 @@ static enum verdict look_at(const struct scanner *scanner, uint64_t addr, const 
 	uint64_t free_block = word64(data, PYTHON_POOL_FREE), off;
 	uint32_t carved, i;
 
-	if (size > MAX_BLOCK || word32(data, PYTHON_POOL_MAX_NEXT) != scanner->pool_bytes - size)
+	if (size > POOL_MAX_BLOCK ||
+	    word32(data, PYTHON_POOL_MAX_NEXT) != scanner->pool_bytes - size)
 		return IS_NONE;
 	if (next < PYTHON_POOL_HEADER + size || next > scanner->pool_bytes ||
 	    (next - PYTHON_POOL_HEADER) % size)
@@ -229,7 +223,7 @@ static int add_pool(struct scanner *scanner, uint64_t addr, const uint8_t *data,
 		.block_cnt = look->block_cnt,
 		.live_cnt = look->live_cnt,
 		.live_at = (uint32_t)scanner->memory->bit_cnt,
-		.data = scanner->opts.keep_data ? data : NULL,
+		.data = scanner->opts.has_data ? data : NULL,
 		.is_torn = verdict == IS_TORN,
 	};
 	int err;
@@ -270,46 +264,22 @@ static int take_pool(struct scanner *scanner, uint64_t addr, size_t first_run, u
 	return add_pool(scanner, addr, data, verdict, &look);
 }
 
-/* Returns room for the bytes of one pool, or NULL. */
-static uint8_t *pack(struct scanner *scanner)
-{
-	if (!scanner->packed || scanner->packed_cnt == PACKED_POOLS) {
-		struct memory_piece piece = {malloc(PACKED_POOLS * scanner->pool_bytes)};
-
-		if (!piece.bytes)
-			return NULL;
-		if (array_push(&scanner->memory->pieces, piece)) {
-			free(piece.bytes);
-			return NULL;
-		}
-		scanner->packed = piece.bytes;
-		scanner->packed_cnt = 0;
-	}
-	return scanner->packed + scanner->packed_cnt++ * scanner->pool_bytes;
-}
-
 /* Keeps the bytes of the pools from `first` on: the window as it is when it is full of them. */
 static int keep_window(struct scanner *scanner, size_t first, uint64_t len)
 {
 	struct pool_scan *scan = scanner->scan;
-	struct memory_piece piece = {scanner->window};
-	uint8_t *copy;
+	struct pool_store *store = scanner->memory->store;
+	int err = 0;
 
 	if ((scan->pools.cnt - first) * scanner->pool_bytes >= WINDOW_BYTES / 2 &&
-	    len > WINDOW_BYTES / 2) {
-		if (array_push(&scanner->memory->pieces, piece))
-			return -ENOMEM;
+	    len > WINDOW_BYTES / 2 && pool_store__take_over(store, scanner->window, WINDOW_BYTES)) {
 		scanner->window = malloc(WINDOW_BYTES);
 		return scanner->window ? 0 : -ENOMEM;
 	}
-	for (size_t i = first; i < scan->pools.cnt; i++) {
-		copy = pack(scanner);
-		if (!copy)
-			return -ENOMEM;
-		memcpy(copy, scan->pools.items[i].data, scanner->pool_bytes);
-		scan->pools.items[i].data = copy;
-	}
-	return 0;
+	for (size_t i = first; !err && i < scan->pools.cnt; i++)
+		err = pool_store__copy(store, scan->pools.items[i].data,
+				       &scan->pools.items[i].data);
+	return err;
 }
 
 static int scan_window(struct scanner *scanner, uint64_t start, uint64_t end, size_t run,
@@ -323,7 +293,7 @@ static int scan_window(struct scanner *scanner, uint64_t start, uint64_t end, si
 			run++;
 		err = take_pool(scanner, at, run, scanner->window + (at - start), pool_cnt);
 	}
-	if (!err && scanner->opts.keep_data)
+	if (!err && scanner->opts.has_data)
 		err = keep_window(scanner, first, end - start);
 	return err;
 }
@@ -429,6 +399,11 @@ int pool_scan__read(pid_t pid, const struct pool_scan_opts *opts, struct pool_sc
 	} else {
 		free(scanner.memory);
 	}
+	if (!err && opts->has_data) {
+		scanner.memory->store =
+			pool_store__new(pid, (uint32_t)scanner.pool_bytes, opts->keep_bytes);
+		err = scanner.memory->store ? 0 : -ENOMEM;
+	}
 	if (!err) {
 		scanner.memory->pool_shift = opts->pool_shift;
 		err = page_map__open(pid, &scanner.pages);
@@ -452,10 +427,8 @@ void pool_scan__free(struct pool_scan *scan)
 	if (!scan)
 		return;
 	memory = scan->memory;
-	for (size_t i = 0; memory && i < memory->pieces.cnt; i++)
-		free(memory->pieces.items[i].bytes);
 	if (memory) {
-		array_free(&memory->pieces);
+		pool_store__free(memory->store);
 		free(memory->index);
 	}
 	free(memory);
@@ -463,6 +436,38 @@ void pool_scan__free(struct pool_scan *scan)
 	array_free(&scan->pools);
 	array_free(&scan->ranges);
 	free(scan);
+}
+
+uint64_t pool_scan__kept_bytes(const struct pool_scan *scan)
+{
+	const struct scan_memory *memory = scan->memory;
+
+	return memory->store ? pool_store__kept_bytes(memory->store) : 0;
+}
+
+bool pool_scan__read_bytes(const struct pool_scan *scan, const struct pool *pool, uint64_t off,
+			   void *buf, size_t len)
+{
+	const struct scan_memory *memory = scan->memory;
+	const uint8_t *data = pool->data;
+
+	if (off > scan->pool_bytes || len > scan->pool_bytes - off)
+		return false;
+	if (!data && memory && memory->store)
+		data = pool_store__read_again(memory->store, pool->addr);
+	if (!data)
+		return false;
+	memcpy(buf, data + off, len);
+	return true;
+}
+
+bool pool_scan__read_block(const struct pool_scan *scan, const struct pool *pool, uint32_t i,
+			   uint8_t *buf)
+{
+	return pool->block_size <= POOL_MAX_BLOCK &&
+	       pool_scan__read_bytes(scan, pool,
+				     PYTHON_POOL_HEADER + (uint64_t)i * pool->block_size, buf,
+				     pool->block_size);
 }
 
 const struct pool *pool_scan__find(const struct pool_scan *scan, uint64_t addr)

@@ -19,8 +19,8 @@ struct pool {
 	uint32_t block_size; /* bytes */
 	uint32_t block_cnt, live_cnt;
 	uint32_t live_at; /* in `live_bits`: first bit of the pool, one a block from the first on */
-	const uint8_t *data; /* the pool's bytes when it was read, owned by the scan; NULL unless
-				they were asked for */
+	const uint8_t *data; /* the pool's bytes when it was read, owned by the scan; NULL = not
+				kept */
 	bool is_torn;	     /* never held still: its blocks are as they were last seen */
 };
 
@@ -48,13 +48,30 @@ struct pool_scan {
 
 struct pool_scan_opts {
 	uint16_t pool_shift, alignment; /* struct python_layout */
-	bool keep_data;
+	bool has_data;			/* pool_scan__read_bytes will be asked */
+	uint64_t keep_bytes; /* how many of these bytes may be copied while it scans; the others
+				are read from the process when they are asked for */
 };
 
 /* Scans a process. Returns 0, -ESRCH, -EPERM or another negative errno; free with pool_scan__free.
  */
 int pool_scan__read(pid_t pid, const struct pool_scan_opts *opts, struct pool_scan **ret);
 void pool_scan__free(struct pool_scan *scan);
+
+/* Returns how many bytes of pools have been copied. */
+uint64_t pool_scan__kept_bytes(const struct pool_scan *scan);
+
+/*
+ * Copies `len` bytes from `off` of the pool: as they were when its blocks were looked at, if they
+ * were kept, else as they are now. Returns whether they could be had.
+ */
+bool pool_scan__read_bytes(const struct pool_scan *scan, const struct pool *pool, uint64_t off,
+			   void *buf, size_t len);
+
+/* Copies block number `i` of the pool to `buf`, which has POOL_MAX_BLOCK bytes. */
+#define POOL_MAX_BLOCK 512 /* SMALL_REQUEST_THRESHOLD, Objects/obmalloc.c */
+bool pool_scan__read_block(const struct pool_scan *scan, const struct pool *pool, uint32_t i,
+			   uint8_t *buf);
 
 /* Returns the pool that holds `addr`, or NULL. */
 const struct pool *pool_scan__find(const struct pool_scan *scan, uint64_t addr);

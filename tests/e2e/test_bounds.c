@@ -191,6 +191,58 @@ static void test_command_goes_on(void **state)
 	free(program);
 }
 
+/* Returns the bytes that the report tells to be of a type. */
+static int64_t type_bytes(const struct report *report, const char *type)
+{
+	struct json_object *stacks = field(report->root, "stacks");
+	int64_t bytes = 0;
+
+	for (size_t i = 0; i < json_object_array_length(stacks); i++) {
+		struct json_object *types = field(json_object_array_get_idx(stacks, i), "types");
+
+		for (size_t k = 0; types && k < json_object_array_length(types); k++) {
+			struct json_object *share = json_object_array_get_idx(types, k);
+
+			if (!strcmp(text_of(share, "type"), type))
+				bytes += json_object_get_int64(field(share, "bytes"));
+		}
+	}
+	return bytes;
+}
+
+/* Pools larger than all that the tool may take: it tells the types, and does not copy them. */
+static void test_large_python(void **state)
+{
+	const char *const script = "import sys\n"
+				   "sys.stdin.readline()\n"
+				   "rows = [{'id': i} for i in range(800000)]\n"
+				   "print('made', flush=True)\n"
+				   "sys.stdin.readline()\n";
+	struct child *python = child__start(ARGS("/usr/bin/python3", "-c", script), NULL);
+	char *pid = format("--pid=%d", (int)python->pid);
+	struct child *tool = trace__start(ARGS("--memory", SMALLEST, "--interval", "1s", pid));
+	struct report report;
+	int64_t peak;
+
+	(void)state;
+	child__poke(python);
+	free(child__await_line(python, python->out_fd, "made", LONG_MS));
+	assert_true(anon_bytes(python->pid) > 160 << 20);
+	kill(tool->pid, SIGINT);
+	peak = await_peak(tool);
+	assert_int_equal(tool->status, 0);
+	report = read_report(tool);
+	assert_below_bound(&report, peak);
+	print_message("%lld bytes of dicts, %lld of integers, in %zu reports\n",
+		      (long long)type_bytes(&report, "dict"), (long long)type_bytes(&report, "int"),
+		      report.cnt);
+	assert_true(type_bytes(&report, "dict") > type_bytes(&report, "int"));
+	assert_true(type_bytes(&report, "int") > 0);
+	child__poke(python);
+	child__await_exit(python, LONG_MS);
+	free(pid);
+}
+
 /* Returns how many files a process has open, and how many of them are deleted ones. */
 static size_t count_open(pid_t pid, size_t *ret_deleted)
 {
@@ -262,9 +314,9 @@ static void test_always_new_programs(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		E2E_TEST(test_deep_stacks),	    E2E_TEST(test_many_frees),
-		E2E_TEST(test_many_mappings),	    E2E_TEST(test_command_goes_on),
-		E2E_TEST(test_always_new_programs),
+		E2E_TEST(test_deep_stacks),   E2E_TEST(test_many_frees),
+		E2E_TEST(test_many_mappings), E2E_TEST(test_command_goes_on),
+		E2E_TEST(test_large_python),  E2E_TEST(test_always_new_programs),
 	};
 
 	return harness__main("bounds", tests, sizeof(tests) / sizeof(tests[0]));

@@ -295,8 +295,9 @@ static void check_owners(struct world *world)
 {
 	const struct pool_scan_opts opts = {.pool_shift = world->process.layout.pool_shift,
 					    .alignment = world->process.layout.alignment,
-					    .keep_data = true};
-	uint64_t base = (uintptr_t)world->forged.memory;
+					    .has_data = true,
+					    .keep_bytes = UINT64_MAX};
+	uint64_t base = (uintptr_t)world->forged.memory, room = UINT64_MAX;
 	struct python_owners *owners;
 	struct pool_scan *scan = NULL;
 	struct python_types *types;
@@ -305,7 +306,7 @@ static void check_owners(struct world *world)
 
 	assert_int_equal(pool_scan__read(world->process.pid, &opts, &scan), 0);
 	types = python_types__new(&world->process);
-	owners = python_owners__new(types, scan);
+	owners = python_owners__new(types, scan, &room);
 	assert_non_null(owners);
 	for (uint64_t addr = base; addr < base + MIB; addr += 8) {
 		owner = python_owners__of(owners, addr, TYPE_NONE);

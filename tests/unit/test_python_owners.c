@@ -18,16 +18,20 @@ struct look {
 	struct pool_scan *scan;
 	struct python_types *types;
 	struct python_owners *owners;
+	uint64_t room;
 };
+
+/* Whether pools are kept, or read again for each question. */
+static uint64_t keep_bytes = UINT64_MAX;
 
 static void begin_look(const struct python *python, const struct target *target, struct look *ret)
 {
-	struct pool_scan_opts opts = {.keep_data = true};
+	struct pool_scan_opts opts = {.has_data = true, .keep_bytes = keep_bytes};
 	struct python_build build;
 	char *reason = NULL;
 	uint64_t bias;
 
-	*ret = (struct look){0};
+	*ret = (struct look){.room = UINT64_MAX};
 	assert_true(find_interpreter(target->pid, &build, &bias));
 	if (python_process__check(target->pid, bias, &build, &ret->process, &reason))
 		fail_msg("Python %s: %s", python->version, reason ? reason : "");
@@ -37,7 +41,7 @@ static void begin_look(const struct python *python, const struct target *target,
 	assert_int_equal(pool_scan__read(target->pid, &opts, &ret->scan), 0);
 	ret->types = python_types__new(&ret->process);
 	assert_non_null(ret->types);
-	ret->owners = python_owners__new(ret->types, ret->scan);
+	ret->owners = python_owners__new(ret->types, ret->scan, &ret->room);
 	assert_non_null(ret->owners);
 }
 
@@ -53,6 +57,7 @@ static char *told(struct look *look, uint64_t addr)
 {
 	const struct pool *pool = pool_scan__find(look->scan, addr);
 	uint32_t type = TYPE_NONE, object;
+	uint8_t data[POOL_MAX_BLOCK];
 	uint64_t off;
 
 	if (pool) {
@@ -60,8 +65,8 @@ static char *told(struct look *look, uint64_t addr)
 			      pool->block_size +
 		      PYTHON_POOL_HEADER;
 		addr = pool->addr + off;
-		type = python_types__of_block(look->types, pool->data + off, pool->block_size,
-					      &object);
+		assert_true(pool_scan__read_bytes(look->scan, pool, off, data, pool->block_size));
+		type = python_types__of_block(look->types, data, pool->block_size, &object);
 	}
 	type = python_owners__of(look->owners, addr, type);
 	return type == TYPE_NONE ? NULL : python_owner__name(look->types, type);
@@ -385,13 +390,51 @@ static void test_without(void **state)
 	end_look(&look);
 }
 
+/* ---- little room ----------------------------------------------------------------------------- */
+
+static void test_pools_not_kept(void **state)
+{
+	keep_bytes = 0;
+	test_parts(state);
+	test_million(state);
+	keep_bytes = UINT64_MAX;
+}
+
+/* What takes more than there is room for is left out, and that is told. */
+static void test_no_room(void **state)
+{
+	const char *const script = "import sys\n"
+				   "lists = [[i] * 100 for i in range(1000)]\n"
+				   "print(id(lists)); sys.stdin.readline()\n";
+	struct target target;
+	struct look look;
+
+	(void)state;
+	assert_false(python_owners__is_cut(NULL));
+	if (!python_cnt || !is_supported(&pythons[0]))
+		skip();
+	target = start_python(&pythons[0], script);
+	next_number(&target);
+	wait_until_idle(&target);
+	for (uint64_t parts = 0; parts <= 100000000; parts = parts * 1000000 + 100) {
+		const struct pool *last;
+
+		begin_look(&pythons[0], &target, &look);
+		last = &look.scan->pools.items[look.scan->pools.cnt - 1];
+		look.room = ((uint64_t)last->live_at + last->block_cnt + 1) * 4 + parts * 64;
+		python_owners__of(look.owners, look.scan->pools.items[0].addr + 48, TYPE_NONE);
+		assert_int_equal(python_owners__is_cut(look.owners), parts <= 100);
+		end_look(&look);
+	}
+	stop_target(&target);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parts),
-		cmocka_unit_test(test_million),
-		cmocka_unit_test(test_free_lists),
-		cmocka_unit_test(test_without),
+		cmocka_unit_test(test_parts),	       cmocka_unit_test(test_million),
+		cmocka_unit_test(test_free_lists),     cmocka_unit_test(test_without),
+		cmocka_unit_test(test_pools_not_kept), cmocka_unit_test(test_no_room),
 	};
 
 	return cmocka_run_group_tests(tests, find_pythons, forget_pythons);

@@ -17,7 +17,11 @@
 static struct pool_scan *scan_of(pid_t pid, uint16_t shift, uint16_t alignment, bool keep_data)
 {
 	const struct pool_scan_opts opts = {
-		.pool_shift = shift, .alignment = alignment, .keep_data = keep_data};
+		.pool_shift = shift,
+		.alignment = alignment,
+		.has_data = keep_data,
+		.keep_bytes = UINT64_MAX,
+	};
 	struct pool_scan *scan = NULL;
 
 	assert_int_equal(pool_scan__read(pid, &opts, &scan), 0);
@@ -213,6 +217,43 @@ static const char big_script[] = "import sys\n"
 				 "print(len(kept)); sys.stdout.flush()\n"
 				 "sys.stdin.readline()\n";
 
+/* Of what is not kept all the same can be had, as long as the process is there. */
+static void check_read_again(const struct python *python, const struct target *child,
+			     uint8_t *bytes)
+{
+	const struct pool_scan_opts opts = {
+		.pool_shift = python->version_hex >= 0x030a ? 14 : 12,
+		.alignment = 16,
+		.has_data = true,
+		.keep_bytes = 6 << 20, /* a window, and something */
+	};
+	struct pool_scan *scan = NULL;
+	size_t kept = 0;
+	uint8_t *again;
+
+	assert_int_equal(pool_scan__read(child->pid, &opts, &scan), 0);
+	assert_in_range(pool_scan__kept_bytes(scan), 5 << 20, opts.keep_bytes);
+	again = malloc(scan->pool_bytes);
+	assert_non_null(again);
+	for (size_t i = scan->pools.cnt; i--;) {
+		const struct pool *pool = &scan->pools.items[i];
+
+		kept += !!pool->data;
+		if (remote_read(child->pid, pool->addr, bytes, scan->pool_bytes))
+			continue;
+		assert_true(pool_scan__read_bytes(scan, pool, 0, again, scan->pool_bytes));
+		assert_memory_equal(again, bytes, scan->pool_bytes);
+		assert_true(pool_scan__read_bytes(scan, pool, 100, again, 200));
+		assert_memory_equal(again, bytes + 100, 200);
+	}
+	assert_in_range(kept, 1, scan->pools.cnt / 2);
+	assert_false(
+		pool_scan__read_bytes(scan, &scan->pools.items[0], 1, again, scan->pool_bytes));
+	assert_false(pool_scan__read_bytes(scan, &scan->pools.items[0], UINT64_MAX, again, 2));
+	free(again);
+	pool_scan__free(scan);
+}
+
 static void test_speed_and_data(void **state)
 {
 	struct target child;
@@ -248,8 +289,9 @@ static void test_speed_and_data(void **state)
 			continue; /* its last pages were never touched and are no memory yet */
 		assert_memory_equal(pool->data, bytes, scan->pool_bytes);
 	}
-	free(bytes);
 	pool_scan__free(scan);
+	check_read_again(&pythons[0], &child, bytes);
+	free(bytes);
 	stop_target(&child);
 }
 
