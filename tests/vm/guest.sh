@@ -46,13 +46,17 @@ load_programs()
 	done | tee $out/load
 }
 
-# one_test NAME[:PATTERN]: an end-to-end program, or those of its tests that match, of which there must be one
+# one_test NAME[:PATTERN | !PATTERN]: an end-to-end program, or those of its tests that match, or do not; there must
+# be one
 one_test()
 {
-	local name=${1%%:*} pattern=${1#*:}
+	local name=${1%%[:!]*} pattern='*' left_out=
 
-	[ "$pattern" != "$1" ] || pattern='*'
-	TEST_FILTER=$pattern "$TREE/tests/lib/run-e2e.sh" "$BUILD/tests/e2e/$name" 2>&1 | tee "$out/$name" &&
+	case $1 in
+	*:*) pattern=${1#*:} ;;
+	*!*) left_out=${1#*!} ;;
+	esac
+	TEST_FILTER=$pattern TEST_LEFT_OUT=$left_out "$TREE/tests/lib/run-e2e.sh" "$BUILD/tests/e2e/$name" 2>&1 | tee "$out/$name" &&
 		! grep -q 'Running 0 test' "$out/$name"
 }
 

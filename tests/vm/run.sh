@@ -4,7 +4,7 @@
 # Exits 0 when all of it passed, 77 when the kernel cannot be had (and says so), 1 when something failed.
 # OUTPUT is the build folder; what the guest wrote is left in $OUTPUT/vm/KERNEL[+preempt=full].
 # MODE       full (default), or refuse: only how the tool takes a kernel that is too old
-# TESTS      end-to-end programs, NAME or NAME:PATTERN of the tests in it
+# TESTS      end-to-end programs, NAME, NAME:PATTERN of the tests in it or NAME!PATTERN of those left out
 # PATIENCE   factor on the tests' timeouts; LIMIT seconds for one test program; ROW_LIMIT seconds for everything
 # VM_ACCEL   kvm or tcg; found out when not set
 set -euo pipefail
