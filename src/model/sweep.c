@@ -18,8 +18,18 @@ struct sweep *sweep__new(void)
 	return NULL;
 }
 
+void sweep_code__free(struct sweep_code *code)
+{
+	if (!code)
+		return;
+	free(code->obstacle);
+	array_free(&code->sites);
+	free(code);
+}
+
 static void free_row(struct sweep_row *row)
 {
+	sweep_code__free(row->code);
 	free(row->comm);
 	free(row->cgroup);
 	free(row->title);
@@ -34,6 +44,7 @@ void sweep__free(struct sweep *sweep)
 	for (size_t i = 0; i < sweep->rows.cnt; i++)
 		free_row(&sweep->rows.items[i]);
 	array_free(&sweep->rows);
+	free(sweep->symbols);
 	snapshot__free(sweep->snap);
 	free(sweep);
 }
@@ -47,6 +58,7 @@ int sweep__add(struct sweep *sweep, const struct sweep_row *row)
 {
 	struct sweep_row copy = *row;
 
+	copy.code = NULL;
 	copy.comm = copy_text(row->comm);
 	copy.cgroup = copy_text(row->cgroup);
 	copy.title = copy_text(row->title);
@@ -57,6 +69,19 @@ int sweep__add(struct sweep *sweep, const struct sweep_row *row)
 		return 0;
 	free_row(&copy);
 	return -ENOMEM;
+}
+
+bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct sweep_code *code)
+{
+	for (size_t i = 0; i < sweep->rows.cnt; i++) {
+		struct sweep_row *row = &sweep->rows.items[i];
+
+		if (row->pid != pid || row->start_ns != start_ns || row->code)
+			continue;
+		row->code = code;
+		return true;
+	}
+	return false;
 }
 
 static int compare_rows(const void *a, const void *b)

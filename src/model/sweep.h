@@ -7,9 +7,40 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "model/cohort.h"
 #include "model/growth.h"
+#include "model/ledger.h"
 #include "model/snapshot.h"
+#include "model/symbol.h"
 #include "util/array.h"
+
+/* How close a look the code of a process that grows gets. */
+enum sweep_look {
+	SWEEP_LOOK_WAITS = 1,	/* others grow more, or its first window is still to come */
+	SWEEP_LOOK_WINDOWS = 2, /* now and then, all that it allocates */
+	SWEEP_LOOK_EXACT = 3,	/* all the time */
+	SWEEP_LOOK_REFUSED = 4, /* not at all */
+};
+
+/* What one stack of a process does with its memory. */
+struct sweep_site {
+	uint32_t stack; /* node of the snapshot's stack tree, 0 = it is lost */
+	struct cohort_verdict verdict;
+};
+
+/* Which code of a process keeps memory, as far as it is known. */
+struct sweep_code {
+	enum sweep_look look;
+	char *obstacle;	       /* owned: why it is refused, or what is missing; "" */
+	uint64_t watched_ns;   /* since it was looked at first */
+	uint64_t traced_ns;    /* of that, the time in which its probes were in place ... */
+	uint64_t window_cnt;   /* ... in so many windows */
+	double lost_percent;   /* of the process's CPU time since then, that took it */
+	uint64_t untold_bytes; /* allocated at sites that there was no room for */
+	ARRAY(struct sweep_site) sites; /* growing ones first, by their lower bounds */
+	struct ledger ledger;		/* now; is_known false = it was not read */
+	struct ledger_verdict cause;	/* what of it grew since it was looked at first */
+};
 
 /* A process that grows, or a control group that grows by more than its processes tell. */
 struct sweep_row {
@@ -28,10 +59,13 @@ struct sweep_row {
 	uint64_t limit_bytes;	   /* of that group, or the host's memory */
 	uint64_t room_bytes;	   /* below it, what can be reclaimed counted as room */
 	uint64_t seconds_to_limit; /* UINT64_MAX = not within years */
+	struct sweep_code *code;   /* owned; NULL = it is a group, or nobody looks at code */
 };
 
 struct sweep {
-	struct snapshot *snap; /* owned; of it: host, times, mode, interval, overhead */
+	/* Owned; of it: host, times, mode, interval, overhead, and the stacks of sites. */
+	struct snapshot *snap;
+	struct symbol *symbols; /* owned, of the snapshot's frames; NULL = there are none */
 	uint64_t ram_bytes, available_bytes; /* MemTotal, MemAvailable */
 	uint64_t processes, groups;	     /* watched */
 	uint64_t left_out;		     /* processes that are not, for there are too many */
@@ -43,8 +77,13 @@ struct sweep {
 struct sweep *sweep__new(void);
 void sweep__free(struct sweep *sweep);
 
-/* Adds a copy of a row; of its texts NULL means "". Returns 0 or -ENOMEM. */
+/* Adds a copy of a row, without code; of its texts NULL means "". Returns 0 or -ENOMEM. */
 int sweep__add(struct sweep *sweep, const struct sweep_row *row);
+
+/* Gives a row what is known of its process's code, which it owns then. Returns whether there is
+ * such a row, else the code stays the caller's. */
+bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct sweep_code *code);
+void sweep_code__free(struct sweep_code *code);
 
 /* Puts the rows in order: bytes per hour, then PID and path. */
 void sweep__sort(struct sweep *sweep);
