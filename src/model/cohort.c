@@ -201,7 +201,12 @@ static int follow(struct cohort *cohort, uint32_t index, const struct cohort_bir
 {
 	struct cohort_site *site = cohort->sites.items[index];
 	const struct cohort_block block = {
-		birth->addr, birth->bytes, birth->time_ns, until_ns, index,
+		.addr = birth->addr,
+		.bytes = birth->bytes,
+		.born_ns = birth->time_ns,
+		.until_ns = until_ns,
+		.alive_window = cohort->window_cnt,
+		.site = index,
 	};
 	uint64_t *place;
 
@@ -293,6 +298,67 @@ int cohort__birth(struct cohort *cohort, const struct cohort_birth *birth)
 	if (hashmap__find(&cohort->block_index, birth->addr, 0))
 		return 0;
 	return follow(cohort, index, birth, cohort->windows[(window - 1) % MAX_WINDOWS].end_ns);
+}
+
+int cohort__churn(struct cohort *cohort, uint64_t stack, uint32_t layer, uint64_t cnt,
+		  uint64_t bytes)
+{
+	const struct cohort_birth birth = {
+		.bytes = bytes, .time_ns = cohort->last_ns, .stack = stack, .layer = layer};
+	struct site_epoch *epoch;
+	struct cohort_site *site;
+	double followed;
+	uint32_t index;
+	int err;
+
+	if (!cnt || !cohort->window_cnt)
+		return 0;
+	index = site_of(cohort, &birth, &err);
+	if (err == -ENOSPC)
+		cohort->untold_bytes += bytes;
+	if (err)
+		return err == -ENOSPC ? 0 : err;
+	site = cohort->sites.items[index];
+	epoch = &site->epochs[cohort->epoch_cnt - 1];
+	epoch->born += (double)cnt;
+	epoch->bytes += (double)bytes;
+	note_window(cohort, site);
+	/* As many as their addresses would have chosen; each lived for half of it at most, in the
+	 * mean. */
+	followed = (double)cnt * ((double)site->limit / (double)UINT64_MAX);
+	epoch->followed += followed;
+	epoch->died += followed;
+	site->exposed_ns += followed * (double)cohort->window_ns / 2;
+	return 0;
+}
+
+static struct cohort_block *find_block(const struct cohort *cohort, uint64_t addr, uint64_t born_ns)
+{
+	uint64_t *index = hashmap__find(&cohort->block_index, addr, 0);
+	struct cohort_block *block = index ? &cohort->blocks.items[*index] : NULL;
+
+	return block && block->born_ns == born_ns ? block : NULL;
+}
+
+void cohort__alive(struct cohort *cohort, uint64_t addr, uint64_t born_ns)
+{
+	struct cohort_block *block = find_block(cohort, addr, born_ns);
+
+	if (block)
+		block->alive_window = cohort->window_cnt;
+}
+
+bool cohort__follows(const struct cohort *cohort, uint64_t addr, uint64_t born_ns)
+{
+	return find_block(cohort, addr, born_ns);
+}
+
+void cohort__end_others(struct cohort *cohort)
+{
+	/* The last one takes the place of one that is removed: it has been looked at. */
+	for (size_t i = cohort->blocks.cnt; i-- > 0;)
+		if (cohort->blocks.items[i].alive_window != cohort->window_cnt)
+			end_block(cohort, cohort->blocks.items[i].addr, cohort->last_ns, true);
 }
 
 void cohort__death(struct cohort *cohort, uint64_t addr, uint64_t time_ns)

@@ -56,6 +56,23 @@ int cohort__open(struct cohort *cohort, const struct cohort_window *window);
 int cohort__birth(struct cohort *cohort, const struct cohort_birth *birth);
 void cohort__death(struct cohort *cohort, uint64_t addr, uint64_t time_ns);
 
+/*
+ * The same in sums, where blocks that a window outlives are told one by one only: `cnt` blocks of
+ * `bytes` in all were born in the last window and died there. Returns 0 or -ENOMEM.
+ */
+int cohort__churn(struct cohort *cohort, uint64_t stack, uint32_t layer, uint64_t cnt,
+		  uint64_t bytes);
+
+/*
+ * And for the deaths: each block that still is there is told, by its address and the time of its
+ * birth; then those that were not told have died in the last window.
+ */
+void cohort__alive(struct cohort *cohort, uint64_t addr, uint64_t born_ns);
+void cohort__end_others(struct cohort *cohort);
+
+/* Whether the block born at that time at the address is remembered. */
+bool cohort__follows(const struct cohort *cohort, uint64_t addr, uint64_t born_ns);
+
 /* The last window's events are told: its survivors may be read. */
 void cohort__close(struct cohort *cohort);
 

@@ -41,7 +41,8 @@ struct cohort_site {
 
 struct cohort_block {
 	uint64_t addr, bytes, born_ns;
-	uint64_t until_ns; /* end of its window */
+	uint64_t until_ns;     /* end of its window */
+	uint64_t alive_window; /* number of the last one in which it was told to be alive */
 	uint32_t site;
 };
 

@@ -16,6 +16,7 @@
 #include "model/cohort.h"
 #include "util/array.h"
 #include "util/clock.h"
+#include "util/hashmap.h"
 
 #define MAX_SERVICES 24
 #define MAX_HEAP_CLASSES 16
@@ -78,6 +79,11 @@ struct process {
 	double unread;	       /* share of the blocks that are due and cannot be read */
 	double busy_s, idle_s; /* in turn; 0 = always busy */
 	struct cohort *cohort;
+	/* Windows are told in sums, as a reader of the table of live blocks does; which has these:
+	 */
+	bool in_sums;
+	ARRAY(struct cohort_birth) table;
+	struct hashmap table_index; /* {addr, 0} -> index */
 };
 
 static uint64_t sim_mix(uint64_t x)
@@ -282,7 +288,7 @@ static void sim_work(struct process *process, double end_ns, double speed)
 
 /* ---- what is seen of it ---- */
 
-static void tell_event(struct process *process, const struct sim_event *event)
+static struct cohort_birth birth_of(const struct process *process, const struct sim_event *event)
 {
 	const struct service *service = &process->services[event->service];
 	struct cohort_birth birth = {
@@ -295,10 +301,76 @@ static void tell_event(struct process *process, const struct sim_event *event)
 
 	if (service->kind == SERVICE_RESIZE)
 		birth.bytes += (uint64_t)(event->time_ns / NS_PER_MS);
+	return birth;
+}
+
+static void tell_event(struct process *process, const struct sim_event *event)
+{
+	const struct cohort_birth birth = birth_of(process, event);
+
 	if (event->is_birth)
 		assert_int_equal(cohort__birth(process->cohort, &birth), 0);
 	else
 		cohort__death(process->cohort, birth.addr, birth.time_ns);
+}
+
+static void table_remove(struct process *process, uint64_t addr)
+{
+	uint64_t *index = hashmap__find(&process->table_index, addr, 0);
+	const struct cohort_birth *last = &process->table.items[process->table.cnt - 1];
+
+	if (!index)
+		return;
+	process->table.items[*index] = *last;
+	*hashmap__find(&process->table_index, last->addr, 0) = *index;
+	hashmap__remove(&process->table_index, addr, 0);
+	process->table.cnt--;
+}
+
+static void table_add(struct process *process, struct cohort_birth birth)
+{
+	table_remove(process, birth.addr);
+	*hashmap__insert(&process->table_index, birth.addr, 0, NULL) = process->table.cnt;
+	assert_int_equal(array_push(&process->table, birth), 0);
+}
+
+/* What the table has after a window, and how much each service has asked for in it. */
+static void tell_sums(struct process *process, const struct cohort_window *window, size_t told)
+{
+	uint64_t died[MAX_SERVICES + 1] = {0}, died_bytes[MAX_SERVICES + 1] = {0};
+
+	for (size_t i = 0; i < told; i++) {
+		const struct sim_event *event = &process->events.items[i];
+		const struct cohort_birth birth = birth_of(process, event);
+
+		if (!event->is_birth) {
+			table_remove(process, birth.addr);
+			continue;
+		}
+		table_add(process, birth);
+		died[birth.stack]++;
+		died_bytes[birth.stack] += birth.bytes;
+	}
+	for (size_t i = 0; i < process->table.cnt; i++) {
+		const struct cohort_birth *birth = &process->table.items[i];
+
+		if (birth->time_ns < window->begin_ns) {
+			cohort__alive(process->cohort, birth->addr, birth->time_ns);
+			continue;
+		}
+		assert_int_equal(cohort__birth(process->cohort, birth), 0);
+		died[birth->stack]--;
+		died_bytes[birth->stack] -= birth->bytes;
+	}
+	for (uint64_t stack = 1; stack <= MAX_SERVICES; stack++)
+		assert_int_equal(
+			cohort__churn(process->cohort, stack, 1, died[stack], died_bytes[stack]),
+			0);
+	cohort__end_others(process->cohort);
+	for (size_t i = process->table.cnt; i-- > 0;)
+		if (!cohort__follows(process->cohort, process->table.items[i].addr,
+				     process->table.items[i].time_ns))
+			table_remove(process, process->table.items[i].addr);
 }
 
 /* What a block contains: eight words that its owner wrote, behind pointers of the allocator's. */
@@ -350,7 +422,9 @@ static void sim_window(struct process *process)
 	window.hits = told;
 	window.lost_hits = process->events.cnt - told;
 	assert_int_equal(cohort__open(process->cohort, &window), 0);
-	for (size_t i = 0; i < told; i++)
+	if (process->in_sums)
+		tell_sums(process, &window, told);
+	for (size_t i = 0; i < told && !process->in_sums; i++)
 		tell_event(process, &process->events.items[i]);
 	cohort__close(process->cohort);
 }
@@ -400,6 +474,8 @@ static void sim_end(struct process *process)
 	for (size_t i = 0; i < process->service_cnt; i++)
 		array_free(&process->services[i].places);
 	array_free(&process->events);
+	array_free(&process->table);
+	hashmap__free(&process->table_index);
 	cohort__free(process->cohort);
 }
 

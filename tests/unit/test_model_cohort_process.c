@@ -250,6 +250,7 @@ static void run_process(uint64_t seed, size_t run)
 	process.busy_s = process.idle_s = number_from("COHORT_IDLE", 0);
 	process.unread = number_from("COHORT_UNREAD", 0) / 100.0;
 	process.is_whole = getenv("COHORT_WHOLE");
+	process.in_sums = run % 2;
 	sim_start(&process, seed);
 	for (size_t look = 0; look < LOOKS; look++) {
 		struct cohort_verdicts verdicts;
