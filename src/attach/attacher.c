@@ -307,6 +307,13 @@ void attacher__forget_proc(struct attacher *attacher, pid_t pid)
 	detach_probes(attacher, pid);
 }
 
+void attacher__await_gone(struct attacher *attacher)
+{
+	for (size_t i = 0; i < attacher->closing.cnt; i++)
+		parallel__join(attacher->closing.items[i]);
+	attacher->closing.cnt = 0;
+}
+
 void attacher__detach(struct attacher *attacher)
 {
 	detach_probes(attacher, -1);
@@ -324,8 +331,7 @@ void attacher__free(struct attacher *attacher)
 	if (attacher->skel && attacher->skel->bss)
 		attacher__freeze(attacher);
 	attacher__detach(attacher);
-	for (size_t i = 0; i < attacher->closing.cnt; i++)
-		parallel__join(attacher->closing.items[i]);
+	attacher__await_gone(attacher);
 	array_free(&attacher->closing);
 	touch_probes__free(&attacher->touch_probes);
 	unwind_memory__free(attacher->unwind);
@@ -473,6 +479,23 @@ int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space
 	__sync_fetch_and_add(&bss->target_epoch, 1);
 	*ret_space = id;
 	return 0;
+}
+
+void attacher__forget_space(struct attacher *attacher, pid_t pid, uint32_t id)
+{
+	uint32_t tgid = pid;
+	struct space space;
+	struct proc proc;
+
+	if (!bpf_map_lookup_elem(attacher->maps.procs, &tgid, &proc) && proc.space == id)
+		bpf_map_delete_elem(attacher->maps.procs, &tgid);
+	/* Threads know their space until the next epoch. */
+	__sync_fetch_and_add(&attacher->skel->bss->target_epoch, 1);
+	attacher__forget_python(attacher, id);
+	if (bpf_map_lookup_elem(attacher->maps.spaces, &id, &space))
+		return;
+	space.flags |= SPACE_ENDED | SPACE_RELEASED;
+	bpf_map_update_elem(attacher->maps.spaces, &id, &space, BPF_EXIST);
 }
 
 int attacher__watch_touches(struct attacher *attacher, uint32_t space, uint64_t mean_bytes)

@@ -24,12 +24,12 @@ struct attacher_opts {
 	bool trace_all;		     /* every process of the host but this one */
 	bool watch_execs;	     /* tell of the exec of processes that are not traced */
 	bool watch_cgroups;	     /* ... and when they are moved to another control group */
-	bool watch_touches; /* attacher__watch_touches will be called */
+	bool watch_touches;	     /* attacher__watch_touches will be called */
 	bool object_frees; /* frees of Python objects are probed, see attacher__attach_role */
 	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
-	bool share_tables; /* no control group may fill them (include/maps.h) */
-	uint32_t ring_bytes;			    /* power of two, pages */
-	enum link_mode mode;			    /* LINK_AUTO unless forced */
+	bool share_tables;   /* no control group may fill them (include/maps.h) */
+	uint32_t ring_bytes; /* power of two, pages */
+	enum link_mode mode; /* LINK_AUTO unless forced */
 };
 
 /* Descriptors of the maps, owned by the attacher. */
@@ -89,14 +89,21 @@ int attacher__set_python(struct attacher *attacher, uint32_t space,
 /* The space's Python frames are not walked any more. */
 void attacher__forget_python(struct attacher *attacher, uint32_t space);
 
-/* Takes away the probes that were made for this process alone. */
+/* Takes away the probes that were made for this process alone: breakpoints at once, the rest on
+ * threads. */
 void attacher__forget_proc(struct attacher *attacher, pid_t pid);
+
+/* Waits until all that was taken away is gone: some 0.1 s. */
+void attacher__await_gone(struct attacher *attacher);
 
 /*
  * Begins to trace a process. *ret_space is its space; when it already has one (forked from a traced
  * process), that one. Returns 0 or a negative errno (-E2BIG: --max-procs; -ESRCH: it has ended).
  */
 int attacher__add_proc(struct attacher *attacher, pid_t pid, uint32_t *ret_space);
+
+/* Ends that: the space is as one that has ended, though its process goes on. */
+void attacher__forget_space(struct attacher *attacher, pid_t pid, uint32_t space);
 
 /*
  * Begins to sample where a traced process's anonymous memory is first touched (include/touch.h,
@@ -142,7 +149,8 @@ double attacher__program_ns(const struct attacher *attacher);
  * (bpf/preempt.bpf.h). 0 when it does not tell, as before Linux 6.7. */
 uint64_t attacher__missed_runs(const struct attacher *attacher);
 
-/* Returns the bytes of kernel memory in all maps but those of unwind tables (attach/table_memory.h). */
+/* Returns the bytes of kernel memory in all maps but those of unwind tables
+ * (attach/table_memory.h). */
 uint64_t attacher__map_bytes(const struct attacher *attacher);
 
 #endif

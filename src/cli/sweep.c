@@ -10,6 +10,7 @@
 
 #include "cli/options.h"
 #include "engine/sweep.h"
+#include "unwind/loader.h"
 #include "util/clock.h"
 #include "util/message.h"
 #include "util/units.h"
@@ -17,10 +18,12 @@
 #define DEFAULT_INTERVAL_NS (30 * NS_PER_SEC)
 #define DEFAULT_ONCE_NS (60 * NS_PER_SEC)
 #define DEFAULT_TOP 10
+#define DEFAULT_BUDGET 0.01
 
 struct sweep_options {
 	struct sweep_opts sweep;
 	const char *format;
+	char *cache_dir; /* owned */
 	uint64_t top, fail_over;
 	bool has_fail_over, no_color;
 };
@@ -46,6 +49,18 @@ static int set_fail_over(void *target, const char *value, char **ret_message)
 	return 0;
 }
 
+static int set_budget(void *target, const char *value, char **ret_message)
+{
+	struct sweep_options *options = target;
+	uint64_t millis;
+
+	if (parse_percent(value, &millis))
+		return fail(ret_message, -EINVAL,
+			    "--budget: '%s' is not a part of a hundred: write 1, 0.5 or 5", value);
+	options->sweep.suspects.budget = (double)millis / 1e5;
+	return 0;
+}
+
 #define AT(member) offsetof(struct sweep_options, member)
 
 static const struct option_spec specs[] = {
@@ -53,6 +68,9 @@ static const struct option_spec specs[] = {
 	 "report at intervals (default 30s); the first report comes within 30s", NULL},
 	{'d', "duration", OPT_DURATION, "TIME", AT(sweep.duration_ns),
 	 "end after this time (default: until Ctrl-C; with --once 60s)", NULL},
+	{0, "budget", OPT_CALL, "PERCENT", 0,
+	 "of each CPU, for looking at the code of processes that grow (default 1; 0 = none)",
+	 set_budget},
 	{0, "once", OPT_FLAG, NULL, AT(sweep.once), "one report, at the end", NULL},
 	{0, "cgroup", OPT_CALL, "PATH", 0,
 	 "watch only this cgroup and below; may be given several times", set_cgroup},
@@ -63,8 +81,8 @@ static const struct option_spec specs[] = {
 	 "show N rows (default 10 in a table, all in JSON; 0 = all)", NULL},
 	{'f', "format", OPT_STRING, "NAME", AT(format), SWEEP_REPORT_NAMES " (default: the first)",
 	 NULL},
-	{'o', "output", OPT_STRING, "FILE", AT(sweep.path),
-	 "write the report there, atomically", NULL},
+	{'o', "output", OPT_STRING, "FILE", AT(sweep.path), "write the report there, atomically",
+	 NULL},
 	{0, "no-color", OPT_FLAG, NULL, AT(no_color), "no colours on a terminal", NULL},
 };
 
@@ -75,7 +93,8 @@ static void print_help(void)
 	printf("usage: leaksweep [sweep] [OPTIONS]\n\n"
 	       "Watches all processes of the host and tells whose memory grows: how fast, with "
 	       "bounds, and when it will be at\n"
-	       "its limit. Nobody is stopped or probed. SIGUSR1 prints a report at once.\n\n");
+	       "its limit; and, within a budget, which code of theirs keeps the memory. Nobody is "
+	       "stopped. SIGUSR1 prints a\nreport at once.\n\n");
 	options__print(specs, SPEC_CNT);
 }
 
@@ -126,6 +145,8 @@ int cmd_sweep(int argc, char **argv)
 {
 	struct sweep_options options = {
 		.sweep.interval_ns = DEFAULT_INTERVAL_NS,
+		.sweep.suspects.budget = DEFAULT_BUDGET,
+		.sweep.suspects.cache_bytes = DEFAULT_CACHE_BYTES,
 		.top = UINT64_MAX,
 	};
 	struct sweep_result result = {0};
@@ -140,6 +161,8 @@ int cmd_sweep(int argc, char **argv)
 		fprintf(stderr, "leaksweep: %s\n", message ? message : strerror(-err));
 		status = 2;
 	} else {
+		options.cache_dir = table_loader__default_dir();
+		options.sweep.suspects.cache_dir = options.cache_dir;
 		err = sweep__run(&options.sweep, &result);
 		status = err ? 1 : 0;
 		if (err)
@@ -152,6 +175,7 @@ int cmd_sweep(int argc, char **argv)
 	}
 	free(message);
 	free(result.message);
+	free(options.cache_dir);
 	array_free(&options.sweep.cgroups);
 	return status;
 }

@@ -23,7 +23,6 @@
 
 #define MIN_RING_BYTES 4096
 #define MAX_RING_BYTES (1 << 30)
-#define CACHE_BYTES (512ULL << 20)
 
 struct trace_options {
 	struct capture_opts capture;
@@ -382,7 +381,7 @@ static void choose_cache(struct trace_options *options)
 	if (!dir)
 		dir = options->default_cache_dir = table_loader__default_dir();
 	options->capture.unwind.cache_dir = dir && *dir && strcmp(dir, "none") ? dir : NULL;
-	options->capture.unwind.cache_bytes = CACHE_BYTES;
+	options->capture.unwind.cache_bytes = DEFAULT_CACHE_BYTES;
 	options->capture.python.cache_dir = options->capture.unwind.cache_dir;
 }
 

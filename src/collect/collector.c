@@ -141,8 +141,8 @@ static void mark_mapping(struct space_info *space, const struct found_block *fou
 }
 
 /*
- * Whether an ended space can go: nobody inherits from it, nobody wants to read about it. One that is
- * not known yet will be, when its events are read; after a while they surely were lost.
+ * Whether an ended space can go: nobody inherits from it, nobody wants to read about it. One that
+ * is not known yet will be, when its events are read; after a while they surely were lost.
  */
 static bool is_purged(const struct collector *c, uint32_t id, const struct space *kernel)
 {
@@ -542,6 +542,16 @@ int collector__fill(struct collector *c, const struct collect_opts *opts, struct
 	snap->ended_procs = c->table->ended_procs;
 	lineage__free(&c->lineage);
 	return err;
+}
+
+int collector__fill_processes(struct collector *c, const struct collect_opts *opts,
+			      struct snapshot *snap)
+{
+	int err = begin_pass(c, opts);
+
+	if (!err)
+		err = stack_cache__refresh(c->stacks);
+	return err ? err : pass__build(c, snap);
 }
 
 uint64_t collector__same_stack(const struct collector *c, uint64_t id)

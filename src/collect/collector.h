@@ -65,6 +65,10 @@ int collector__finish_stack(struct collector *collector, uint64_t id,
 int collector__fill(struct collector *collector, const struct collect_opts *opts,
 		    struct snapshot *snap);
 
+/* Fills in processes and modules only: nothing is read but stacks that are new. Same contract. */
+int collector__fill_processes(struct collector *collector, const struct collect_opts *opts,
+			      struct snapshot *snap);
+
 /*
  * Adds the failures of the processes in `snap`, which collector__fill has just filled with options
  * that still live, in the order of their times. Returns 0 or a negative errno.
@@ -83,9 +87,9 @@ int collector__add_stack(struct collector *collector, struct snapshot *snap, uin
 			 uint64_t stack_id, uint32_t *ret_node);
 
 /*
- * Makes room between snapshots: once many processes have ended (512, or half of `max_procs`), or the
- * block table of `max_blocks` is half full and some have, purges what they left, as collector__fill does. Cheap when there is nothing to do.
- * Returns 0 or a negative errno.
+ * Makes room between snapshots: once many processes have ended (512, or half of `max_procs`), or
+ * the block table of `max_blocks` is half full and some have, purges what they left, as
+ * collector__fill does. Cheap when there is nothing to do. Returns 0 or a negative errno.
  */
 int collector__make_room(struct collector *collector, const struct collect_opts *opts,
 			 uint32_t max_blocks, uint32_t max_procs);

@@ -52,13 +52,14 @@ struct space_info {
 	int exit_code;
 	bool is_root; /* named by the user, or the command started by us */
 	bool forked, late;
-	bool maps_stale;	     /* /proc/PID/maps has changed since it was read */
-	int read_err;		     /* of the last attempt to read it, negative errno */
-	uint64_t born_ns;	     /* CLOCK_MONOTONIC */
-	uint64_t start_ns;	     /* since boot, of the process */
-	uint64_t rss_bytes;	     /* at the last look */
-	char *comm, *exe, *cgroup;   /* owned, "" when unknown */
-	ARRAY(struct code_map) code; /* by address */
+	bool is_armed;	    /* its probes are in place, where that is for windows of time only */
+	bool maps_stale;    /* /proc/PID/maps has changed since it was read */
+	int read_err;	    /* of the last attempt to read it, negative errno */
+	uint64_t born_ns;   /* CLOCK_MONOTONIC */
+	uint64_t start_ns;  /* since boot, of the process */
+	uint64_t rss_bytes; /* at the last look */
+	char *comm, *exe, *cgroup;	 /* owned, "" when unknown */
+	ARRAY(struct code_map) code;	 /* by address */
 	ARRAY(struct code_birth) births; /* in their order; the oldest are forgotten */
 	bool was_read;			 /* it has been, at all */
 	ARRAY(struct coverage) coverage;
@@ -77,8 +78,8 @@ struct space_table {
 	struct hashmap by_id;		   /* {space, 0} -> pointer */
 	struct hashmap by_tgid;		   /* {tgid, 0} -> space that runs there now */
 	uint64_t ended_bytes, ended_count, ended_procs; /* of spaces that were dropped */
-	/* Frees that are kept in all spaces together, how many may be (0 = any number), and how many
-	 * had no room. */
+	/* Frees that are kept in all spaces together, how many may be (0 = any number), and how
+	 * many had no room. */
 	uint64_t free_cnt, max_frees, frees_left_out;
 };
 

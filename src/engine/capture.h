@@ -27,6 +27,7 @@ struct capture_opts {
 	char *const *command; /* NULL-terminated; NULL = none */
 
 	bool per_process; /* breakpoints only in the targets; children are reached late */
+	bool in_windows; /* ... and there only while session__arm; no targets but by session__add */
 	uint64_t duration_ns, interval_ns; /* 0 = none */
 	uint64_t min_age_ns;
 	struct attacher_opts attach;

@@ -196,6 +196,22 @@ int prober__cover(struct prober *prober, struct space_info *space, size_t *ret_n
 	return err;
 }
 
+int prober__prepare(struct prober *prober, struct space_info *space)
+{
+	for (size_t i = 0; i < space->code.cnt; i++)
+		if (!file_of(prober, same_files__first(prober->same, space->code.items[i].module)))
+			return -ENOMEM;
+	return 0;
+}
+
+void prober__forget(struct prober *prober, const struct space_info *space)
+{
+	for (size_t i = 0; i < space->code.cnt; i++)
+		hashmap__remove(&prober->in_process,
+				same_files__first(prober->same, space->code.items[i].module),
+				space->id);
+}
+
 char *prober__obstacle(const struct space_info *space)
 {
 	for (size_t i = 0; i < space->coverage.cnt; i++)

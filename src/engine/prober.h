@@ -29,6 +29,14 @@ void prober__free(struct prober *prober);
  */
 int prober__cover(struct prober *prober, struct space_info *space, size_t *ret_new_cnt);
 
+/* Reads the files that the space's code is of, so that prober__cover does not have to. Returns 0 or
+ * -ENOMEM. */
+int prober__prepare(struct prober *prober, struct space_info *space);
+
+/* The space's probes have been taken away (attacher__forget_proc); prober__cover makes them anew.
+ */
+void prober__forget(struct prober *prober, const struct space_info *space);
+
 /* Returns the main reason why no allocator of the space is probed, as an owned sentence, or NULL if
  * one is. */
 char *prober__obstacle(const struct space_info *space);

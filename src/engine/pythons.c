@@ -360,14 +360,15 @@ static int add(struct pythons *pythons, const struct space_info *space, const st
 	python->added_ns = clock_ns(CLOCK_MONOTONIC);
 	python->is_grown_up =
 		clock_ns(CLOCK_BOOTTIME) > space->start_ns + GROWN_UP_NS && space->start_ns;
-	python->wants_baseline = !from_start && !space->forked && !pythons->opts.no_objects;
+	python->wants_baseline = !from_start && !space->forked && !pythons->opts.no_objects &&
+				 !pythons->opts.in_windows;
 	slot = hashmap__insert(&pythons->by_space, space->id, 0, NULL);
 	if (!slot || array_push(&pythons->spaces, python)) {
 		free_space(python);
 		return -ENOMEM;
 	}
 	*slot = (uintptr_t)python;
-	err = probe_file(pythons, file, fd, space->tgid);
+	err = pythons->opts.in_windows ? 0 : probe_file(pythons, file, fd, space->tgid);
 	return err ? err : begin(pythons, python, code);
 }
 
@@ -392,6 +393,17 @@ int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_
 			best = code;
 	}
 	return best ? add(pythons, space, best, from_start) : 0;
+}
+
+int pythons__probe(struct pythons *pythons, uint32_t space)
+{
+	const struct python_space *python = find(pythons, space);
+
+	if (!python)
+		return 0;
+	return attach_objects(pythons, file_of(pythons, python),
+			      pythons->table->modules.modules.items[python->module].fd,
+			      python->pid);
 }
 
 static void take_baseline(struct pythons *pythons, struct python_space *python)
@@ -565,6 +577,17 @@ void pythons__end_look(struct pythons *pythons)
 	pythons->views.cnt = 0;
 }
 
+int pythons__views(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt)
+{
+	pythons->views.cnt = 0;
+	for (size_t i = 0; i < pythons->spaces.cnt; i++)
+		if (array_push(&pythons->views, make_view(pythons, pythons->spaces.items[i])))
+			return -ENOMEM;
+	*ret_views = pythons->views.items;
+	*ret_cnt = pythons->views.cnt;
+	return 0;
+}
+
 int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt)
 {
 	/* One half for what the pools hold, what is left for whose parts they are. */
@@ -572,13 +595,8 @@ int pythons__look(struct pythons *pythons, const struct python_view **ret_views,
 
 	pythons__end_look(pythons);
 	pythons->room = half;
-	for (size_t i = 0; i < pythons->spaces.cnt; i++) {
+	for (size_t i = 0; i < pythons->spaces.cnt; i++)
 		look(pythons, pythons->spaces.items[i]);
-		if (array_push(&pythons->views, make_view(pythons, pythons->spaces.items[i])))
-			return -ENOMEM;
-	}
 	pythons->room += half;
-	*ret_views = pythons->views.items;
-	*ret_cnt = pythons->views.cnt;
-	return 0;
+	return pythons__views(pythons, ret_views, ret_cnt);
 }

@@ -20,6 +20,7 @@ struct pythons_opts {
 	bool no_objects;       /* only frames: what pymalloc gives out is not followed */
 	bool frees;	       /* frees of objects are probed too (attacher_opts.object_frees) */
 	bool per_process;
+	bool in_windows; /* no probes but by pythons__probe, which wants per_process */
 	bool until_exit; /* the end of the interpreter is nothing special */
 };
 
@@ -37,6 +38,10 @@ void pythons__free(struct pythons *pythons);
  * process has not run yet. Returns 0 or -ENOMEM; what cannot be done is told with the views.
  */
 int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_start);
+
+/* Puts the probes of the space's interpreter in place, if it has one, until
+ * attacher__forget_proc. Returns 0 or -ENOMEM. */
+int pythons__probe(struct pythons *pythons, uint32_t space);
 
 /*
  * Goes on with what waits: interpreters that were not initialised yet are checked; once recording
@@ -59,6 +64,9 @@ void pythons__drop_purged(struct pythons *pythons);
  */
 int pythons__look(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt);
 void pythons__end_look(struct pythons *pythons);
+
+/* The same without looking at pools: what is known of the interpreters. */
+int pythons__views(struct pythons *pythons, const struct python_view **ret_views, size_t *ret_cnt);
 
 /* Returns of how many Pythons it is not told whose some parts are, for want of look_bytes. */
 size_t pythons__cut_cnt(const struct pythons *pythons);

@@ -210,8 +210,10 @@ static int cover(struct session *session, struct space_info *space)
 	err = unwinder__cover(session->unwinder, space);
 	if (err)
 		return err;
+	if (session->opts->in_windows && !space->is_armed)
+		return prober__prepare(session->prober, space);
 	err = prober__cover(session->prober, space, &new_files);
-	if (new_files && session->begun && !session->launch.in_loader) {
+	if (new_files && session->begun && !session->launch.in_loader && !space->is_armed) {
 		space->late = true;
 		session->late_files += new_files;
 	}
@@ -400,6 +402,54 @@ int session__begin(struct session *session, char **ret_message)
 	session->begun = true;
 	print_status(session);
 	return session__poll_pythons(session);
+}
+
+int session__add(struct session *session, pid_t pid, uint32_t *ret_space)
+{
+	int err = attacher__add_proc(session->attacher, pid, ret_space);
+	struct space_info *space;
+
+	if (err)
+		return err;
+	space = space_table__add(&session->table, *ret_space, pid, clock_ns(CLOCK_MONOTONIC));
+	err = space ? cover(session, space) : -ENOMEM;
+	return err ? err : session__poll_pythons(session);
+}
+
+int session__arm(struct session *session, uint32_t id)
+{
+	struct space_info *space = space_table__find(&session->table, id);
+	int err;
+
+	if (!space || space->state != PROC_RUNNING)
+		return -ENOENT;
+	/* What it has mapped since the last time nobody has told. */
+	space->maps_stale = true;
+	space->is_armed = true;
+	err = cover(session, space);
+	return err ? err : pythons__probe(session->pythons, id);
+}
+
+void session__disarm(struct session *session, uint32_t id)
+{
+	struct space_info *space = space_table__find(&session->table, id);
+
+	if (!space || !space->is_armed)
+		return;
+	space->is_armed = false;
+	attacher__forget_proc(session->attacher, space->tgid);
+	prober__forget(session->prober, space);
+}
+
+void session__drop(struct session *session, uint32_t id)
+{
+	struct space_info *space = space_table__find(&session->table, id);
+
+	session__disarm(session, id);
+	if (!space || space->state != PROC_RUNNING)
+		return;
+	space->state = PROC_EXECED;
+	attacher__forget_space(session->attacher, space->tgid, id);
 }
 
 void session__end_stats(struct session *session)

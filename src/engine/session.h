@@ -76,6 +76,21 @@ void session__free(struct session *session);
 /* Puts the probes in place and starts recording. Same contract. */
 int session__begin(struct session *session, char **ret_message);
 
+/*
+ * For capture_opts.in_windows, once it has begun. session__add prepares a process for its probes:
+ * tables for its stacks, places for the probes; *ret_space is its space. Returns 0, -ESRCH (it has
+ * ended), -E2BIG or another negative errno.
+ */
+int session__add(struct session *session, pid_t pid, uint32_t *ret_space);
+
+/* Puts its probes in place; takes them away, at once. Returns 0, -ENOENT (the space has ended) or
+ * another negative errno; what cannot be probed is told by space_info.coverage. */
+int session__arm(struct session *session, uint32_t space);
+void session__disarm(struct session *session, uint32_t space);
+
+/* The process is not looked at any more. What is known of it is purged in time. */
+void session__drop(struct session *session, uint32_t space);
+
 /* Applies waiting events, follows new processes and libraries. Returns 0 or a negative errno. */
 int session__process_events(struct session *session);
 
@@ -96,8 +111,8 @@ void session__end_stats(struct session *session);
 int session__poll_cgroups(struct session *session);
 
 /*
- * Whether the tool has taken half of what it may, so that it has to end: the rest is for events that
- * wait and for the report, Pythons included. Looks now and then only.
+ * Whether the tool has taken half of what it may, so that it has to end: the rest is for events
+ * that wait and for the report, Pythons included. Looks now and then only.
  */
 bool session__is_full(struct session *session);
 

@@ -25,9 +25,11 @@
 struct sweeper {
 	const struct sweep_opts *opts;
 	struct watch watch;
+	struct suspects *suspects;
 	sigset_t signals;
 	uint64_t started_ns, started_real_ns, started_cpu_ns; /* the first two by their clocks */
 	uint64_t next_pass_ns, next_report_ns, end_ns;	      /* UINT64_MAX = never */
+	uint64_t next_work_ns;				      /* of suspects */
 	uint64_t interval;				      /* reports so far */
 	uint64_t chance;
 	double fastest_lower;
@@ -80,6 +82,11 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	err = sweep__of_watch(&sweeper->watch, &sweep);
 	if (err)
 		return err;
+	err = suspects__report(sweeper->suspects, sweep, clock_ns(CLOCK_MONOTONIC));
+	if (err) {
+		sweep__free(sweep);
+		return err;
+	}
 	fill_times(sweeper, sweep, is_final);
 	sweeper->fastest_lower = sweep__fastest_lower(sweep);
 	sweeper->is_too_early = sweep__is_too_early(sweep);
@@ -107,9 +114,16 @@ static int pass(struct sweeper *sweeper)
 {
 	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
 	bool is_dense = now_ns - sweeper->started_ns < DENSE_NS;
+	struct suspicion suspicions[MAX_SUSPECTS];
+	size_t cnt;
+	int err;
 
 	sweeper->next_pass_ns = now_ns + jittered(sweeper, is_dense ? DENSE_PASS_NS : PASS_NS);
-	return watch__pass(&sweeper->watch, now_ns);
+	err = watch__pass(&sweeper->watch, now_ns);
+	if (err)
+		return err;
+	cnt = sweep__suspicions(&sweeper->watch, suspicions, MAX_SUSPECTS);
+	return suspects__tell(sweeper->suspects, suspicions, cnt, now_ns);
 }
 
 static uint64_t earliest(uint64_t a, uint64_t b)
@@ -147,6 +161,7 @@ static void start(struct sweeper *sweeper)
 	const struct sweep_opts *opts = sweeper->opts;
 
 	sweeper->started_ns = sweeper->next_pass_ns = clock_ns(CLOCK_MONOTONIC);
+	sweeper->next_work_ns = UINT64_MAX;
 	sweeper->started_real_ns = clock_ns(CLOCK_REALTIME);
 	sweeper->started_cpu_ns = cpu_time_ns();
 	sweeper->chance = sweeper->started_real_ns;
@@ -168,7 +183,7 @@ static void block_signals(struct sweeper *sweeper)
 /* Waits until something is due. Returns the signal that came instead, 0 = none. */
 static int await(const struct sweeper *sweeper)
 {
-	uint64_t due_ns = earliest(sweeper->next_pass_ns,
+	uint64_t due_ns = earliest(earliest(sweeper->next_pass_ns, sweeper->next_work_ns),
 				   earliest(sweeper->next_report_ns, sweeper->end_ns)),
 		 now_ns = clock_ns(CLOCK_MONOTONIC),
 		 left_ns = due_ns > now_ns ? due_ns - now_ns : 0;
@@ -191,7 +206,8 @@ static int run_loop(struct sweeper *sweeper)
 		now_ns = clock_ns(CLOCK_MONOTONIC);
 		if ((signal_nr && signal_nr != SIGUSR1) || now_ns >= sweeper->end_ns)
 			break;
-		if (now_ns >= sweeper->next_pass_ns)
+		err = suspects__work(sweeper->suspects, now_ns, &sweeper->next_work_ns);
+		if (!err && now_ns >= sweeper->next_pass_ns)
 			err = pass(sweeper);
 		if (!err && signal_nr == SIGUSR1)
 			err = report(sweeper, false, true);
@@ -231,13 +247,15 @@ int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret)
 		return err;
 	block_signals(&sweeper);
 	start(&sweeper);
+	sweeper.suspects = suspects__new(&opts->suspects);
 	err = watch__init(&sweeper.watch, &watch);
 	if (!err)
-		err = run_loop(&sweeper);
+		err = sweeper.suspects ? run_loop(&sweeper) : -ENOMEM;
 	ret->fastest_lower = sweeper.fastest_lower;
 	ret->is_too_early = sweeper.is_too_early;
 	if (err)
 		fail(&ret->message, err, "the sweep cannot go on: %s", strerror(-err));
 	watch__destroy(&sweeper.watch);
+	suspects__free(sweeper.suspects);
 	return err;
 }

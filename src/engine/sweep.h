@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/suspects.h"
 #include "engine/watch.h"
 #include "report/sweep.h"
 
@@ -20,6 +21,7 @@ struct sweep_opts {
 	int fd;
 	sweep_report_fn report;
 	struct sweep_report_opts render;
+	struct suspects_opts suspects;
 };
 
 struct sweep_result {
@@ -30,9 +32,10 @@ struct sweep_result {
 
 /*
  * Sweeps until it is over: SIGINT, SIGTERM, SIGHUP or the duration, each with a last report.
- * SIGUSR1 asks for one now. The first comes within 30 s, however long the interval. Signals that are
- * ignored stay so. A report that `path` cannot take is told on stderr, unless it is the last one.
- * Returns 0 or a negative errno. Signal dispositions and the limit of open files of the process are changed.
+ * SIGUSR1 asks for one now. The first comes within 30 s, however long the interval. Signals that
+ * are ignored stay so. A report that `path` cannot take is told on stderr, unless it is the last
+ * one. Returns 0 or a negative errno. Signal dispositions and the limit of open files of the
+ * process are changed.
  */
 int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret);
 
@@ -41,5 +44,11 @@ int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret);
  * negative errno; *ret is the caller's.
  */
 int sweep__of_watch(struct watch *watch, struct sweep **ret);
+
+/*
+ * Lists the processes of a watch that grow, or have gained enough to be suspected of it, the
+ * fastest first. Returns how many: `max` at most.
+ */
+size_t sweep__suspicions(const struct watch *watch, struct suspicion *ret, size_t max);
 
 #endif

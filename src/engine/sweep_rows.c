@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "engine/sweep.h"
+#include "util/clock.h"
 
 /*
  * The kernel counts pages per CPU and adds a batch of them up at a time (percpu_counter, lib/): one
@@ -141,4 +142,55 @@ int sweep__of_watch(struct watch *watch, struct sweep **ret)
 	else
 		*ret = build.sweep;
 	return build.err;
+}
+
+/* ---- suspicions ---- */
+
+/* What is gained before it is suspected, in bytes that it may be wrong by. */
+#define NOISE_CNT 4
+
+static bool is_suspicious(const struct watched *item, struct suspicion *ret)
+{
+	struct growth_verdict verdict;
+	uint64_t gained, ns;
+
+	*ret = (struct suspicion){.pid = item->pid, .start_ns = item->start_ns, .growth_high = -1};
+	growth__judge(item->growth, noise_bytes(), &verdict);
+	switch (verdict.state) {
+	case GROWTH_GROWING:
+		ret->growth_per_hour = verdict.bytes_per_hour;
+		ret->growth_high = verdict.upper;
+		return true;
+	case GROWTH_TOO_EARLY:
+	case GROWTH_WARMING:
+		gained = growth__gained(item->growth, &ns);
+		if (gained < NOISE_CNT * noise_bytes())
+			return false;
+		ret->growth_per_hour = (double)gained / (double)ns * 3600 * NS_PER_SEC;
+		return true;
+	case GROWTH_FLAT:
+	case GROWTH_SHRINKING:
+	case GROWTH_STATE_CNT:
+		break;
+	}
+	return false;
+}
+
+size_t sweep__suspicions(const struct watch *watch, struct suspicion *ret, size_t max)
+{
+	struct suspicion suspicion;
+	size_t cnt = 0, at;
+
+	for (size_t i = 0; i < watch->items.cnt; i++) {
+		if (!watch->items.items[i].growth ||
+		    !is_suspicious(&watch->items.items[i], &suspicion))
+			continue;
+		at = cnt < max ? cnt++ : max;
+		for (; at && ret[at - 1].growth_per_hour < suspicion.growth_per_hour; at--)
+			if (at < max)
+				ret[at] = ret[at - 1];
+		if (at < max)
+			ret[at] = suspicion;
+	}
+	return cnt;
 }

@@ -291,3 +291,15 @@ uint64_t growth__seconds_to(uint64_t room_bytes, double bytes_per_hour)
 	seconds = room_bytes / bytes_per_hour * 3600;
 	return seconds < MAX_SECONDS ? (uint64_t)seconds : UINT64_MAX;
 }
+
+uint64_t growth__gained(const struct growth *growth, uint64_t *ret_ns)
+{
+	const struct growth_series *all = &growth->series[GROWTH_SERIES - 1];
+	const struct growth_slot *first = &all->slots[0];
+
+	*ret_ns = 0;
+	if (!all->cnt || growth->clock_ns <= first->at_ns)
+		return 0;
+	*ret_ns = growth->clock_ns - first->at_ns;
+	return growth->last_bytes > first->bytes ? growth->last_bytes - first->bytes : 0;
+}

@@ -72,6 +72,9 @@ void growth__restart(struct growth *growth);
  */
 void growth__judge(const struct growth *growth, uint64_t noise_bytes, struct growth_verdict *ret);
 
+/* Returns the bytes that it has gained since its first sample, 0 if none; *ret_ns is that time. */
+uint64_t growth__gained(const struct growth *growth, uint64_t *ret_ns);
+
 /* Returns "too_early", "flat", "warming_up", "growing" or "shrinking". */
 const char *growth_state__name(enum growth_state state);
 

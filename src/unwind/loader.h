@@ -18,15 +18,15 @@
 #include "util/siphash.h"
 
 struct table_request {
-	int fd; /* borrowed; in */
+	int fd;			 /* borrowed; in */
 	const uint8_t *build_id; /* borrowed; in; only names the cache's file */
 	uint8_t build_id_len;
 	uint8_t fingerprint[SIPHASH_BYTES]; /* of the contents that table_loader__find met ... */
 	uint64_t source_bytes;		    /* ... and how many these are; 0 = not looked at yet */
-	struct unwind_table table; /* out, when err is 0; the caller frees it */
-	bool from_cache;	   /* out */
-	int err;		   /* out; as unwind_table__compile, or -ETIME (too costly), -EPIPE (the
-				      compiling child died of the file), -ESTALE (it changed meanwhile) */
+	struct unwind_table table;	    /* out, when err is 0; the caller frees it */
+	bool from_cache;		    /* out */
+	int err; /* out; as unwind_table__compile, or -ETIME (too costly), -EPIPE (the
+		    compiling child died of the file), -ESTALE (it changed meanwhile) */
 };
 
 struct table_loader;
@@ -44,15 +44,19 @@ void table_loader__free(struct table_loader *loader);
 int table_loader__load(struct table_loader *loader, struct table_request *requests, size_t cnt);
 
 /*
- * Looks into the cache only; request->err is -ENOENT when it is not there, and table_loader__load need
- * not look at the file again. Returns 0 or -ENOMEM.
+ * Looks into the cache only; request->err is -ENOENT when it is not there, and table_loader__load
+ * need not look at the file again. Returns 0 or -ENOMEM.
  */
 int table_loader__find(struct table_loader *loader, struct table_request *request);
 
 /*
- * Returns the owned path of the cache's usual place: $XDG_CACHE_HOME/leaksweep when that is set, else
- * /var/cache/leaksweep for root and ~/.cache/leaksweep for others; NULL = none (no home, no memory).
+ * Returns the owned path of the cache's usual place: $XDG_CACHE_HOME/leaksweep when that is set,
+ * else /var/cache/leaksweep for root and ~/.cache/leaksweep for others; NULL = none (no home, no
+ * memory).
  */
 char *table_loader__default_dir(void);
+
+/* How much a cache may hold unless a user says otherwise. */
+#define DEFAULT_CACHE_BYTES (512ULL << 20)
 
 #endif

@@ -101,6 +101,23 @@ int parse_size(const char *text, uint64_t *ret_bytes)
 	return err ? err : scale_decimal(&number, unit, ret_bytes);
 }
 
+int parse_percent(const char *text, uint64_t *ret_millis)
+{
+	struct decimal number;
+	uint64_t millis;
+	int err;
+
+	err = read_decimal(&text, &number);
+	if (err == -EINVAL || (*text && strcmp(text, "%")))
+		return -EINVAL;
+	if (!err)
+		err = scale_decimal(&number, 1000, &millis);
+	if (err || millis > 100 * 1000)
+		return -ERANGE;
+	*ret_millis = millis;
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	uint64_t ns;

@@ -19,6 +19,9 @@ int parse_size(const char *text, uint64_t *ret_bytes);
  * nanoseconds. */
 int parse_duration(const char *text, uint64_t *ret_ns);
 
+/* "1", "0.5", "2%": parts of a hundred in 1/1000, at most a hundred (else -ERANGE). Same errors. */
+int parse_percent(const char *text, uint64_t *ret_millis);
+
 /* "1.2 GiB", "-3.0 KiB", "17 B": at most four digits, right for a column. Returns `buf`. */
 const char *format_size(int64_t bytes, char buf[static UNITS_MAX]);
 

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * From the kernel side's tables to a cohort (model/cohort.h): what has happened in a window to the
+ * blocks of one space. Entries of the table of live blocks that the cohort remembers stay there
+ * over the windows, so that a later one sees their ends; all others of the space are removed.
+ */
+#ifndef LEAKSWEEP_COLLECT_WINDOW_BLOCKS_H
+#define LEAKSWEEP_COLLECT_WINDOW_BLOCKS_H
+
+#include <stdint.h>
+
+#include "attach/attacher.h"
+#include "collect/collector.h"
+#include "model/cohort.h"
+#include "util/array.h"
+#include "util/hashmap.h"
+
+/* What the stacks of a space had asked for when a window was read last. */
+struct asked_sum {
+	uint64_t cnt, bytes;
+};
+
+/* Of one space. Zero-initialise; free with window_blocks__free. */
+struct window_blocks {
+	ARRAY(struct asked_sum) costs;
+	struct hashmap index; /* {stack, layer} -> index of `costs` */
+	uint64_t calls;	      /* allocations in the window that was read last */
+};
+
+void window_blocks__free(struct window_blocks *blocks);
+
+/*
+ * Tells `cohort` of a window that is over and of what the tables say of it. `collector` knows which
+ * stacks are one. Returns 0 or a negative errno.
+ */
+int window_blocks__read(struct window_blocks *blocks, const struct map_fds *maps,
+			const struct collector *collector, uint32_t space,
+			const struct cohort_window *window, struct cohort *cohort);
+
+#endif

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/suspect_contents.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "python/pages.h"
+#include "util/remote.h"
+
+#define BATCH 128
+
+/* Whether all of it is in memory: what is swapped out would come back for this. */
+static bool is_resident(struct page_map *pages, struct page_runs *runs, uint64_t addr, uint32_t len)
+{
+	uint64_t mask = pages->page_bytes - 1, start = addr & ~mask,
+		 end = (addr + len + mask) & ~mask;
+
+	return !page_map__list(pages, start, end, runs) && runs->list.cnt == 1 &&
+	       runs->list.items[0].start == start && runs->list.items[0].end == end;
+}
+
+static int read_blocks(struct suspect *suspect, struct page_map *pages, struct page_runs *runs,
+		       uint64_t now_ns)
+{
+	uint8_t data[BATCH][IMPRINT_BYTES];
+	struct remote_part parts[BATCH];
+	struct cohort_read reads[BATCH];
+	size_t cnt = cohort__due(suspect->cohort, now_ns, reads, BATCH), kept = 0;
+	int err;
+
+	for (size_t i = 0; i < cnt; i++) {
+		if (!is_resident(pages, runs, reads[i].addr, reads[i].len))
+			continue;
+		parts[kept] = (struct remote_part){
+			.addr = reads[i].addr, .buf = data[kept], .len = reads[i].len};
+		reads[kept++] = reads[i];
+	}
+	err = kept ? remote_read_parts(suspect->suspicion.pid, parts, kept) : 0;
+	for (size_t i = 0; i < kept && !err; i++)
+		if (!parts[i].err)
+			cohort__look(suspect->cohort, &reads[i], data[i], reads[i].len, now_ns);
+	return err;
+}
+
+int suspect_contents__read(struct suspects *suspects, uint64_t now_ns)
+{
+	struct page_runs runs = {0};
+	struct page_map pages;
+	int err = 0;
+
+	for (size_t i = 0; i < suspects->list.cnt && err != -ENOMEM; i++) {
+		struct suspect *suspect = suspects->list.items[i];
+
+		if (!suspect->window_cnt || page_map__open(suspect->suspicion.pid, &pages))
+			continue;
+		err = read_blocks(suspect, &pages, &runs, now_ns);
+		page_map__close(&pages);
+	}
+	array_free(&runs.list);
+	return err == -ENOMEM ? err : 0;
+}

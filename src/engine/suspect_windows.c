@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/suspect_windows.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "collect/map_reader.h"
+#include "engine/suspect_contents.h"
+#include "util/cpu_time.h"
+
+#define LEAST_POLL_NS (300 * 1000ULL)
+#define MOST_POLL_NS (20 * NS_PER_MS)
+#define POLLS 8 /* of a window, at least */
+#define EXACT_POLL_NS (100 * NS_PER_MS)
+#define EXACT_WINDOW_NS (5 * NS_PER_SEC) /* after which exact tracing is told as a window */
+#define CONTENTS_NS (500 * NS_PER_MS)
+
+/* A hit is calibrated rather high: between a third of that and half as much again. */
+#define LOST_LOW 0.3
+#define LOST_HIGH 1.5
+#define IS_BUSY                                                                                    \
+	0.9 /* of a window: who used a CPU for so long would have done more without probes */
+
+/* ---- what there is ---- */
+
+/* Returns a process's CPU time, ns; 0 = it has ended. */
+static uint64_t busy_ns(pid_t pid)
+{
+	struct timespec time;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &time))
+		return 0;
+	return (uint64_t)time.tv_sec * NS_PER_SEC + (uint64_t)time.tv_nsec;
+}
+
+static uint64_t sum_hits(const uint64_t stats[static STAT_MAX])
+{
+	return stats[STAT_HITS_ALLOC] + stats[STAT_HITS_RETURN] + stats[STAT_HITS_FREE] +
+	       stats[STAT_HITS_OBJECT] + stats[STAT_HITS_OBJECT_FREE] + stats[STAT_HITS_FOREIGN];
+}
+
+/* Blocks that were asked for and are in nobody's table. */
+static uint64_t sum_lost(const uint64_t stats[static STAT_MAX])
+{
+	return stats[STAT_MAP_FULL] + stats[STAT_SHARE_FULL] + stats[STAT_COSTS_FULL] +
+	       stats[STAT_PROGRAMS_SKIPPED] + stats[STAT_THREADS_LOST] + stats[STAT_PENDING_FULL];
+}
+
+int suspect_windows__moment(const struct suspects *suspects, const struct suspect *suspect,
+			    struct suspect_moment *ret)
+{
+	uint64_t stats[STAT_MAX];
+	int err = map_read_counters(attacher__maps(suspects->session->attacher)->stats, stats,
+				    STAT_MAX);
+
+	if (err)
+		return err;
+	*ret = (struct suspect_moment){
+		.time_ns = clock_ns(CLOCK_MONOTONIC),
+		.busy_ns = busy_ns(suspect->suspicion.pid),
+		.hits = sum_hits(stats),
+		.lost = sum_lost(stats),
+	};
+	return ret->busy_ns ? 0 : -ESRCH;
+}
+
+/* What the hits between two moments have cost the process. */
+static struct window_bill bill_of(const struct suspects *suspects,
+				  const struct suspect_moment *from,
+				  const struct suspect_moment *to, uint64_t hits)
+{
+	struct window_bill bill = {.hits = hits};
+	double share;
+
+	if (to->busy_ns <= from->busy_ns)
+		return bill;
+	bill.busy_ns = to->busy_ns - from->busy_ns;
+	share = (double)hits * suspects->ns_per_hit / (double)bill.busy_ns;
+	bill.lost_low = share * LOST_LOW < 1 ? share * LOST_LOW : 1;
+	bill.lost_high = share * LOST_HIGH < 1 ? share * LOST_HIGH : 1;
+	return bill;
+}
+
+/* ---- what windows tell ---- */
+
+static int read_window(struct suspects *suspects, struct suspect *suspect,
+		       const struct suspect_moment *to, const struct window_bill *bill)
+{
+	uint64_t len = to->time_ns - suspect->begun.time_ns;
+	uint64_t busy = bill->busy_ns < len ? bill->busy_ns : len;
+	const struct cohort_window window = {
+		.begin_ns = suspect->begun.time_ns,
+		.end_ns = to->time_ns,
+		/* Who waits for work most of the time does it all the same. */
+		.lost_low_ns = (double)busy > IS_BUSY * (double)len
+				       ? (uint64_t)(bill->lost_low * (double)len)
+				       : 0,
+		.lost_high_ns = (uint64_t)(bill->lost_high * (double)busy),
+		.hits = bill->hits,
+		.lost_hits = to->lost - suspect->begun.lost,
+	};
+	struct session *session = suspects->session;
+	int err;
+
+	err = session__process_events(session);
+	if (!err)
+		err = window_blocks__read(&suspect->blocks, attacher__maps(session->attacher),
+					  session->collector, suspect->space, &window,
+					  suspect->cohort);
+	suspect->traced_ns += len;
+	suspect->window_cnt++;
+	suspect->hits += bill->hits;
+	suspect->begun = *to;
+	return err;
+}
+
+/* ---- probes ---- */
+
+static void take_away(struct suspects *suspects, struct suspect *suspect)
+{
+	session__disarm(suspects->session, suspect->space);
+	attacher__await_gone(suspects->session->attacher);
+	suspect->is_exact = false;
+}
+
+void suspect_windows__end(struct suspects *suspects, struct suspect *suspect)
+{
+	const struct window_bill nothing = {0};
+
+	if (suspects->open == suspect) {
+		take_away(suspects, suspect);
+		suspects->open = NULL;
+		window_plan__closed(&suspects->plan, &nothing, suspects->attach_ns);
+	} else if (suspect->is_exact) {
+		take_away(suspects, suspect);
+	}
+}
+
+/* The process has no allocator that can be probed. */
+static void refuse(struct suspects *suspects, struct suspect *suspect, char *obstacle)
+{
+	suspect_windows__end(suspects, suspect);
+	window_plan__forget(&suspects->plan, suspect->space);
+	suspect->obstacle = obstacle;
+}
+
+/* Returns why no block of the process would be seen, NULL = some would. */
+static char *obstacle_of(const struct suspects *suspects, const struct suspect *suspect)
+{
+	const struct space_info *space =
+		space_table__find(&suspects->session->table, suspect->space);
+
+	if (!space || pythons__version(suspects->session->pythons, suspect->space))
+		return NULL;
+	return prober__obstacle(space);
+}
+
+static int begin(struct suspects *suspects, const struct window_order *order)
+{
+	struct suspect *suspect = suspects__find(suspects, order->id);
+	uint64_t own_ns = cpu_time_ns();
+	char *obstacle;
+	int err;
+
+	if (!order->is_exact)
+		suspects->open = suspect;
+	suspect->is_exact = order->is_exact;
+	err = session__arm(suspects->session, suspect->space);
+	obstacle = err ? NULL : obstacle_of(suspects, suspect);
+	if (!err && !obstacle)
+		err = suspect_windows__moment(suspects, suspect, &suspect->begun);
+	if (err || obstacle) {
+		if (obstacle)
+			refuse(suspects, suspect, obstacle);
+		else
+			suspects__drop(suspects, suspect);
+		return err == -ENOMEM ? err : 0;
+	}
+	suspect->billed = suspect->begun;
+	suspects->poll_ns = order->length_ns / POLLS;
+	if (suspects->poll_ns < LEAST_POLL_NS)
+		suspects->poll_ns = LEAST_POLL_NS;
+	if (suspects->poll_ns > MOST_POLL_NS)
+		suspects->poll_ns = MOST_POLL_NS;
+	suspects->attach_ns = (double)(cpu_time_ns() - own_ns);
+	budget__pass(&suspects->budget, suspect->begun.time_ns, cpu_time_ns());
+	if (!order->is_exact)
+		window_plan__opened(&suspects->plan);
+	return 0;
+}
+
+/* Hits of exact tracing while a window of another is open. */
+static uint64_t hits_of_others(const struct suspects *suspects, const struct suspect_moment *from,
+			       const struct suspect_moment *to)
+{
+	double hits = suspects->exact_rate * (double)(to->time_ns - from->time_ns);
+
+	return hits < (double)(to->hits - from->hits) ? (uint64_t)hits : to->hits - from->hits;
+}
+
+static int end_window(struct suspects *suspects, const struct suspect_moment *to)
+{
+	struct suspect *suspect = suspects->open;
+	uint64_t own_ns = cpu_time_ns();
+	struct window_bill bill;
+
+	bill = bill_of(suspects, &suspect->begun, to,
+		       to->hits - suspect->begun.hits -
+			       hits_of_others(suspects, &suspect->begun, to));
+	take_away(suspects, suspect);
+	suspects->open = NULL;
+	suspects->attach_ns += (double)(cpu_time_ns() - own_ns);
+	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), cpu_time_ns());
+	window_plan__closed(&suspects->plan, &bill, suspects->attach_ns);
+	return read_window(suspects, suspect, to, &bill);
+}
+
+static int watch_window(struct suspects *suspects)
+{
+	struct suspect *suspect = suspects->open;
+	struct suspect_moment now;
+	uint64_t hits;
+	int err;
+
+	err = suspect_windows__moment(suspects, suspect, &now);
+	if (err == -ESRCH) {
+		suspects__drop(suspects, suspect);
+		return 0;
+	}
+	if (err)
+		return err;
+	hits = now.hits - suspect->begun.hits - hits_of_others(suspects, &suspect->begun, &now);
+	if (window_plan__watch(&suspects->plan, hits) == WINDOW_GOES_ON)
+		return 0;
+	return end_window(suspects, &now);
+}
+
+/* ---- all the time ---- */
+
+/* What part of all exact suspects' hits is this one's, by the allocations of their stacks. */
+static double share_of(const struct suspects *suspects, const struct suspect *suspect)
+{
+	uint64_t calls = 0;
+	size_t cnt = 0;
+
+	for (size_t i = 0; i < suspects->list.cnt; i++) {
+		const struct suspect *other = suspects->list.items[i];
+
+		calls += other->is_exact ? other->blocks.calls : 0;
+		cnt += other->is_exact;
+	}
+	return calls ? (double)suspect->blocks.calls / (double)calls : 1.0 / (double)cnt;
+}
+
+static int bill_exact(struct suspects *suspects, struct suspect *suspect)
+{
+	struct suspect_moment now;
+	struct window_bill bill;
+	uint64_t hits;
+	bool goes_on;
+	int err;
+
+	err = suspect_windows__moment(suspects, suspect, &now);
+	if (err)
+		return err;
+	hits = (uint64_t)((double)(now.hits - suspect->billed.hits) * share_of(suspects, suspect));
+	suspects->exact_rate = (double)(now.hits - suspect->billed.hits) /
+			       (double)(now.time_ns - suspect->billed.time_ns + 1);
+	bill = bill_of(suspects, &suspect->billed, &now, hits);
+	suspect->billed = now;
+	suspect->exact_hits += hits;
+	goes_on = window_plan__traced(&suspects->plan, suspect->space, &bill);
+	if (goes_on && now.time_ns - suspect->begun.time_ns < EXACT_WINDOW_NS)
+		return 0;
+	if (!goes_on)
+		take_away(suspects, suspect);
+	bill = bill_of(suspects, &suspect->begun, &now, suspect->exact_hits);
+	suspect->exact_hits = 0;
+	return read_window(suspects, suspect, &now, &bill);
+}
+
+static int bill_all_exact(struct suspects *suspects)
+{
+	bool any = false;
+	int err = 0;
+
+	for (size_t i = suspects->list.cnt; i-- > 0 && !err;) {
+		struct suspect *suspect = suspects->list.items[i];
+
+		if (!suspect->is_exact)
+			continue;
+		any = true;
+		err = bill_exact(suspects, suspect);
+		if (err == -ESRCH) {
+			suspects__drop(suspects, suspect);
+			err = 0;
+		}
+	}
+	if (!any)
+		suspects->exact_rate = 0;
+	return err;
+}
+
+/* ---- time ---- */
+
+static void due_at(uint64_t *due_ns, uint64_t time_ns)
+{
+	if (time_ns < *due_ns)
+		*due_ns = time_ns;
+}
+
+int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
+{
+	struct window_order order;
+	uint64_t wait_ns;
+	int err = 0;
+
+	if (suspects->open) {
+		err = watch_window(suspects);
+		if (err || suspects->open) {
+			due_at(ret_due_ns, now_ns + suspects->poll_ns);
+			return err;
+		}
+	}
+	if (now_ns >= suspects->exact_due_ns) {
+		suspects->exact_due_ns = now_ns + EXACT_POLL_NS;
+		err = bill_all_exact(suspects);
+	}
+	if (!err && now_ns >= suspects->contents_due_ns) {
+		suspects->contents_due_ns = now_ns + CONTENTS_NS;
+		err = suspect_contents__read(suspects, now_ns);
+	}
+	if (err)
+		return err;
+	if (window_plan__next(&suspects->plan, &order, &wait_ns)) {
+		err = begin(suspects, &order);
+		wait_ns = suspects->open ? suspects->poll_ns : 0;
+	}
+	due_at(ret_due_ns, now_ns + wait_ns);
+	due_at(ret_due_ns, suspects->contents_due_ns);
+	if (suspects->exact_rate > 0)
+		due_at(ret_due_ns, suspects->exact_due_ns);
+	return err;
+}

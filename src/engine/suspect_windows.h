@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The windows of suspects: what the plan orders, done with real probes, and what they tell. */
+#ifndef LEAKSWEEP_ENGINE_SUSPECT_WINDOWS_H
+#define LEAKSWEEP_ENGINE_SUSPECT_WINDOWS_H
+
+#include "engine/suspects_state.h"
+
+/* Does what is due. *ret_due_ns is when the next thing is, at the latest. Returns 0 or a negative
+ * errno. */
+int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns);
+
+/* Takes a suspect's probes away, if it has any; what they have seen since they were read last is
+ * lost. */
+void suspect_windows__end(struct suspects *suspects, struct suspect *suspect);
+
+/* Tells what there is at this moment. Returns 0, -ESRCH or another negative errno. */
+int suspect_windows__moment(const struct suspects *suspects, const struct suspect *suspect,
+			    struct suspect_moment *ret);
+
+#endif

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who is suspected, and with what: the list, the session that it shares, its budget. */
+#include "engine/suspects.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "engine/ledger_read.h"
+#include "engine/suspect_windows.h"
+#include "engine/suspects_state.h"
+#include "util/cpu_time.h"
+
+#define FORGET_NS (10 * 60 * NS_PER_SEC) /* after which who does not grow is no suspect */
+#define LEDGER_NS (20 * NS_PER_MS)
+#define IDLE_NS NS_PER_SEC
+
+/* The tables are for the blocks of windows, which are short, and for those remembered. */
+#define MAX_BLOCKS (1U << 17)
+#define MAX_STACKS (1U << 14)
+#define MAX_PROCS (1U << 12) /* children are followed, though not looked at */
+#define RING_BYTES (1U << 20)
+#define UNWIND_BYTES (64ULL << 20)
+#define COHORT_BLOCKS (1U << 14)
+#define COHORT_SITES (1U << 10)
+
+/*
+ * What a program behind a probe takes. Calibration runs in a tight loop: a real program with cold
+ * caches pays up to twice as much.
+ */
+#define PROGRAM_NS 1000.0
+#define COLD 2
+#define TRAP_NS 1500.0 /* where it cannot be measured */
+#define ATTACH_NS 5e6  /* until it was measured */
+
+struct suspects *suspects__new(const struct suspects_opts *opts)
+{
+	struct suspects *suspects = calloc(1, sizeof(*suspects));
+
+	if (!suspects)
+		return NULL;
+	suspects->opts = opts;
+	suspects->capture = (struct capture_opts){
+		.per_process = true,
+		.in_windows = true,
+		.attach = {.object_frees = true,
+			   .max_blocks = MAX_BLOCKS,
+			   .max_stacks = MAX_STACKS,
+			   .max_procs = MAX_PROCS,
+			   .ring_bytes = RING_BYTES,
+			   .share_tables = true},
+		.unwind = {.cache_dir = opts->cache_dir,
+			   .cache_bytes = opts->cache_bytes,
+			   .memory_bytes = UNWIND_BYTES},
+		.python = {.cache_dir = opts->cache_dir,
+			   .frees = true,
+			   .per_process = true,
+			   .in_windows = true},
+	};
+	suspects->attach_ns = ATTACH_NS;
+	suspects->symbolizer = symbolizer__new();
+	if (!suspects->symbolizer) {
+		free(suspects);
+		return NULL;
+	}
+	return suspects;
+}
+
+static void free_suspect(struct suspect *suspect)
+{
+	cohort__free(suspect->cohort);
+	window_blocks__free(&suspect->blocks);
+	free(suspect->obstacle);
+	free(suspect);
+}
+
+void suspects__free(struct suspects *suspects)
+{
+	if (!suspects)
+		return;
+	while (suspects->list.cnt)
+		suspects__drop(suspects, suspects->list.items[0]);
+	array_free(&suspects->list);
+	session__free(suspects->session);
+	symbolizer__free(suspects->symbolizer);
+	free(suspects->refusal);
+	free(suspects);
+}
+
+struct suspect *suspects__find(const struct suspects *suspects, uint64_t id)
+{
+	for (size_t i = 0; i < suspects->list.cnt; i++)
+		if (suspects->list.items[i]->space == id)
+			return suspects->list.items[i];
+	return NULL;
+}
+
+void suspects__drop(struct suspects *suspects, struct suspect *suspect)
+{
+	suspect_windows__end(suspects, suspect);
+	window_plan__forget(&suspects->plan, suspect->space);
+	session__drop(suspects->session, suspect->space);
+	for (size_t i = 0; i < suspects->list.cnt; i++)
+		if (suspects->list.items[i] == suspect)
+			suspects->list.items[i] = suspects->list.items[--suspects->list.cnt];
+	free_suspect(suspect);
+}
+
+/* ---- the session ---- */
+
+static void calibrate(struct suspects *suspects)
+{
+	struct trap_costs traps;
+	double trap_ns = TRAP_NS;
+
+	if (!calibrate__trap(&traps))
+		trap_ns = traps.call_return_ns / 2 > traps.emulated_ns ? traps.call_return_ns / 2
+								       : traps.emulated_ns;
+	suspects->ns_per_hit = COLD * (trap_ns + PROGRAM_NS);
+}
+
+/* Loads everything, once. Returns 0 also when that cannot be, with `refusal`. */
+static int open_session(struct suspects *suspects, uint64_t now_ns)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	char *message = NULL;
+	int err;
+
+	if (suspects->session || suspects->refusal)
+		return 0;
+	err = session__open(&suspects->capture, &suspects->session, &message);
+	if (!err)
+		err = session__begin(suspects->session, &message);
+	if (err) {
+		session__free(suspects->session);
+		suspects->session = NULL;
+		suspects->refusal = message ? message : strdup(strerror(-err));
+		return suspects->refusal ? 0 : -ENOMEM;
+	}
+	session__end_stats(suspects->session);
+	calibrate(suspects);
+	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
+		return -errno;
+	budget__init(&suspects->budget, suspects->opts->budget, cpus > 0 ? (unsigned int)cpus : 1,
+		     now_ns, cpu_time_ns());
+	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);
+	return 0;
+}
+
+/* ---- the list ---- */
+
+static struct suspect *find_process(const struct suspects *suspects,
+				    const struct suspicion *suspicion)
+{
+	for (size_t i = 0; i < suspects->list.cnt; i++) {
+		const struct suspicion *known = &suspects->list.items[i]->suspicion;
+
+		if (known->pid == suspicion->pid && known->start_ns == suspicion->start_ns)
+			return suspects->list.items[i];
+	}
+	return NULL;
+}
+
+/* Makes room for one that grows faster than some that are not told any more, or than others. */
+static bool make_room(struct suspects *suspects, double growth, uint64_t now_ns)
+{
+	struct suspect *least = NULL;
+
+	if (suspects->list.cnt < MAX_SUSPECTS)
+		return true;
+	for (size_t i = 0; i < suspects->list.cnt; i++) {
+		struct suspect *suspect = suspects->list.items[i];
+		double worth = suspect->told_ns == now_ns ? suspect->suspicion.growth_per_hour : 0;
+
+		/* What is known of one is worth something: it takes twice as much to drop it. */
+		if (2 * worth < growth && (!least || worth < least->suspicion.growth_per_hour))
+			least = suspect;
+	}
+	if (!least)
+		return false;
+	suspects__drop(suspects, least);
+	return true;
+}
+
+static int tell_plan(struct suspects *suspects, const struct suspect *suspect)
+{
+	const struct suspect_facts facts = {
+		.id = suspect->space,
+		.growth_bytes_per_h = suspect->suspicion.growth_per_hour,
+		.ns_per_hit = suspects->ns_per_hit,
+		.attach_ns = suspects->attach_ns,
+	};
+	int err = suspect->obstacle ? 0 : window_plan__suspect(&suspects->plan, &facts);
+
+	return err == -ENOSPC ? 0 : err;
+}
+
+/* Prepares a process for its first window. */
+static int prepare(struct suspects *suspects, struct suspect *suspect)
+{
+	const struct space_info *space;
+	int err;
+
+	err = session__add(suspects->session, suspect->suspicion.pid, &suspect->space);
+	if (err)
+		return err;
+	space = space_table__find(&suspects->session->table, suspect->space);
+	if (!space || space->start_ns != suspect->suspicion.start_ns)
+		return -ESRCH;
+	suspect->cohort = cohort__new(suspects->key, COHORT_BLOCKS, COHORT_SITES);
+	if (!suspect->cohort)
+		return -ENOMEM;
+	return suspect_windows__moment(suspects, suspect, &suspect->first);
+}
+
+static int add(struct suspects *suspects, const struct suspicion *suspicion, uint64_t now_ns)
+{
+	struct suspect *suspect = calloc(1, sizeof(*suspect));
+	int err;
+
+	if (!suspect || array_push(&suspects->list, suspect)) {
+		free(suspect);
+		return -ENOMEM;
+	}
+	suspect->suspicion = *suspicion;
+	suspect->told_ns = now_ns;
+	err = prepare(suspects, suspect);
+	if (!err) {
+		ledger__read(suspicion->pid, NULL, now_ns + LEDGER_NS, &suspect->first_ledger);
+		return tell_plan(suspects, suspect);
+	}
+	suspects__drop(suspects, suspect);
+	return err == -ENOMEM ? err : 0; /* it has ended, or has no room */
+}
+
+int suspects__tell(struct suspects *suspects, const struct suspicion *list, size_t cnt,
+		   uint64_t now_ns)
+{
+	int err = 0;
+
+	if (!cnt && !suspects->session)
+		return 0;
+	if (suspects->opts->budget > 0)
+		err = open_session(suspects, now_ns);
+	if (err || !suspects->session)
+		return err;
+	for (size_t i = 0; i < cnt && !err; i++) {
+		struct suspect *suspect = find_process(suspects, &list[i]);
+
+		if (!suspect)
+			continue;
+		suspect->suspicion = list[i];
+		suspect->told_ns = now_ns;
+		err = tell_plan(suspects, suspect);
+	}
+	for (size_t i = 0; i < cnt && !err; i++)
+		if (!find_process(suspects, &list[i]) &&
+		    make_room(suspects, list[i].growth_per_hour, now_ns))
+			err = add(suspects, &list[i], now_ns);
+	return err;
+}
+
+/* ---- time ---- */
+
+/* Those whose process has ended, or became another program, or grows no more. */
+static void drop_ended(struct suspects *suspects, uint64_t now_ns)
+{
+	for (size_t i = suspects->list.cnt; i-- > 0;) {
+		struct suspect *suspect = suspects->list.items[i];
+		const struct space_info *space =
+			space_table__find(&suspects->session->table, suspect->space);
+
+		if (!space || space->state != PROC_RUNNING || now_ns - suspect->told_ns > FORGET_NS)
+			suspects__drop(suspects, suspect);
+	}
+}
+
+int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
+{
+	int err;
+
+	*ret_due_ns = UINT64_MAX;
+	if (!suspects->session)
+		return 0;
+	err = session__process_events(suspects->session);
+	if (err)
+		return err;
+	drop_ended(suspects, now_ns);
+	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), cpu_time_ns());
+	err = session__poll_pythons(suspects->session);
+	if (!err)
+		err = suspect_windows__work(suspects, now_ns, ret_due_ns);
+	if (!err && now_ns >= suspects->room_due_ns) {
+		suspects->room_due_ns = now_ns + 2 * NS_PER_SEC;
+		err = session__make_room(suspects->session);
+	}
+	if (*ret_due_ns > now_ns + IDLE_NS)
+		*ret_due_ns = now_ns + IDLE_NS;
+	return err;
+}

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The processes of a sweep that grow: their code is looked at, in windows of time or all the time,
+ * as far as a budget of CPU time goes (engine/window_plan.h), for who keeps the memory
+ * (model/cohort.h). BPF programs are loaded when the first suspect comes; where they cannot be, a
+ * sweep goes on without, and says so.
+ */
+#ifndef LEAKSWEEP_ENGINE_SUSPECTS_H
+#define LEAKSWEEP_ENGINE_SUSPECTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "model/sweep.h"
+
+#define MAX_SUSPECTS 8 /* each takes up to 8 MiB */
+
+struct suspects_opts {
+	double budget;	       /* share of each CPU, 0.01 = 1 %; 0 = nobody's code is looked at */
+	const char *cache_dir; /* of unwind tables and sites; NULL = none */
+	uint64_t cache_bytes;
+};
+
+/* A process that grows, or may do so. */
+struct suspicion {
+	pid_t pid;
+	uint64_t start_ns;	/* since boot */
+	double growth_per_hour; /* bytes */
+	double growth_high;	/* the most that it may be; below 0 = not known */
+};
+
+struct suspects;
+
+/* `opts` is borrowed. NULL: no memory. */
+struct suspects *suspects__new(const struct suspects_opts *opts);
+void suspects__free(struct suspects *suspects);
+
+/*
+ * Tells who grows now, the fastest first: those that are not known are taken up as far as there is
+ * room, in the place of others that are not told any more. Returns 0 or a negative errno.
+ */
+int suspects__tell(struct suspects *suspects, const struct suspicion *list, size_t cnt,
+		   uint64_t now_ns);
+
+/*
+ * Does what is due: opens and closes windows, reads what they tell. *ret_due_ns is when it has to
+ * be called again at the latest (CLOCK_MONOTONIC). Returns 0 or a negative errno.
+ */
+int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns);
+
+/*
+ * Adds to a sweep what is known of the code of its processes, and a note if nothing can be. Waits
+ * for files of debug information. Returns 0 or a negative errno.
+ */
+int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns);
+
+#endif

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* From what is known of suspects to what a sweep tells of their code. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/ledger_read.h"
+#include "engine/suspect_windows.h"
+#include "engine/suspects_state.h"
+
+#define MAX_SITES 64 /* of a process; those that grow go first */
+#define LEDGER_NS (20 * NS_PER_MS)
+#define LEAST_CAUSE (1ULL << 20) /* bytes; less has no cause */
+
+static enum sweep_look look_of(const struct suspect *suspect)
+{
+	if (suspect->obstacle)
+		return SWEEP_LOOK_REFUSED;
+	if (suspect->is_exact)
+		return SWEEP_LOOK_EXACT;
+	return suspect->window_cnt ? SWEEP_LOOK_WINDOWS : SWEEP_LOOK_WAITS;
+}
+
+static int add_sites(const struct suspects *suspects, const struct suspect *suspect,
+		     struct sweep *sweep, struct sweep_code *code, uint64_t now_ns)
+{
+	struct collector *collector = suspects->session->collector;
+	struct cohort_verdicts verdicts;
+	int err;
+
+	err = cohort__judge(suspect->cohort, now_ns, suspect->suspicion.growth_high, &verdicts);
+	if (err)
+		return err;
+	for (size_t i = 0; i < verdicts.items.cnt && i < MAX_SITES && !err; i++) {
+		struct sweep_site site = {.verdict = verdicts.items.items[i]};
+
+		err = collector__add_stack(collector, sweep->snap, suspect->space,
+					   site.verdict.stack, &site.stack);
+		if (!err)
+			err = array_push(&code->sites, site);
+	}
+	cohort_verdicts__free(&verdicts);
+	return err;
+}
+
+static void add_ledger(const struct suspect *suspect, struct sweep_code *code, uint64_t now_ns)
+{
+	if (ledger__read(suspect->suspicion.pid, NULL, now_ns + LEDGER_NS, &code->ledger) ||
+	    !suspect->first_ledger.is_known)
+		return;
+	code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
+}
+
+static int tell(const struct suspects *suspects, const struct suspect *suspect, struct sweep *sweep,
+		uint64_t now_ns)
+{
+	struct sweep_code *code = calloc(1, sizeof(*code));
+	struct suspect_moment now;
+	int err;
+
+	if (!code)
+		return -ENOMEM;
+	code->look = look_of(suspect);
+	code->obstacle = strdup(suspect->obstacle ? suspect->obstacle : "");
+	code->watched_ns = now_ns - suspect->first.time_ns;
+	code->traced_ns = suspect->traced_ns;
+	code->window_cnt = suspect->window_cnt;
+	code->untold_bytes = cohort__untold_bytes(suspect->cohort);
+	err = code->obstacle ? suspect_windows__moment(suspects, suspect, &now) : -ENOMEM;
+	if (!err && now.busy_ns > suspect->first.busy_ns)
+		code->lost_percent = 100 * (double)suspect->hits * suspects->ns_per_hit /
+				     (double)(now.busy_ns - suspect->first.busy_ns);
+	if (!err)
+		err = add_sites(suspects, suspect, sweep, code, now_ns);
+	if (!err)
+		add_ledger(suspect, code, clock_ns(CLOCK_MONOTONIC));
+	if (err ||
+	    !sweep__set_code(sweep, suspect->suspicion.pid, suspect->suspicion.start_ns, code))
+		sweep_code__free(code);
+	return err == -ESRCH ? 0 : err;
+}
+
+int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns)
+{
+	struct collect_opts collect = {.now_ns = clock_ns(CLOCK_MONOTONIC)};
+	int err;
+
+	if (suspects->refusal)
+		return snapshot__add_note(sweep->snap, "no code is looked at: %s",
+					  suspects->refusal);
+	if (!suspects->list.cnt)
+		return 0;
+	err = pythons__views(suspects->session->pythons, &collect.pythons, &collect.python_cnt);
+	if (!err)
+		err = collector__fill_processes(suspects->session->collector, &collect,
+						sweep->snap);
+	for (size_t i = 0; i < suspects->list.cnt && !err; i++)
+		err = tell(suspects, suspects->list.items[i], sweep, now_ns);
+	return err ? err : symbolizer__resolve(suspects->symbolizer, sweep->snap, &sweep->symbols);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the parts of suspects.h share. Private to them. */
+#ifndef LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
+#define LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
+
+#include "collect/window_blocks.h"
+#include "engine/budget.h"
+#include "engine/session.h"
+#include "engine/suspects.h"
+#include "engine/window_plan.h"
+#include "model/cohort.h"
+#include "symbolize/symbolizer.h"
+
+/* What a process's probes have seen up to a moment. */
+struct suspect_moment {
+	uint64_t time_ns;    /* CLOCK_MONOTONIC */
+	uint64_t busy_ns;    /* CPU time that the process has used, ever */
+	uint64_t hits, lost; /* of all suspects' probes, and blocks that had no room, ever */
+};
+
+struct suspect {
+	struct suspicion suspicion; /* as last told */
+	uint64_t told_ns;	    /* when that was */
+	uint32_t space;
+	char *obstacle; /* owned: why its code cannot be looked at; NULL = it can */
+	struct cohort *cohort;
+	struct window_blocks blocks;
+	struct suspect_moment first; /* when it became one */
+	struct ledger first_ledger;
+	bool is_exact;		      /* its probes stay in place */
+	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
+	struct suspect_moment billed; /* of exact tracing, what the plan knows */
+	uint64_t exact_hits;	      /* since `begun` */
+	uint64_t traced_ns, window_cnt, hits;
+};
+
+struct suspects {
+	const struct suspects_opts *opts;
+	struct capture_opts capture;
+	struct session *session; /* NULL = nobody was suspected yet */
+	char *refusal;		 /* owned: why there can be no session */
+	struct symbolizer *symbolizer;
+	struct budget budget;
+	struct window_plan plan;
+	double ns_per_hit; /* calibrated */
+	double attach_ns;  /* to make probes and take them away, the last time */
+	uint8_t key[SIPHASH_BYTES];
+	ARRAY(struct suspect *) list; /* MAX_SUSPECTS at most */
+	struct suspect *open;	      /* whose window is open, NULL = nobody's */
+	uint64_t poll_ns;	      /* between two looks at the open window */
+	double exact_rate;	      /* hits each ns of all exact suspects; 0 = there are none */
+	uint64_t exact_due_ns, contents_due_ns, room_due_ns;
+};
+
+/* Returns the suspect with such an id (its space), or NULL. */
+struct suspect *suspects__find(const struct suspects *suspects, uint64_t id);
+
+/* Takes a suspect off the list. */
+void suspects__drop(struct suspects *suspects, struct suspect *suspect);
+
+#endif
