@@ -121,6 +121,10 @@ static void select_programs(struct attacher *attacher, const struct attacher_opt
 		bpf_program__set_expected_attach_type(skel->progs.alloc_session,
 						      ATTACH_TRACE_UPROBE_SESSION);
 	bpf_program__set_autoload(skel->progs.cgroup_attach, opts->watch_cgroups);
+	bpf_program__set_autoload(skel->progs.memory_enter, !opts->blocks_only);
+	bpf_program__set_autoload(skel->progs.memory_exit, !opts->blocks_only);
+	bpf_program__set_autoload(skel->progs.python_no_memory, !opts->blocks_only);
+	bpf_program__set_autoload(skel->progs.python_finalize, !opts->blocks_only);
 	bpf_program__set_autoload(skel->progs.oom_victim, tracepoint_id("oom", "mark_victim") >= 0);
 	if (!multi)
 		return;
@@ -248,7 +252,8 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	err = attach_process_life(attacher);
 	if (err)
 		goto cleanup;
-	attacher->mmap_layer_err = attach_memory_syscalls(attacher);
+	attacher->mmap_layer_err =
+		opts->blocks_only ? -EOPNOTSUPP : attach_memory_syscalls(attacher);
 	if (!attacher->mmap_layer_err)
 		attacher->mmap_layer_err =
 			links__add_tracepoint(&attacher->links, attacher->skel->progs.signal_return,

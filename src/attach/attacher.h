@@ -25,6 +25,7 @@ struct attacher_opts {
 	bool watch_execs;	     /* tell of the exec of processes that are not traced */
 	bool watch_cgroups;	     /* ... and when they are moved to another control group */
 	bool watch_touches;	     /* attacher__watch_touches will be called */
+	bool blocks_only;  /* neither system calls nor moments of interpreters are looked at */
 	bool object_frees; /* frees of Python objects are probed, see attacher__attach_role */
 	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
 	bool share_tables;   /* no control group may fill them (include/maps.h) */

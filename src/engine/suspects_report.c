@@ -7,6 +7,7 @@
 #include "engine/ledger_read.h"
 #include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
+#include "util/cpu_time.h"
 
 #define MAX_SITES 64 /* of a process; those that grow go first */
 #define LEDGER_NS (20 * NS_PER_MS)
@@ -80,6 +81,16 @@ static int tell(const struct suspects *suspects, const struct suspect *suspect, 
 	return err == -ESRCH ? 0 : err;
 }
 
+/* Reading debug information takes long, once: it is nothing that goes on. */
+static int name_frames(struct suspects *suspects, struct sweep *sweep)
+{
+	uint64_t own_ns = cpu_time_ns();
+	int err = symbolizer__resolve(suspects->symbolizer, sweep->snap, &sweep->symbols);
+
+	budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
+	return err;
+}
+
 int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns)
 {
 	struct collect_opts collect = {.now_ns = clock_ns(CLOCK_MONOTONIC)};
@@ -96,5 +107,5 @@ int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t no
 						sweep->snap);
 	for (size_t i = 0; i < suspects->list.cnt && !err; i++)
 		err = tell(suspects, suspects->list.items[i], sweep, now_ns);
-	return err ? err : symbolizer__resolve(suspects->symbolizer, sweep->snap, &sweep->symbols);
+	return err ? err : name_frames(suspects, sweep);
 }

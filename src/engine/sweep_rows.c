@@ -148,6 +148,7 @@ int sweep__of_watch(struct watch *watch, struct sweep **ret)
 
 /* What is gained before it is suspected, in bytes that it may be wrong by. */
 #define NOISE_CNT 4
+#define SETTLED_NS (8 * NS_PER_SEC)
 
 static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 {
@@ -164,7 +165,8 @@ static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 	case GROWTH_TOO_EARLY:
 	case GROWTH_WARMING:
 		gained = growth__gained(item->growth, &ns);
-		if (gained < NOISE_CNT * noise_bytes())
+		/* A compiler has come and gone by then. */
+		if (gained < NOISE_CNT * noise_bytes() || ns < SETTLED_NS)
 			return false;
 		ret->growth_per_hour = (double)gained / (double)ns * 3600 * NS_PER_SEC;
 		return true;
