@@ -37,15 +37,9 @@ static void add_states(struct fields *head, const struct sweep *sweep)
 static int put_head(const struct sweep *sweep, FILE *out)
 {
 	const struct snapshot *snap = sweep->snap;
-	char started_at[RFC3339_MAX];
 	struct fields head;
 
-	fields__new(&head);
-	add_tool(&head);
-	add_text(&head, "mode", snap->mode);
-	add_text(&head, "started_at", format_rfc3339(snap->started_at_ns, true, started_at));
-	add_uint(&head, "duration_ns", snap->duration_ns);
-	add_uint(&head, "interval", snap->interval);
+	fields__new_document(&head, snap);
 	add_host(&head, snap);
 	add_memory(&head, sweep);
 	add_states(&head, sweep);
