@@ -104,6 +104,7 @@ enum cohort_state {
 	COHORT_BOUNDED = 2, /* what it allocates ends, and lived for a while: a cache, a pool */
 	COHORT_STARTUP = 3, /* it kept what it allocated, and allocates no more */
 	COHORT_CHURN = 4,   /* what it allocates ends at once */
+	COHORT_STATE_CNT,
 };
 
 /* Why a site is unknown. */
@@ -114,7 +115,12 @@ enum cohort_doubt {
 	COHORT_MIXED = 3,     /* some end, some stay */
 	COHORT_RESIZED = 4,   /* they end, and those that follow are ever larger */
 	COHORT_PROCESS = 5,   /* it would grow more than its process does */
+	COHORT_DOUBT_CNT,
 };
+
+/* Return one word, as reports have it; "unknown" for a value out of range. */
+const char *cohort_state__name(enum cohort_state state);
+const char *cohort_doubt__name(enum cohort_doubt doubt);
 
 /* What is known of a site: one stack of one layer. */
 struct cohort_verdict {

@@ -383,3 +383,21 @@ void cohort_verdicts__free(struct cohort_verdicts *verdicts)
 {
 	array_free(&verdicts->items);
 }
+
+const char *cohort_state__name(enum cohort_state state)
+{
+	static const char *const names[COHORT_STATE_CNT] = {
+		"unknown", "growing", "bounded", "startup", "churn",
+	};
+
+	return state < COHORT_STATE_CNT ? names[state] : "unknown";
+}
+
+const char *cohort_doubt__name(enum cohort_doubt doubt)
+{
+	static const char *const names[COHORT_DOUBT_CNT] = {
+		"certain", "too_few", "too_young", "mixed", "resized", "process",
+	};
+
+	return doubt < COHORT_DOUBT_CNT ? names[doubt] : "unknown";
+}

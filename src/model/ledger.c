@@ -60,28 +60,51 @@ void ledger__add(struct ledger *group, const struct ledger *process)
 		group->largest_free_bytes = process->largest_free_bytes;
 }
 
+static const struct {
+	const char *name, *field;
+} part_names[LEDGER_PART_CNT] = {
+	[LEDGER_HEAP_USED] = {"heap blocks", "heap_used"},
+	[LEDGER_HEAP_CACHED] = {"heap caches", "heap_cached"},
+	[LEDGER_HEAP_HOLES] = {"heap holes", "heap_holes"},
+	[LEDGER_HEAP_PAGES] = {"free heap pages", "heap_pages"},
+	[LEDGER_HEAP_TOP] = {"heap ends", "heap_top"},
+	[LEDGER_HEAP_UNREAD] = {"heap not read", "heap_unread"},
+	[LEDGER_BIG_BLOCKS] = {"large blocks", "big_blocks"},
+	[LEDGER_OBJECTS] = {"objects", "objects"},
+	[LEDGER_OBJECTS_FREE] = {"kept by pymalloc", "objects_free"},
+	[LEDGER_MAPPED] = {"mapped", "mapped"},
+	[LEDGER_OTHER_HEAP] = {"another allocator's heap", "other_heap"},
+	[LEDGER_HUGE_ZEROS] = {"zeros in huge pages", "huge_zeros"},
+	[LEDGER_THREAD_STACKS] = {"thread stacks", "thread_stacks"},
+	[LEDGER_MAIN_STACK] = {"main stack", "main_stack"},
+	[LEDGER_FILES] = {"written file pages", "files"},
+	[LEDGER_UNEXPLAINED] = {"not explained", "unexplained"},
+};
+
 const char *ledger_part__name(enum ledger_part part)
 {
-	static const char *const names[LEDGER_PART_CNT] = {
-		[LEDGER_HEAP_USED] = "heap blocks",
-		[LEDGER_HEAP_CACHED] = "heap caches",
-		[LEDGER_HEAP_HOLES] = "heap holes",
-		[LEDGER_HEAP_PAGES] = "free heap pages",
-		[LEDGER_HEAP_TOP] = "heap ends",
-		[LEDGER_HEAP_UNREAD] = "heap not read",
-		[LEDGER_BIG_BLOCKS] = "large blocks",
-		[LEDGER_OBJECTS] = "objects",
-		[LEDGER_OBJECTS_FREE] = "kept by pymalloc",
-		[LEDGER_MAPPED] = "mapped",
-		[LEDGER_OTHER_HEAP] = "another allocator's heap",
-		[LEDGER_HUGE_ZEROS] = "zeros in huge pages",
-		[LEDGER_THREAD_STACKS] = "thread stacks",
-		[LEDGER_MAIN_STACK] = "main stack",
-		[LEDGER_FILES] = "written file pages",
-		[LEDGER_UNEXPLAINED] = "not explained",
+	return part > 0 && part < LEDGER_PART_CNT ? part_names[part].name : "?";
+}
+
+const char *ledger_part__field(enum ledger_part part)
+{
+	return part > 0 && part < LEDGER_PART_CNT ? part_names[part].field : "?";
+}
+
+const char *ledger_cause__name(enum ledger_cause cause)
+{
+	static const char *const names[LEDGER_CAUSE_CNT] = {
+		[LEDGER_CAUSE_NONE] = "none",
+		[LEDGER_CAUSE_LIVE] = "live",
+		[LEDGER_CAUSE_RETAINED] = "retained",
+		[LEDGER_CAUSE_FRAGMENTED] = "fragmented",
+		[LEDGER_CAUSE_HUGE_PAGES] = "huge_pages",
+		[LEDGER_CAUSE_STACKS] = "stacks",
+		[LEDGER_CAUSE_FILES] = "files",
+		[LEDGER_CAUSE_UNEXPLAINED] = "unexplained",
 	};
 
-	return part > 0 && part < LEDGER_PART_CNT ? names[part] : "?";
+	return cause < LEDGER_CAUSE_CNT ? names[cause] : "?";
 }
 
 uint64_t ledger__live(const struct ledger *ledger)
@@ -121,6 +144,7 @@ static uint64_t cause_bytes(const struct ledger *ledger, enum ledger_cause cause
 	case LEDGER_CAUSE_UNEXPLAINED:
 		return parts[LEDGER_HEAP_UNREAD] + parts[LEDGER_UNEXPLAINED];
 	case LEDGER_CAUSE_NONE:
+	case LEDGER_CAUSE_CNT:
 		break;
 	}
 	return 0;

@@ -60,8 +60,10 @@ void ledger__divide_heaps(struct ledger *ledger, const struct heap_sums *heaps);
  * have the same. */
 void ledger__add(struct ledger *group, const struct ledger *process);
 
-/* Returns a short name: "heap blocks", "thread stacks". */
+/* Return a short name for people, "heap blocks", "thread stacks", and the one of a field for
+ * programs, "heap_used", "thread_stacks"; "?" for a value out of range. */
 const char *ledger_part__name(enum ledger_part part);
+const char *ledger_part__field(enum ledger_part part);
 
 /* What an allocator has of the program's blocks, what it keeps though it is free, and of that what
  * lies between blocks. */
@@ -78,7 +80,11 @@ enum ledger_cause {
 	LEDGER_CAUSE_STACKS,
 	LEDGER_CAUSE_FILES, /* page cache, shared memory, or pages of files that were written */
 	LEDGER_CAUSE_UNEXPLAINED,
+	LEDGER_CAUSE_CNT,
 };
+
+/* Returns one word, as reports have it; "?" for a value out of range. */
+const char *ledger_cause__name(enum ledger_cause cause);
 
 struct ledger_verdict {
 	enum ledger_cause cause;

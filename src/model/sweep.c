@@ -5,6 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *sweep_look__name(enum sweep_look look)
+{
+	static const char *const names[SWEEP_LOOK_CNT] = {
+		[SWEEP_LOOK_WAITS] = "waits",
+		[SWEEP_LOOK_WINDOWS] = "windows",
+		[SWEEP_LOOK_EXACT] = "exact",
+		[SWEEP_LOOK_REFUSED] = "refused",
+	};
+
+	return look > 0 && look < SWEEP_LOOK_CNT ? names[look] : "unknown";
+}
+
 struct sweep *sweep__new(void)
 {
 	struct sweep *sweep = calloc(1, sizeof(*sweep));

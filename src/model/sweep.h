@@ -20,7 +20,11 @@ enum sweep_look {
 	SWEEP_LOOK_WINDOWS = 2, /* now and then, all that it allocates */
 	SWEEP_LOOK_EXACT = 3,	/* all the time */
 	SWEEP_LOOK_REFUSED = 4, /* not at all */
+	SWEEP_LOOK_CNT,
 };
+
+/* Returns one word, as reports have it; "unknown" for a value out of range. */
+const char *sweep_look__name(enum sweep_look look);
 
 /* What one stack of a process does with its memory. */
 struct sweep_site {

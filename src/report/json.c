@@ -106,15 +106,9 @@ static void add_notes(struct fields *head, const struct snapshot *snap)
 static int put_head(const struct profile *profile, FILE *out)
 {
 	const struct snapshot *snap = profile->snap;
-	char started_at[RFC3339_MAX];
 	struct fields head;
 
-	fields__new(&head);
-	add_tool(&head);
-	add_text(&head, "mode", snap->mode);
-	add_text(&head, "started_at", format_rfc3339(snap->started_at_ns, true, started_at));
-	add_uint(&head, "duration_ns", snap->duration_ns);
-	add_uint(&head, "interval", snap->interval);
+	fields__new_document(&head, snap);
 	add_bool(&head, "estimated", snap->estimated);
 	add_uint(&head, "sample_bytes", snap->sample_bytes);
 	add_host(&head, snap);

@@ -153,6 +153,18 @@ void add_tool(struct fields *root)
 	add_fields(root, "leaksweep", &tool);
 }
 
+void fields__new_document(struct fields *root, const struct snapshot *snap)
+{
+	char started_at[RFC3339_MAX];
+
+	fields__new(root);
+	add_tool(root);
+	add_text(root, "mode", snap->mode);
+	add_text(root, "started_at", format_rfc3339(snap->started_at_ns, true, started_at));
+	add_uint(root, "duration_ns", snap->duration_ns);
+	add_uint(root, "interval", snap->interval);
+}
+
 void add_host(struct fields *head, const struct snapshot *snap)
 {
 	struct fields host;

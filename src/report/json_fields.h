@@ -40,8 +40,12 @@ void add_totals(struct fields *fields, const char *name, const struct cost *cost
 /* Adds `inner` to `outer` and takes it over, finished or not. */
 void add_fields(struct fields *outer, const char *name, struct fields *inner);
 
-/* Begins a document: "leaksweep" with version and schema. */
+/* Adds "leaksweep": version and schema. */
 void add_tool(struct fields *root);
+
+/* Begins the document of a snapshot: "leaksweep", "mode", "started_at", "duration_ns", "interval".
+ */
+void fields__new_document(struct fields *root, const struct snapshot *snap);
 
 /* Adds "host": on which machine the snapshot was taken. */
 void add_host(struct fields *root, const struct snapshot *snap);
@@ -71,8 +75,8 @@ int call_texts__init(struct call_texts *texts, const struct profile *profile);
 void call_texts__free(struct call_texts *texts);
 
 /*
- * Writes as "frames" all calls of a stack, behind other members, and closes their object. Those that
- * other reports leave out are marked. Returns 0 or -ENOMEM.
+ * Writes as "frames" all calls of a stack, behind other members, and closes their object. Those
+ * that other reports leave out are marked. Returns 0 or -ENOMEM.
  */
 int json_put_calls(const struct profile *profile, uint32_t stack, struct call_texts *texts,
 		   FILE *out);

@@ -266,6 +266,11 @@ const char *format_rfc3339(uint64_t realtime_ns, bool with_ms, char buf[static R
 	return buf;
 }
 
+const char *format_bytes(double bytes, char buf[static UNITS_MAX])
+{
+	return format_size(bytes < 0x1p62 ? (int64_t)bytes : INT64_MAX, buf);
+}
+
 /* ---- processes, frames and rows ---- */
 
 void process_put(FILE *out, const struct snap_proc *proc)

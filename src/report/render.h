@@ -12,6 +12,7 @@
 
 #include "model/profile.h"
 #include "symbolize/symbolizer.h"
+#include "util/units.h"
 
 #define RFC3339_MAX 48
 
@@ -45,6 +46,9 @@ const char *unwind_reason(unsigned int unwind);
 
 /* Writes a time since the epoch as RFC 3339 in UTC, with milliseconds when asked. Returns `buf`. */
 const char *format_rfc3339(uint64_t realtime_ns, bool with_ms, char buf[static RFC3339_MAX]);
+
+/* As format_size, for what was computed and may be too large for it. Returns `buf`. */
+const char *format_bytes(double bytes, char buf[static UNITS_MAX]);
 
 /* Writes which process it is, for a terminal: "16427 nginx", "16427 nginx (7 in web)" when its own
  * PID namespace has another number for it. */

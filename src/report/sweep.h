@@ -35,7 +35,25 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     container's), "restarts" of the service since the sweep began, "anon_bytes" (swap included),
  *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)},
  *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache counted as
- *     room), "seconds" (until it is used up at this rate; null = not within 100 years)}
+ *     room), "seconds" (until it is used up at this rate; null = not within 100 years)},
+ *     "code": null (a group, or nobody looks), or which code keeps its memory:
+ *       "look": "waits" (others come first), "windows" (now and then), "exact" (all the time),
+ *       "refused"; "obstacle" (why, or what is not seen; "" = nothing), "watched_ns" (since it was
+ *       looked at first), "traced_ns" (of that), "windows", "lost_percent" (of its CPU time, taken
+ *       by that), "untold_bytes" (allocated at stacks that there was no room for),
+ *       "ledger": null or what its anonymous memory is made of: {"anon_bytes", "parts" (by name,
+ *       they add up to it), "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
+ *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
+ *       memory is in "mapped", null = not known)},
+ *       "cause": null or what of the memory grew most: {"name": "live" (blocks, mappings),
+ *       "retained" (free in whole pages), "fragmented" (free between blocks), "huge_pages",
+ *       "stacks", "files", "unexplained"; "bytes"},
+ *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
+ *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
+ *       "mixed", "resized", "process": the process grows less; else null), "layer", "rate" (null
+ *       unless growing: {"bytes_per_hour", "lower", "upper"}), "confidence" (that it is growing, 0
+ *       to 0.999), "evidence" (as in model/cohort.h; of "contents" those in model/imprint.h),
+ *       "frames" (leaf first, as in other reports)}
  */
 int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out);
 

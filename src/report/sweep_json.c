@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "report/sweep.h"
 
+#include <errno.h>
+
+#include "model/profile.h"
 #include "report/json_fields.h"
 #include "report/render.h"
+#include "report/sweep_code.h"
 
 static void add_memory(struct fields *head, const struct sweep *sweep)
 {
@@ -37,15 +41,9 @@ static void add_states(struct fields *head, const struct sweep *sweep)
 static int put_head(const struct sweep *sweep, FILE *out)
 {
 	const struct snapshot *snap = sweep->snap;
-	char started_at[RFC3339_MAX];
 	struct fields head;
 
-	fields__new(&head);
-	add_tool(&head);
-	add_text(&head, "mode", snap->mode);
-	add_text(&head, "started_at", format_rfc3339(snap->started_at_ns, true, started_at));
-	add_uint(&head, "duration_ns", snap->duration_ns);
-	add_uint(&head, "interval", snap->interval);
+	fields__new_document(&head, snap);
 	add_host(&head, snap);
 	add_memory(&head, sweep);
 	add_states(&head, sweep);
@@ -79,9 +77,149 @@ static void add_limit(struct fields *row, const struct sweep_row *item)
 	add_fields(row, "limit", &fields);
 }
 
-static int put_row(const struct sweep_row *item, FILE *out)
+/* ---- code ---- */
+
+static void add_contents(struct fields *evidence, const struct imprint_sums *contents)
+{
+	struct fields fields;
+
+	fields__new(&fields);
+	add_uint(&fields, "read", contents->read);
+	add_uint(&fields, "kept", contents->kept);
+	add_uint(&fields, "elders", contents->elders);
+	add_uint(&fields, "late", contents->late);
+	add_bool(&fields, "oldest_ended", contents->has_oldest_ended);
+	add_uint(&fields, "life_ns", contents->life_ns);
+	add_bool(&fields, "alike", contents->is_alike);
+	add_fields(evidence, "contents", &fields);
+}
+
+static void add_evidence(struct fields *site, const struct cohort_verdict *verdict)
+{
+	struct fields fields;
+
+	fields__new(&fields);
+	add_uint(&fields, "watched_ns", verdict->watched_ns);
+	add_float(&fields, "born", verdict->born);
+	add_float(&fields, "bytes", verdict->bytes);
+	add_float(&fields, "outlived", verdict->outlived);
+	add_uint(&fields, "life_ns", verdict->life_ns);
+	add_float(&fields, "followed", verdict->followed);
+	add_float(&fields, "again", verdict->again);
+	add_float(&fields, "expected", verdict->expected);
+	if (verdict->others_again >= 0)
+		add_float(&fields, "others_again", verdict->others_again);
+	else
+		add_null(&fields, "others_again");
+	add_contents(&fields, &verdict->contents);
+	add_fields(site, "evidence", &fields);
+}
+
+static void add_rate(struct fields *site, const struct cohort_verdict *verdict)
+{
+	struct fields fields;
+
+	if (verdict->state != COHORT_GROWING) {
+		add_null(site, "rate");
+		return;
+	}
+	fields__new(&fields);
+	add_float(&fields, "bytes_per_hour", verdict->rate);
+	add_float(&fields, "lower", verdict->rate_low);
+	add_float(&fields, "upper", verdict->rate_high);
+	add_fields(site, "rate", &fields);
+}
+
+static int put_site(const struct profile *profile, const struct sweep_site *item,
+		    struct call_texts *texts, FILE *out)
+{
+	const struct cohort_verdict *verdict = &item->verdict;
+	bool is_known = verdict->state != COHORT_UNKNOWN;
+	struct fields site;
+	int err;
+
+	fields__new(&site);
+	add_text(&site, "verdict", cohort_state__name(verdict->state));
+	add_known_text(&site, "doubt", is_known ? NULL : cohort_doubt__name(verdict->doubt));
+	add_text(&site, "layer", layer_name(verdict->layer));
+	add_rate(&site, verdict);
+	add_float(&site, "confidence", sweep_confidence(verdict));
+	add_evidence(&site, verdict);
+	err = put_fields(&site, false, out);
+	return err ? err : json_put_calls(profile, item->stack, texts, out);
+}
+
+static void add_ledger(struct fields *code, const struct ledger *ledger)
+{
+	struct fields fields, parts;
+
+	if (!ledger->is_known) {
+		add_null(code, "ledger");
+		return;
+	}
+	fields__new(&fields);
+	add_uint(&fields, "anon_bytes", ledger->anon_bytes);
+	fields__new(&parts);
+	for (enum ledger_part part = 1; part < LEDGER_PART_CNT; part++)
+		add_uint(&parts, ledger_part__field(part), ledger->part_bytes[part]);
+	add_fields(&fields, "parts", &parts);
+	add_uint(&fields, "largest_free_bytes", ledger->largest_free_bytes);
+	add_uint(&fields, "free_count", ledger->free_cnt);
+	add_uint(&fields, "huge_bytes", ledger->huge_bytes);
+	add_uint(&fields, "file_bytes", ledger->file_bytes);
+	add_uint(&fields, "shared_bytes", ledger->shared_bytes);
+	add_uint(&fields, "swapped_bytes", ledger->swapped_bytes);
+	add_known_text(&fields, "allocator", ledger->allocator);
+	add_fields(code, "ledger", &fields);
+}
+
+static void add_cause(struct fields *code, const struct ledger_verdict *cause)
+{
+	struct fields fields;
+
+	if (cause->cause == LEDGER_CAUSE_NONE) {
+		add_null(code, "cause");
+		return;
+	}
+	fields__new(&fields);
+	add_text(&fields, "name", ledger_cause__name(cause->cause));
+	add_uint(&fields, "bytes", cause->bytes);
+	add_fields(code, "cause", &fields);
+}
+
+static int put_code(const struct profile *profile, const struct sweep_code *code,
+		    struct call_texts *texts, FILE *out)
+{
+	struct fields fields;
+	int err;
+
+	fields__new(&fields);
+	add_text(&fields, "look", sweep_look__name(code->look));
+	add_text(&fields, "obstacle", code->obstacle);
+	add_uint(&fields, "watched_ns", code->watched_ns);
+	add_uint(&fields, "traced_ns", code->traced_ns);
+	add_uint(&fields, "windows", code->window_cnt);
+	add_float(&fields, "lost_percent", code->lost_percent);
+	add_uint(&fields, "untold_bytes", code->untold_bytes);
+	add_ledger(&fields, &code->ledger);
+	add_cause(&fields, &code->cause);
+	err = put_fields(&fields, false, out);
+	fputs(",\"sites\":[", out);
+	for (size_t i = 0; i < code->sites.cnt && !err; i++) {
+		fputs(i ? ",\n" : "\n", out);
+		err = put_site(profile, &code->sites.items[i], texts, out);
+	}
+	fputs("]}", out);
+	return err;
+}
+
+/* ---- rows ---- */
+
+static int put_row(const struct profile *profile, const struct sweep_row *item,
+		   struct call_texts *texts, FILE *out)
 {
 	struct fields row;
+	int err;
 
 	fields__new(&row);
 	if (item->pid)
@@ -98,7 +236,36 @@ static int put_row(const struct sweep_row *item, FILE *out)
 	add_uint(&row, "anon_bytes", item->anon_bytes);
 	add_growth(&row, &item->growth);
 	add_limit(&row, item);
-	return put_fields(&row, true, out);
+	if (!item->code) {
+		add_null(&row, "code");
+		return put_fields(&row, true, out);
+	}
+	err = put_fields(&row, false, out);
+	fputs(",\"code\":", out);
+	if (!err)
+		err = put_code(profile, item->code, texts, out);
+	fputc('}', out);
+	return err;
+}
+
+static int put_rows(const struct sweep *sweep, size_t top, FILE *out)
+{
+	const struct profile_opts opts = {.group = GROUP_STACK};
+	struct profile *profile = profile__new(sweep->snap, sweep->symbols, &opts, NULL);
+	struct call_texts texts;
+	int err;
+
+	if (!profile)
+		return -ENOMEM;
+	err = call_texts__init(&texts, profile);
+	fputs(",\n\"growing\":[", out);
+	for (size_t i = 0; i < sweep->rows.cnt && (!top || i < top) && !err; i++) {
+		fputs(i ? ",\n" : "\n", out);
+		err = put_row(profile, &sweep->rows.items[i], &texts, out);
+	}
+	call_texts__free(&texts);
+	profile__free(profile);
+	return err;
 }
 
 int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out)
@@ -106,11 +273,8 @@ int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts 
 	int err;
 
 	err = put_head(sweep, out);
-	fputs(",\n\"growing\":[", out);
-	for (size_t i = 0; i < sweep->rows.cnt && (!opts->top || i < opts->top) && !err; i++) {
-		fputs(i ? ",\n" : "\n", out);
-		err = put_row(&sweep->rows.items[i], out);
-	}
+	if (!err)
+		err = put_rows(sweep, opts->top, out);
 	fputs("]}\n", out);
 	return err ? err : finish_output(out);
 }

@@ -2,10 +2,12 @@
 /* The sweep for people: a table when something grows, else one line. */
 #include "report/sweep.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "report/render.h"
+#include "report/sweep_code.h"
 #include "report/table.h"
 #include "util/clock.h"
 #include "util/units.h"
@@ -29,26 +31,21 @@ sweep_report_fn sweep_report__by_name(const char *name)
 	return NULL;
 }
 
-static const char *size_of(double bytes, char buf[static UNITS_MAX])
-{
-	return format_size(bytes < 0x1p62 ? (int64_t)bytes : INT64_MAX, buf);
-}
-
 static void put_host(struct screen *screen, const struct sweep *sweep)
 {
 	const struct snap_overhead *overhead = &sweep->snap->overhead;
 	char buf[UNITS_MAX];
 
 	screen__label(screen, "host");
-	fprintf(screen->line, "%s of memory available", size_of(sweep->available_bytes, buf));
+	fprintf(screen->line, "%s of memory available", format_bytes(sweep->available_bytes, buf));
 	fprintf(screen->line,
 		" of %s; watched %" PRIu64 " process%s in %" PRIu64 " control group%s",
-		size_of(sweep->ram_bytes, buf), sweep->processes, sweep->processes == 1 ? "" : "es",
-		sweep->groups, sweep->groups == 1 ? "" : "s");
+		format_bytes(sweep->ram_bytes, buf), sweep->processes,
+		sweep->processes == 1 ? "" : "es", sweep->groups, sweep->groups == 1 ? "" : "s");
 	if (sweep->left_out)
 		fprintf(screen->line, ", %" PRIu64 " more are too many to watch", sweep->left_out);
 	fprintf(screen->line, "; leaksweep itself %.2f %% of one CPU and %s",
-		overhead->tool_cpu_percent, size_of(overhead->tool_bytes, buf));
+		overhead->tool_cpu_percent, format_bytes(overhead->tool_bytes, buf));
 	screen__end(screen);
 }
 
@@ -113,21 +110,22 @@ static void put_whose(struct screen *screen, const struct sweep_row *row)
 	if (row->restarts)
 		fprintf(screen->line, "%" PRIu32 " restart%s; ", row->restarts,
 			row->restarts == 1 ? "" : "s");
-	fprintf(screen->line, "room %s", size_of(row->room_bytes, buf));
-	fprintf(screen->line, " to %s of ", size_of(row->limit_bytes, buf));
+	fprintf(screen->line, "room %s", format_bytes(row->room_bytes, buf));
+	fprintf(screen->line, " to %s of ", format_bytes(row->limit_bytes, buf));
 	text_put(screen->line, *row->limit_cgroup ? row->limit_cgroup : "the host");
 	fprintf(screen->line, "; seen for %s", format_duration(row->growth.seen_ns, buf));
 	screen__end(screen);
 }
 
-static void put_row(struct screen *screen, const struct sweep_row *row, size_t nr)
+static int put_row(struct screen *screen, const struct profile *profile,
+		   const struct sweep_row *row, size_t nr)
 {
 	char rate[UNITS_MAX], lower[UNITS_MAX], anon[UNITS_MAX];
 
 	fprintf(screen->line, "%4zu  %10s  %10s  %10s  ", nr,
-		size_of(row->growth.bytes_per_hour, rate),
-		size_of(row->growth.lower > 0 ? row->growth.lower : 0, lower),
-		size_of(row->anon_bytes, anon));
+		format_bytes(row->growth.bytes_per_hour, rate),
+		format_bytes(row->growth.lower > 0 ? row->growth.lower : 0, lower),
+		format_bytes(row->anon_bytes, anon));
 	put_limit(screen, row);
 	if (row->pid)
 		fprintf(screen->line, "  %7d  ", (int)row->pid);
@@ -138,12 +136,23 @@ static void put_row(struct screen *screen, const struct sweep_row *row, size_t n
 	screen__paint(screen, PAINT_NONE);
 	screen__end_whole(screen);
 	put_whose(screen, row);
+	return row->code ? sweep_put_code(screen, profile, row) : 0;
 }
 
-static void put_rows(struct screen *screen, const struct sweep *sweep, size_t top)
+static size_t shown_rows(const struct sweep *sweep, size_t top)
 {
-	size_t shown = top && top < sweep->rows.cnt ? top : sweep->rows.cnt;
+	return top && top < sweep->rows.cnt ? top : sweep->rows.cnt;
+}
 
+static int put_rows(struct screen *screen, const struct sweep *sweep, size_t top)
+{
+	const struct profile_opts opts = {.group = GROUP_STACK};
+	struct profile *profile = profile__new(sweep->snap, sweep->symbols, &opts, NULL);
+	size_t shown = shown_rows(sweep, top);
+	int err = 0;
+
+	if (!profile)
+		return -ENOMEM;
 	fputc('\n', screen->out);
 	if (shown < sweep->rows.cnt)
 		fprintf(screen->line, "top %zu of %zu that grow, by bytes per hour", shown,
@@ -154,17 +163,27 @@ static void put_rows(struct screen *screen, const struct sweep *sweep, size_t to
 	screen__end(screen);
 	fputs("   #    per hour    at least   anonymous  at limit      PID  command", screen->line);
 	screen__end_whole(screen);
-	for (size_t i = 0; i < shown; i++)
-		put_row(screen, &sweep->rows.items[i], i + 1);
+	for (size_t i = 0; i < shown && !err; i++)
+		err = put_row(screen, profile, &sweep->rows.items[i], i + 1);
 	fputc('\n', screen->out);
+	profile__free(profile);
+	return err;
 }
 
-static const struct sweep_row *first_process(const struct sweep *sweep)
+/* The process to look at next: the first shown one that has a stack that grows, else the first. */
+static const struct sweep_row *next_process(const struct sweep *sweep, size_t top)
 {
-	for (size_t i = 0; i < sweep->rows.cnt; i++)
-		if (sweep->rows.items[i].pid)
-			return &sweep->rows.items[i];
-	return NULL;
+	const struct sweep_row *first = NULL;
+
+	for (size_t i = 0; i < sweep->rows.cnt; i++) {
+		const struct sweep_row *row = &sweep->rows.items[i];
+
+		if (row->pid && i < shown_rows(sweep, top) && sweep_growing_sites(row))
+			return row;
+		if (row->pid && !first)
+			first = row;
+	}
+	return first;
 }
 
 /* Whether a shell takes a path for a word: whoever names a group could name it after a command. */
@@ -176,20 +195,27 @@ static bool is_word(const char *path)
 	return strspn(path, plain) == strlen(path);
 }
 
-static void put_next(struct screen *screen, const struct sweep *sweep)
+static void put_next(struct screen *screen, const struct sweep *sweep, size_t top)
 {
-	const struct sweep_row *row = first_process(sweep);
+	const struct sweep_row *row = next_process(sweep, top);
+	bool has_code = row && row->code;
 	const char *path;
 
 	screen__label(screen, "next");
-	fputs("this view tells no stacks: `leaksweep trace ", screen->line);
+	if (!has_code)
+		fputs("this view tells no stacks: ", screen->line);
+	fputs("`leaksweep trace ", screen->line);
 	if (row) {
 		fprintf(screen->line, "-p %d", (int)row->pid);
 	} else {
 		path = sweep->rows.items[0].cgroup;
 		fprintf(screen->line, "--cgroup %s", is_word(path) ? path : "PATH");
 	}
-	fputs(" --duration 60s` tells which code keeps the memory", screen->line);
+	fputs(" --duration 60s` ", screen->line);
+	fputs(has_code ? "counts every block of it, which makes it slower meanwhile; --format json"
+			 " has all stacks and their evidence"
+		       : "tells which code keeps the memory",
+	      screen->line);
 	screen__end(screen);
 }
 
@@ -203,7 +229,8 @@ static void put_brief(struct screen *screen, const struct sweep *sweep)
 		"%s  %s: ", format_rfc3339(snap->started_at_ns + snap->duration_ns, false, buf),
 		sweep__is_too_early(sweep) ? "not known yet" : "nothing grows");
 	put_states(screen, sweep);
-	fprintf(screen->line, "; %s of memory available", size_of(sweep->available_bytes, size));
+	fprintf(screen->line, "; %s of memory available",
+		format_bytes(sweep->available_bytes, size));
 	screen__end_whole(screen);
 }
 
@@ -221,7 +248,7 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 		table_title(&screen, sweep->snap);
 		put_host(&screen, sweep);
 		if (sweep->rows.cnt)
-			put_rows(&screen, sweep, opts->top);
+			err = put_rows(&screen, sweep, opts->top);
 		screen__label(&screen, sweep->rows.cnt ? "others" : "growing");
 		if (!sweep->rows.cnt)
 			fputs(sweep__is_too_early(sweep) ? "not known yet: " : "nothing: ",
@@ -229,8 +256,8 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 		put_states(&screen, sweep);
 		screen__end(&screen);
 		if (sweep->rows.cnt)
-			put_next(&screen, sweep);
+			put_next(&screen, sweep, opts->top);
 	}
 	screen__destroy(&screen);
-	return finish_output(out);
+	return err ? err : finish_output(out);
 }

@@ -59,7 +59,12 @@ void table_retained(struct screen *screen, const struct profile *profile);
 void table_no_rows(struct screen *screen, const struct profile *profile,
 		   const struct situation *situation);
 
-/* Writes the calls of a row's stack. Returns 0 or -ENOMEM. */
+/* Writes the calls of a stack, at most `max` lines of them and one that tells how many are left.
+ * Returns 0 or -ENOMEM. */
+int table_stack(struct screen *screen, const struct profile *profile, uint32_t stack, int indent,
+		size_t max);
+
+/* Writes the calls of a row's stack, and why it ends where it does. Returns 0 or -ENOMEM. */
 int table_calls(struct screen *screen, const struct profile *profile, const struct snap_row *row);
 
 /* Writes what a row of a grouping by control groups is about, behind its numbers. */

@@ -55,9 +55,10 @@ static void put_end(struct screen *screen, unsigned int unwind)
 	screen__end_whole(screen);
 }
 
-int table_calls(struct screen *screen, const struct profile *profile, const struct snap_row *row)
+int table_stack(struct screen *screen, const struct profile *profile, uint32_t stack, int indent,
+		size_t max)
 {
-	struct call call = profile__begin(profile, row->stack), next;
+	struct call call = profile__begin(profile, stack), next;
 	size_t left = count_lines(profile, call), shown = 0, times;
 	char buf[UNITS_MAX], repeats[UNITS_MAX + 16];
 	struct call_info info;
@@ -65,9 +66,9 @@ int table_calls(struct screen *screen, const struct profile *profile, const stru
 
 	for (; call.node && !err; call = next) {
 		next = skip_repeats(profile, call, &times);
-		fprintf(screen->line, "%*s", CALL_INDENT, "");
+		fprintf(screen->line, "%*s", indent, "");
 		/* A line saying "1 more call" would take the line of that call. */
-		if (shown++ == MAX_CALLS_SHOWN && left > 1) {
+		if (shown++ == max && left > 1) {
 			fprintf(screen->line, "... %zu more calls", left);
 			screen__end_whole(screen);
 			break;
@@ -77,11 +78,18 @@ int table_calls(struct screen *screen, const struct profile *profile, const stru
 			snprintf(repeats, sizeof(repeats), "  (%s times)",
 				 format_count(times, buf));
 		call__read(call, profile->snap, profile->symbols, &info);
-		err = screen__call(screen, profile, &info, CALL_INDENT + strlen(repeats), true);
+		err = screen__call(screen, profile, &info, indent + strlen(repeats), true);
 		fputs(repeats, screen->line);
 		screen__end_whole(screen);
 		left--;
 	}
+	return err;
+}
+
+int table_calls(struct screen *screen, const struct profile *profile, const struct snap_row *row)
+{
+	int err = table_stack(screen, profile, row->stack, CALL_INDENT, MAX_CALLS_SHOWN);
+
 	put_end(screen, row->unwind);
 	return err;
 }

@@ -92,9 +92,16 @@ static void test_names(void **state)
 	for (enum ledger_part i = 1; i < LEDGER_PART_CNT; i++)
 		for (enum ledger_part k = 1; k < LEDGER_PART_CNT; k++)
 			assert_true(i == k ||
-				    strcmp(ledger_part__name(i), ledger_part__name(k)) != 0);
+				    (strcmp(ledger_part__name(i), ledger_part__name(k)) != 0 &&
+				     strcmp(ledger_part__field(i), ledger_part__field(k)) != 0));
 	assert_string_equal(ledger_part__name(0), "?");
 	assert_string_equal(ledger_part__name(LEDGER_PART_CNT), "?");
+	assert_string_equal(ledger_part__field(0), "?");
+	assert_string_equal(ledger_part__field(LEDGER_PART_CNT), "?");
+	for (enum ledger_cause i = 0; i < LEDGER_CAUSE_CNT; i++)
+		for (enum ledger_cause k = 0; k < i; k++)
+			assert_string_not_equal(ledger_cause__name(i), ledger_cause__name(k));
+	assert_string_equal(ledger_cause__name(LEDGER_CAUSE_CNT), "?");
 }
 
 /* A process of 100 MiB of blocks, of which one part becomes larger by so much. */

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Which code of a process keeps its memory: what a sweep's table says below a row. Private to the
+ * renderers of a sweep. */
+#ifndef LEAKSWEEP_REPORT_SWEEP_CODE_H
+#define LEAKSWEEP_REPORT_SWEEP_CODE_H
+
+#include "model/profile.h"
+#include "model/sweep.h"
+#include "report/screen.h"
+
+/*
+ * Writes what is known of a row's code, which is there: the verdict in a sentence, the stacks that
+ * grow with their evidence, what the memory is made of, how it was looked at. `profile` is of the
+ * sweep's snapshot. Returns 0 or -ENOMEM.
+ */
+int sweep_put_code(struct screen *screen, const struct profile *profile,
+		   const struct sweep_row *row);
+
+/* Returns how many stacks of a row grow, 0 = none, or nothing is known of its code. */
+size_t sweep_growing_sites(const struct sweep_row *row);
+
+/* Returns the confidence of a verdict in whole thousandths, 0 to 0.999: nothing is certain. */
+double sweep_confidence(const struct cohort_verdict *verdict);
+
+#endif

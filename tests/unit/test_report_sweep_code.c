@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a sweep tells of the code of processes that grow: each verdict, and nothing that a process
+ * chose gets through to a terminal. */
+#include "unit/sweep_scene.h"
+
+#define MINUTE (60 * SEC)
+
+/* ---- a host whose processes' code is looked at ---- */
+
+struct code_scene {
+	struct scene scene; /* its snapshot is the sweep's */
+	struct sweep *sweep;
+	int rows;
+	uint32_t store, handle, rename, python, lost, deep; /* stacks */
+};
+
+static uint32_t stack_of(struct code_scene *code, const uint32_t *frames, size_t cnt)
+{
+	uint32_t stack = snapshot__add_stack(code->scene.snap, frames, cnt);
+
+	assert_int_not_equal(stack, SNAP_NONE);
+	return stack;
+}
+
+#define STACK(code, ...)                                                                           \
+	stack_of(code, (const uint32_t[]){__VA_ARGS__},                                            \
+		 sizeof((const uint32_t[]){__VA_ARGS__}) / sizeof(uint32_t))
+
+static uint32_t python_frame(struct scene *scene, const char *file, const char *function,
+			     uint32_t line)
+{
+	uint32_t code = snapshot__add_code(scene->snap, file, function, line - 2);
+	uint32_t frame = snapshot__add_frame(scene->snap, FRAME_PYTHON, code, line);
+	const struct snap_code *item = &scene->snap->codes.items[code];
+
+	assert_true(frame < MAX_SYMBOLS);
+	scene->symbols[frame] =
+		(struct symbol){.function = item->function, .file = item->file, .line = line};
+	return frame;
+}
+
+static void add_stacks(struct code_scene *code)
+{
+	static const struct symbol_inline inlines[] = {
+		{"std::vector<Entry>::push_back(Entry const&)", "/usr/include/c++/12/bits/vector.h",
+		 1287},
+	};
+	struct scene *scene = &code->scene;
+	struct snapshot *snap = scene->snap;
+	uint32_t shop = snapshot__add_module(snap, "/opt/shop/bin/shop", 8, 10,
+					     (const uint8_t[]){0xbe, 0xef}, 2, -1);
+	uint32_t libc = snapshot__add_module(snap, "/usr/lib/x86_64-linux-gnu/libc.so.6", 8, 11,
+					     NULL, 0, -1);
+	uint32_t cxx = snapshot__add_module(snap, "/usr/lib/libstdc++.so.6", 8, 12, NULL, 0, -1);
+	uint32_t op_new = add_frame(scene, cxx, 0xa1000, "operator new(unsigned long)", NULL, 0);
+	uint32_t store = add_inlined(scene, shop, 0x1124, "Sessions::store(Session const&)",
+				     "/build/shop/src/sessions.cc", 58, inlines, 1);
+	uint32_t login = add_frame(scene, shop, 0x1210, "Handler::login(Request const&)",
+				   "/build/shop/src/handler.cc", 210);
+	uint32_t serve = add_frame(scene, shop, 0x1380, "Server::serve(int)",
+				   "/build/shop/src/server.cc", 402);
+	uint32_t main = add_frame(scene, shop, 0x1440, "main", "/build/shop/src/main.cc", 31);
+	uint32_t start_main = add_frame(scene, libc, 0x29d90, "__libc_start_call_main", NULL, 0);
+	uint32_t start = add_frame(scene, shop, 0x1060, "_start", NULL, 0);
+	uint32_t xstrdup = add_frame(scene, shop, 0x1510, "remember_name", NULL, 0);
+	uint32_t hidden = add_frame(scene, shop, 0x1610, NULL, NULL, 0);
+	uint32_t walk = add_frame(scene, shop, 0x1710, "walk", "src/tree.c", 5);
+	uint32_t remember = python_frame(scene, "/srv/app/cache.py", "Cache.remember", 42);
+	uint32_t view = python_frame(scene, "/srv/app/views.py", "view", 17);
+	uint32_t module = python_frame(scene, "/srv/app/main.py", "<module>", 3);
+
+	code->store = STACK(code, op_new, store, login, serve, main, start_main, start);
+	code->handle = STACK(code, op_new, login, serve, main, start_main, start);
+	code->rename = STACK(code, xstrdup, hidden, main, start_main, start);
+	code->python = STACK(code, remember, view, module);
+	code->deep = STACK(code, walk, walk, walk, store, login, serve, xstrdup, hidden, login,
+			   serve, main);
+}
+
+static void code_scene__init(struct code_scene *code)
+{
+	*code = (struct code_scene){.sweep = new_sweep()};
+	code->scene.snap = code->sweep->snap;
+	add_stacks(code);
+	code->sweep->symbols = malloc(sizeof(code->scene.symbols));
+	assert_non_null(code->sweep->symbols);
+	memcpy(code->sweep->symbols, code->scene.symbols, sizeof(code->scene.symbols));
+}
+
+/* Adds a process that grows, each less than the one before. */
+static struct sweep_code *add_process(struct code_scene *code, const char *comm,
+				      double mib_per_hour)
+{
+	const struct sweep_row row = {
+		.pid = 4711 + code->rows,
+		.start_ns = SEC,
+		.comm = (char *)comm,
+		.cgroup = "/system.slice/shop.service",
+		.title = "shop.service",
+		.is_service = true,
+		.anon_bytes = 812 << 20,
+		.growth = growing(mib_per_hour),
+		.limit_bytes = 64ULL << 30,
+		.room_bytes = 20ULL << 30,
+		.seconds_to_limit = 400000 * ++code->rows,
+	};
+	struct sweep_code *item = calloc(1, sizeof(*item));
+
+	assert_non_null(item);
+	*item = (struct sweep_code){
+		.look = SWEEP_LOOK_WINDOWS,
+		.obstacle = strdup(""),
+		.watched_ns = 3 * MINUTE,
+		.traced_ns = 1200000000,
+		.window_cnt = 14,
+		.lost_percent = 0.83,
+	};
+	assert_int_equal(sweep__add(code->sweep, &row), 0);
+	assert_true(sweep__set_code(code->sweep, row.pid, row.start_ns, item));
+	return item;
+}
+
+static struct cohort_verdict *add_site(struct sweep_code *code, uint32_t stack,
+				       enum cohort_state state, enum cohort_doubt doubt)
+{
+	const struct sweep_site site = {
+		.stack = stack,
+		.verdict = {.stack = stack,
+			    .layer = LAYER_MALLOC,
+			    .state = state,
+			    .doubt = doubt,
+			    .watched_ns = 3 * MINUTE,
+			    .born = 812,
+			    .bytes = 3.2 * MIB,
+			    .outlived = 1,
+			    .others_again = -1},
+	};
+
+	assert_int_equal(array_push(&code->sites, site), 0);
+	return &code->sites.items[code->sites.cnt - 1].verdict;
+}
+
+static struct cohort_verdict *add_growing(struct sweep_code *code, uint32_t stack,
+					  double mib_per_hour)
+{
+	struct cohort_verdict *verdict = add_site(code, stack, COHORT_GROWING, COHORT_CERTAIN);
+
+	verdict->rate = mib_per_hour * MIB;
+	verdict->rate_low = 0.8 * mib_per_hour * MIB;
+	verdict->rate_high = 1.2 * mib_per_hour * MIB;
+	verdict->confidence = 0.99998;
+	verdict->followed = 121;
+	verdict->expected = 11.4;
+	return verdict;
+}
+
+static void add_sites(struct sweep_code *code, enum cohort_state state, enum cohort_doubt doubt,
+		      size_t cnt)
+{
+	while (cnt--)
+		add_site(code, 0, state, doubt);
+}
+
+static void set_ledger(struct sweep_code *code, enum ledger_part part, uint64_t mib)
+{
+	code->ledger.is_known = true;
+	ledger__put(&code->ledger, part, mib << 20);
+}
+
+static void set_cause(struct sweep_code *code, enum ledger_cause cause, uint64_t mib)
+{
+	code->cause = (struct ledger_verdict){cause, mib << 20};
+}
+
+/* ---- leaks ---- */
+
+/* One by contents that were kept, in a process with little else. */
+static void add_leak(struct code_scene *scene)
+{
+	struct sweep_code *code = add_process(scene, "shop", 10.2);
+	struct cohort_verdict *verdict = add_growing(code, scene->store, 9.9);
+
+	verdict->others_again = 0.34;
+	verdict->contents = (struct imprint_sums){.read = 20, .kept = 20, .elders = 18};
+	set_ledger(code, LEDGER_HEAP_USED, 700);
+	set_ledger(code, LEDGER_HEAP_HOLES, 30);
+	set_ledger(code, LEDGER_HEAP_TOP, 50);
+	set_ledger(code, LEDGER_THREAD_STACKS, 31);
+	set_ledger(code, LEDGER_MAIN_STACK, 1);
+	set_cause(code, LEDGER_CAUSE_LIVE, 12);
+}
+
+/* More than are shown, one of them without a stack, beside all that does not grow. */
+static void add_leaks(struct code_scene *scene)
+{
+	struct sweep_code *code = add_process(scene, "worker", 80);
+	struct cohort_verdict *verdict;
+
+	verdict = add_growing(code, scene->rename, 20);
+	verdict->contents = (struct imprint_sums){.is_alike = true};
+	verdict->again = 2;
+	verdict->others_again = 0.871;
+	verdict = add_growing(code, scene->deep, 10);
+	verdict->layer = LAYER_MMAP;
+	verdict->born = 1;
+	verdict->followed = 0;
+	verdict->confidence = 0.9812;
+	add_growing(code, 0, 5)->again = 1;
+	add_growing(code, scene->handle, 2);
+	add_sites(code, COHORT_BOUNDED, COHORT_CERTAIN, 2);
+	add_sites(code, COHORT_STARTUP, COHORT_CERTAIN, 1);
+	add_sites(code, COHORT_CHURN, COHORT_CERTAIN, 12);
+	add_sites(code, COHORT_UNKNOWN, COHORT_TOO_FEW, 3);
+	add_sites(code, COHORT_UNKNOWN, COHORT_PROCESS, 1);
+	code->untold_bytes = 12 << 20;
+	set_ledger(code, LEDGER_MAPPED, 512);
+	set_ledger(code, LEDGER_OTHER_HEAP, 40);
+	code->ledger.allocator = "jemalloc";
+	code->ledger.swapped_bytes = 40 << 20;
+}
+
+/* Python objects, all the time, and something that nobody sees. */
+static void add_python_leak(struct code_scene *scene)
+{
+	struct sweep_code *code = add_process(scene, "gunicorn", 6);
+	struct cohort_verdict *verdict = add_growing(code, scene->python, 6.6);
+
+	verdict->layer = LAYER_PYTHON;
+	verdict->contents = (struct imprint_sums){.read = 9, .kept = 8, .elders = 9, .late = 1};
+	code->look = SWEEP_LOOK_EXACT;
+	code->traced_ns = 170 * SEC;
+	code->lost_percent = 0.01;
+	set_text(&code->obstacle, "PyObject_Calloc: its first instruction is a branch target");
+	set_ledger(code, LEDGER_OBJECTS, 90);
+	set_ledger(code, LEDGER_OBJECTS_FREE, 10);
+}
+
+static void check_both_widths(const struct code_scene *scene, const char *wide, const char *narrow)
+{
+	const struct sweep_report_opts opts = {.screen.columns = 70};
+
+	for (size_t i = 0; i < scene->sweep->rows.cnt; i++) {
+		struct sweep_row *row = &scene->sweep->rows.items[i];
+
+		if (row->code->ledger.is_known)
+			row->anon_bytes =
+				row->code->ledger.anon_bytes + row->code->ledger.swapped_bytes;
+	}
+	sweep__sort(scene->sweep);
+	check_text(render_sweep(scene->sweep, "table", 0, false), wide);
+	check_text(render_sweep_with(scene->sweep, "table", &opts), narrow);
+}
+
+static void test_leaks(void **state)
+{
+	struct code_scene scene;
+
+	(void)state;
+	code_scene__init(&scene);
+	add_leak(&scene);
+	add_leaks(&scene);
+	add_python_leak(&scene);
+	check_both_widths(&scene, "sweep-code-leaks.txt", "sweep-code-leaks-narrow.txt");
+	check_text(render_sweep(scene.sweep, "json", 0, false), "sweep-code-leaks.json");
+	sweep__free(scene.sweep);
+}
+
+/* ---- growth that is no leak, or not known to be one ---- */
+
+/* Each process is of one verdict by its stacks. */
+static void add_without_cause(struct code_scene *scene)
+{
+	static const struct {
+		const char *comm;
+		enum cohort_state state;
+		enum cohort_doubt doubt;
+	} cases[] = {
+		{"cache", COHORT_BOUNDED, COHORT_CERTAIN},
+		{"loader", COHORT_STARTUP, COHORT_CERTAIN},
+		{"churn", COHORT_CHURN, COHORT_CERTAIN},
+		{"young", COHORT_UNKNOWN, COHORT_TOO_YOUNG},
+		{"mixed", COHORT_UNKNOWN, COHORT_MIXED},
+		{"resized", COHORT_UNKNOWN, COHORT_RESIZED},
+		{"doubted", COHORT_UNKNOWN, COHORT_PROCESS},
+	};
+	struct sweep_code *code;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		code = add_process(scene, cases[i].comm, 60 - i);
+		add_site(code, scene->store, cases[i].state, cases[i].doubt);
+		if (cases[i].state == COHORT_BOUNDED)
+			add_sites(code, COHORT_STARTUP, COHORT_CERTAIN, 2);
+		if (cases[i].state == COHORT_UNKNOWN)
+			add_site(code, scene->handle, COHORT_UNKNOWN, COHORT_TOO_FEW)->outlived =
+				0.1;
+	}
+	set_ledger(code, LEDGER_HEAP_UNREAD, 800);
+	set_cause(code, LEDGER_CAUSE_UNEXPLAINED, 70);
+}
+
+/* Each process is of one kind of memory that grew, and of no stack. */
+static void add_causes(struct code_scene *scene)
+{
+	static const struct {
+		const char *comm;
+		enum ledger_cause cause;
+		enum ledger_part part;
+	} cases[] = {
+		{"retained", LEDGER_CAUSE_RETAINED, LEDGER_HEAP_PAGES},
+		{"pymalloc", LEDGER_CAUSE_RETAINED, LEDGER_OBJECTS_FREE},
+		{"fragmented", LEDGER_CAUSE_FRAGMENTED, LEDGER_HEAP_HOLES},
+		{"huge", LEDGER_CAUSE_HUGE_PAGES, LEDGER_HUGE_ZEROS},
+		{"threads", LEDGER_CAUSE_STACKS, LEDGER_THREAD_STACKS},
+		{"files", LEDGER_CAUSE_FILES, LEDGER_FILES},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sweep_code *code = add_process(scene, cases[i].comm, 40 - i);
+
+		add_sites(code, COHORT_CHURN, COHORT_CERTAIN, 4);
+		add_sites(code, COHORT_UNKNOWN, COHORT_TOO_FEW, 1);
+		set_ledger(code, LEDGER_HEAP_USED, 30);
+		set_ledger(code, cases[i].part, 200);
+		set_cause(code, cases[i].cause, 180);
+	}
+}
+
+static void add_looks(struct code_scene *scene)
+{
+	struct sweep_code *code = add_process(scene, "waits", 20);
+
+	code->look = SWEEP_LOOK_WAITS;
+	code->watched_ns = code->traced_ns = code->window_cnt = 0;
+	code = add_process(scene, "early", 19);
+	code->window_cnt = 1;
+	add_sites(code, COHORT_UNKNOWN, COHORT_TOO_FEW, 3);
+	add_process(scene, "silent", 18);
+	code = add_process(scene, "refused", 17);
+	code->look = SWEEP_LOOK_REFUSED;
+	code->watched_ns = code->traced_ns = code->window_cnt = 0;
+	set_text(&code->obstacle, "/opt/bin/refused: stripped: the allocator cannot be found");
+	code = add_process(scene, "refused-now", 16);
+	code->look = SWEEP_LOOK_REFUSED;
+	add_growing(code, scene->store, 15);
+	set_text(&code->obstacle, "a window cost five times its plan");
+	code = add_process(scene, "all-the-time", 15);
+	code->look = SWEEP_LOOK_EXACT;
+	code->window_cnt = 0;
+}
+
+static void test_no_leaks(void **state)
+{
+	struct code_scene scene;
+
+	(void)state;
+	code_scene__init(&scene);
+	add_without_cause(&scene);
+	check_both_widths(&scene, "sweep-code-known.txt", "sweep-code-known-narrow.txt");
+	sweep__free(scene.sweep);
+	code_scene__init(&scene);
+	add_causes(&scene);
+	check_both_widths(&scene, "sweep-code-causes.txt", "sweep-code-causes-narrow.txt");
+	check_text(render_sweep(scene.sweep, "json", 2, false), "sweep-code-causes.json");
+	sweep__free(scene.sweep);
+	code_scene__init(&scene);
+	add_looks(&scene);
+	check_both_widths(&scene, "sweep-code-looks.txt", "sweep-code-looks-narrow.txt");
+	sweep__free(scene.sweep);
+}
+
+/* ---- what programs read ---- */
+
+static struct json_object *get(struct json_object *object, const char *name)
+{
+	struct json_object *value;
+
+	if (!json_object_object_get_ex(object, name, &value))
+		fail_msg("no %s in %s", name, json_object_to_json_string(object));
+	return value;
+}
+
+static struct json_object *code_of(struct json_object *root, size_t row)
+{
+	return get(json_object_array_get_idx(get(root, "growing"), row), "code");
+}
+
+static int64_t sum_of(struct json_object *parts)
+{
+	int64_t sum = 0;
+
+	json_object_object_foreach(parts, name, value)
+	{
+		assert_string_not_equal(name, "?");
+		sum += json_object_get_int64(value);
+	}
+	return sum;
+}
+
+/* All sites, not only those of the table; parts that add up; null for what is not known. */
+static void test_json(void **state)
+{
+	struct json_object *root, *code, *sites, *site;
+	struct code_scene scene;
+	char *text;
+
+	(void)state;
+	code_scene__init(&scene);
+	add_leaks(&scene);
+	add_looks(&scene);
+	text = render_sweep(scene.sweep, "json", 0, false);
+	root = json_tokener_parse(text);
+	assert_non_null(root);
+	code = code_of(root, 0);
+	assert_string_equal(json_object_get_string(get(code, "look")), "windows");
+	assert_int_equal(sum_of(get(get(code, "ledger"), "parts")),
+			 json_object_get_int64(get(get(code, "ledger"), "anon_bytes")));
+	assert_null(get(code, "cause"));
+	sites = get(code, "sites");
+	assert_int_equal(json_object_array_length(sites), 23);
+	site = json_object_array_get_idx(sites, 1);
+	assert_string_equal(json_object_get_string(get(site, "verdict")), "growing");
+	assert_string_equal(json_object_get_string(get(site, "layer")), "mmap");
+	assert_true(json_object_get_double(get(get(site, "rate"), "lower")) == 8 * MIB);
+	assert_null(get(site, "doubt"));
+	assert_int_equal(json_object_array_length(get(site, "frames")), 12);
+	site = json_object_array_get_idx(sites, 22);
+	assert_string_equal(json_object_get_string(get(site, "doubt")), "process");
+	assert_null(get(site, "rate"));
+	assert_null(get(get(site, "evidence"), "others_again"));
+	assert_int_equal(json_object_array_length(get(site, "frames")), 0);
+	code = code_of(root, 4);
+	assert_string_equal(json_object_get_string(get(code, "look")), "refused");
+	assert_null(get(code, "ledger"));
+	assert_int_equal(json_object_array_length(get(code, "sites")), 0);
+	json_object_put(root);
+	free(text);
+	sweep__free(scene.sweep);
+}
+
+/* A verdict is as certain as it is, and never more. */
+static void test_confidence(void **state)
+{
+	static const struct {
+		double confidence;
+		const char *text;
+	} cases[] = {{1, "99.9 %"}, {0.99999, "99.9 %"}, {0.9989, "99.8 %"}, {0.5, "50.0 %"}};
+	const struct sweep_report_opts endless = {.screen.columns = 0};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct code_scene scene;
+		char *text, expected[40];
+
+		code_scene__init(&scene);
+		add_growing(add_process(&scene, "shop", 1), scene.store, 1)->confidence =
+			cases[i].confidence;
+		text = render_sweep_with(scene.sweep, "table", &endless);
+		snprintf(expected, sizeof(expected), "confidence %s", cases[i].text);
+		if (!strstr(text, expected))
+			fail_msg("no %s in: %s", expected, text);
+		free(text);
+		sweep__free(scene.sweep);
+	}
+}
+
+/* ---- what a process chose ---- */
+
+#define EVIL "\033[2J\xff\"\\\n\xe2\x80\xaeklim\r"
+
+static void check_harmless(char *text)
+{
+	for (const char *at = text; *at; at++)
+		if ((unsigned char)*at < 0x20 && *at != '\n')
+			fail_msg("a control character got through: %s", text);
+	if (strstr(text, "\xe2\x80\xae") || strstr(text, "\"\\\n"))
+		fail_msg("text is turned around, or a line broken: %s", text);
+	free(text);
+}
+
+static void test_hostile(void **state)
+{
+	const struct sweep_report_opts narrow = {.screen.columns = 20};
+	struct code_scene scene;
+	struct sweep_code *code;
+	struct json_object *root, *frames;
+	uint32_t module, frame, python, stack;
+	char *text;
+
+	(void)state;
+	code_scene__init(&scene);
+	module = snapshot__add_module(scene.scene.snap, "/tmp/" EVIL, 8, 99, NULL, 0, -1);
+	frame = add_frame(&scene.scene, module, 0x10, EVIL, "src/" EVIL, 3);
+	python = python_frame(&scene.scene, EVIL "/a.py", EVIL, 4);
+	stack = STACK(&scene, frame, python, add_frame(&scene.scene, module, 0x20, NULL, NULL, 0));
+	memcpy(scene.sweep->symbols, scene.scene.symbols, sizeof(scene.scene.symbols));
+	code = add_process(&scene, EVIL, 1);
+	add_growing(code, stack, 1);
+	set_text(&code->obstacle, EVIL);
+	code = add_process(&scene, EVIL, 1);
+	code->look = SWEEP_LOOK_REFUSED;
+	set_text(&code->obstacle, EVIL);
+	check_harmless(render_sweep(scene.sweep, "table", 0, false));
+	check_harmless(render_sweep_with(scene.sweep, "table", &narrow));
+	text = render_sweep(scene.sweep, "json", 0, false);
+	root = json_tokener_parse(text);
+	assert_non_null(root);
+	frames = get(json_object_array_get_idx(get(code_of(root, 0), "sites"), 0), "frames");
+	assert_non_null(strstr(
+		json_object_get_string(get(json_object_array_get_idx(frames, 0), "function")),
+		"\033[2J"));
+	json_object_put(root);
+	free(text);
+	sweep__free(scene.sweep);
+}
+
+/* What helps is an exact trace of a process that is known to leak, if the table shows it. */
+static void check_next(const struct code_scene *scene, size_t top, const char *pid)
+{
+	char *text = render_sweep(scene->sweep, "table", top, false), expected[64];
+
+	snprintf(expected, sizeof(expected), "next      `leaksweep trace -p %s --duration", pid);
+	if (!strstr(text, expected) || strstr(text, "tells no stacks"))
+		fail_msg("no %s in: %s", expected, text);
+	free(text);
+}
+
+static void test_next(void **state)
+{
+	struct code_scene scene;
+
+	(void)state;
+	code_scene__init(&scene);
+	add_process(&scene, "silent", 20);
+	add_leak(&scene);
+	check_next(&scene, 0, "4712");
+	check_next(&scene, 2, "4712");
+	check_next(&scene, 1, "4711");
+	sweep__free(scene.sweep);
+}
+
+/* A sweep that has named nothing still tells where: by module and offset. */
+static void test_without_symbols(void **state)
+{
+	struct code_scene scene;
+	char *text;
+
+	(void)state;
+	code_scene__init(&scene);
+	free(scene.sweep->symbols);
+	scene.sweep->symbols = NULL;
+	add_leak(&scene);
+	text = render_sweep(scene.sweep, "table", 0, false);
+	if (!strstr(text, "shop+0x1210 ["))
+		fail_msg("no place in: %s", text);
+	free(text);
+	free(render_sweep(scene.sweep, "json", 0, false));
+	sweep__free(scene.sweep);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_leaks),	cmocka_unit_test(test_no_leaks),
+		cmocka_unit_test(test_json),	cmocka_unit_test(test_confidence),
+		cmocka_unit_test(test_hostile), cmocka_unit_test(test_without_symbols),
+		cmocka_unit_test(test_next),
+	};
+
+	return cmocka_run_group_tests_name("sweep reports of code", tests, NULL, NULL);
+}
