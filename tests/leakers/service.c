@@ -9,8 +9,9 @@
  *   cache [LIFE_S]       a cache: 500 blocks a second, each freed after so long (10)
  *   replace              nothing but random ones of a full table, freed once there is a new one
  *   startup [MIB]        small blocks that are loaded in the first three seconds and kept (64)
- *   retained             all blocks of one peak are freed but for a few, which keep malloc from
- *                        giving back its heap; each peak is a little higher than the last one
+ *   retained             each two seconds a peak of a fifth of a second, a little higher than the
+ *                        last one: all its blocks are freed but for a few, which keep malloc from
+ *                        giving back its heap
  *   mmap BYTES_PER_MIN   mappings that are written and kept
  *   plain                nothing but what runs beside the others
  *
@@ -48,8 +49,11 @@
 #define CACHE_MAX_LIFE_S 3600
 #define LOAD_S 3.0
 #define PEAK_BYTES 1000
-#define PEAK_PER_S 8000
-#define PEAK_FIRST_CNT 16384
+#define PEAK_STEPS_S 50 /* steps of a peak in a second */
+#define PEAK_STEPS 100
+#define PEAK_UP_STEPS 10 /* of them raise it, then it is over */
+#define PEAK_FIRST_CNT 16000
+#define PEAK_MORE_CNT 320
 #define PEAK_MAX_CNT 400000
 #define PEAK_KEEP_EVERY 2000
 #define REGION_BYTES (256 << 10)
@@ -221,37 +225,49 @@ static SITE_FN void cache_block(void)
 	cache[newest++ % cache_room].until_s = now_s + cache_life_s;
 }
 
+static struct block peak[PEAK_MAX_CNT];
+static size_t peak_cnt;
+
+static SITE_FN void peak_block(void)
+{
+	void *p = malloc(PEAK_BYTES);
+
+	KEEP(p);
+	block__set(&peak[peak_cnt++], PEAK, p, PEAK_BYTES);
+}
+
 /* Frees the last peak's few, and of this one all but as many. Its end is kept: it would be
  * trimmed. */
-static void end_peak(struct block *peak, size_t cnt)
+static void end_peak(void)
 {
 	static struct block few[PEAK_MAX_CNT / PEAK_KEEP_EVERY + 2];
 	static size_t few_cnt;
 
 	while (few_cnt)
 		block__free(&few[--few_cnt], PEAK);
-	for (size_t i = 0; i < cnt; i++) {
-		if (i % PEAK_KEEP_EVERY && i + 1 < cnt)
+	for (size_t i = 0; i < peak_cnt; i++) {
+		if (i % PEAK_KEEP_EVERY && i + 1 < peak_cnt)
 			block__free(&peak[i], PEAK);
 		else
 			few[few_cnt++] = peak[i];
 	}
+	peak_cnt = 0;
 }
 
-/* A higher peak takes longer: what stays resident grows by 9.6 MB a minute. */
-static SITE_FN void peak_block(void)
+/* Each peak is as much higher as makes 9.6 MB a minute. */
+static SITE_FN void step_peak(void)
 {
-	static struct block peak[PEAK_MAX_CNT];
-	static size_t cnt, goal = PEAK_FIRST_CNT;
-	void *p = malloc(PEAK_BYTES);
+	static size_t step, goal = PEAK_FIRST_CNT;
 
-	KEEP(p);
-	block__set(&peak[cnt++], PEAK, p, PEAK_BYTES);
-	if (cnt < goal)
+	for (size_t i = 0; step < PEAK_UP_STEPS && i < goal / PEAK_UP_STEPS; i++)
+		peak_block();
+	if (step == PEAK_UP_STEPS)
+		end_peak();
+	if (++step < PEAK_STEPS)
 		return;
-	end_peak(peak, cnt);
-	cnt = 0;
-	goal = goal < PEAK_MAX_CNT * 50 / 51 ? goal + goal / 50 : PEAK_MAX_CNT;
+	step = 0;
+	if (goal + PEAK_MORE_CNT <= PEAK_MAX_CNT)
+		goal += PEAK_MORE_CNT;
 }
 
 /* ---- the kinds --------------------------------------------------------------------------- */
@@ -319,8 +335,8 @@ static void run_startup(double number, double rate)
 static void run_retained(double number, double rate)
 {
 	run_plain(number, rate);
-	run(peak_block, PEAK_PER_S);
-	rest_s = 2.0 * PEAK_FIRST_CNT / PEAK_PER_S;
+	run(step_peak, PEAK_STEPS_S);
+	rest_s = (double)PEAK_STEPS / PEAK_STEPS_S;
 }
 
 static void run_mmap(double number, double rate)
