@@ -5,9 +5,9 @@ BENCH_DIR := $(OUTPUT)/bench
 BENCH_WARN := -Wall -Wextra -Werror -Wno-missing-field-initializers
 BENCH_CFLAGS := $(CSTD) $(BENCH_WARN) -g -O1 -fno-omit-frame-pointer -fno-optimize-sibling-calls -fno-builtin
 BENCH_NOFP_CFLAGS := $(CSTD) $(BENCH_WARN) -g -O2 -fomit-frame-pointer -fno-builtin
-# The program with exceptions and signals is a leaker.
+# The program with exceptions and signals is a leaker, and the sweep's services are.
 BENCH_BINS := $(addprefix $(BENCH_DIR)/,pairs pairs_nofp stacks tool_run names) \
-	$(filter $(LEAKER_DIR)/unwind_threads,$(LEAKERS))
+	$(filter $(addprefix $(LEAKER_DIR)/,unwind_threads service),$(LEAKERS))
 
 # 10 000 functions in files of 500, built as distributions build.
 NAMES_PARTS := $(shell seq -w 1 20)

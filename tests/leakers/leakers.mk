@@ -15,7 +15,7 @@ STACK_LEAKERS := unwind_mix chain chain-static chain-static-pie chain-no-pie cha
 	$(if $(MUSL_GCC),$(addsuffix -musl,chain odd_frames interrupted) $(addsuffix -musl-static,chain interrupted)) \
 	$(if $(filter x86_64,$(ARCH)),jit)
 
-LEAKER_NAMES := alloc threads many bounds grower tree maps refused retained signals signals-malloc jemalloc_x plugin demo_service \
+LEAKER_NAMES := alloc threads many bounds grower tree maps refused retained signals signals-malloc jemalloc_x plugin demo_service service \
 	new_delete libsecond.so libownmalloc.so libcount.so alloc-static alloc-static-pie \
 	$(if $(MUSL_GCC),alloc-musl alloc-musl-static) $(if $(filter x86_64,$(ARCH)),tiny32) $(STACK_LEAKERS)
 LEAKERS := $(addprefix $(LEAKER_DIR)/,$(LEAKER_NAMES))
