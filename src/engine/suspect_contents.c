@@ -23,22 +23,31 @@ static int read_blocks(struct suspect *suspect, struct page_map *pages, struct p
 		       uint64_t now_ns)
 {
 	uint8_t data[BATCH][IMPRINT_BYTES];
-	struct remote_part parts[BATCH];
+	struct remote_part parts[2 * BATCH];
 	struct cohort_read reads[BATCH];
 	size_t cnt = cohort__due(suspect->cohort, now_ns, reads, BATCH), kept = 0;
 	int err;
 
 	for (size_t i = 0; i < cnt; i++) {
-		if (!is_resident(pages, runs, reads[i].addr, reads[i].len))
+		const struct cohort_read read = reads[i];
+
+		if (!is_resident(pages, runs, read.addr, read.len) ||
+		    (read.tail_len && !is_resident(pages, runs, read.tail_addr, read.tail_len)))
 			continue;
-		parts[kept] = (struct remote_part){
-			.addr = reads[i].addr, .buf = data[kept], .len = reads[i].len};
-		reads[kept++] = reads[i];
+		parts[2 * kept] =
+			(struct remote_part){.addr = read.addr, .buf = data[kept], .len = read.len};
+		/* Without a tail its begin once more, for nothing. */
+		parts[2 * kept + 1] =
+			(struct remote_part){.addr = read.tail_len ? read.tail_addr : read.addr,
+					     .buf = data[kept] + (read.tail_len ? read.len : 0),
+					     .len = read.tail_len ? read.tail_len : 1};
+		reads[kept++] = read;
 	}
-	err = kept ? remote_read_parts(suspect->suspicion.pid, parts, kept) : 0;
+	err = kept ? remote_read_parts(suspect->suspicion.pid, parts, 2 * kept) : 0;
 	for (size_t i = 0; i < kept && !err; i++)
-		if (!parts[i].err)
-			cohort__look(suspect->cohort, &reads[i], data[i], reads[i].len, now_ns);
+		if (!parts[2 * i].err && !parts[2 * i + 1].err)
+			cohort__look(suspect->cohort, &reads[i], data[i],
+				     reads[i].len + reads[i].tail_len, now_ns);
 	return err;
 }
 

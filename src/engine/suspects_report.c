@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "engine/ledger_read.h"
-#include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
 
@@ -56,7 +55,6 @@ static int tell(const struct suspects *suspects, const struct suspect *suspect, 
 		uint64_t now_ns)
 {
 	struct sweep_code *code = calloc(1, sizeof(*code));
-	struct suspect_moment now;
 	int err;
 
 	if (!code)
@@ -67,10 +65,10 @@ static int tell(const struct suspects *suspects, const struct suspect *suspect, 
 	code->traced_ns = suspect->traced_ns;
 	code->window_cnt = suspect->window_cnt;
 	code->untold_bytes = cohort__untold_bytes(suspect->cohort);
-	err = code->obstacle ? suspect_windows__moment(suspects, suspect, &now) : -ENOMEM;
-	if (!err && now.busy_ns > suspect->first.busy_ns)
+	err = code->obstacle ? 0 : -ENOMEM;
+	if (code->watched_ns)
 		code->lost_percent = 100 * (double)suspect->hits * suspects->ns_per_hit /
-				     (double)(now.busy_ns - suspect->first.busy_ns);
+				     (double)code->watched_ns;
 	if (!err)
 		err = add_sites(suspects, suspect, sweep, code, now_ns);
 	if (!err)
@@ -78,7 +76,17 @@ static int tell(const struct suspects *suspects, const struct suspect *suspect, 
 	if (err ||
 	    !sweep__set_code(sweep, suspect->suspicion.pid, suspect->suspicion.start_ns, code))
 		sweep_code__free(code);
-	return err == -ESRCH ? 0 : err;
+	return err;
+}
+
+static void tell_budget(const struct suspects *suspects, struct sweep *sweep)
+{
+	double minute_ns = budget__minute_ns(&suspects->budget);
+
+	sweep->budget_percent = 100 * suspects->opts->budget;
+	if (minute_ns > 0)
+		sweep->spent_percent =
+			sweep->budget_percent * budget__spent_ns(&suspects->budget) / minute_ns;
 }
 
 /* Reading debug information takes long, once: it is nothing that goes on. */
@@ -99,6 +107,9 @@ int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t no
 	if (suspects->refusal)
 		return snapshot__add_note(sweep->snap, "no code is looked at: %s",
 					  suspects->refusal);
+	if (!suspects->session)
+		return 0;
+	tell_budget(suspects, sweep);
 	if (!suspects->list.cnt)
 		return 0;
 	err = pythons__views(suspects->session->pythons, &collect.pythons, &collect.python_cnt);

@@ -393,6 +393,23 @@ void cohort__close(struct cohort *cohort)
 
 /* ---- contents ---- */
 
+static struct cohort_read read_of(const struct imprint *imprint, uint32_t site, uint32_t slot)
+{
+	struct cohort_read read = {
+		.addr = imprint->addr,
+		.len = (uint32_t)imprint->bytes,
+		.site = site,
+		.slot = slot,
+	};
+
+	if (imprint->bytes > IMPRINT_BYTES) {
+		read.len = IMPRINT_BYTES - IMPRINT_TAIL;
+		read.tail_len = IMPRINT_TAIL;
+		read.tail_addr = imprint->addr + imprint->bytes - IMPRINT_TAIL;
+	}
+	return read;
+}
+
 size_t cohort__due(struct cohort *cohort, uint64_t now_ns, struct cohort_read *ret, size_t max)
 {
 	size_t cnt = 0;
@@ -403,12 +420,9 @@ size_t cohort__due(struct cohort *cohort, uint64_t now_ns, struct cohort_read *r
 
 		for (size_t j = 0; j < imprints->cnt && cnt < max; j++) {
 			const struct imprint *imprint = &imprints->items[j];
-			uint64_t len = imprint->bytes;
 
 			if (imprint__is_due(imprint, now_ns))
-				ret[cnt++] = (struct cohort_read){
-					imprint->addr, len < IMPRINT_BYTES ? len : IMPRINT_BYTES,
-					site, j};
+				ret[cnt++] = read_of(imprint, site, j);
 		}
 	}
 	return cnt;

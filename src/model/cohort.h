@@ -82,10 +82,11 @@ void cohort__close(struct cohort *cohort);
  */
 void cohort__forget(struct cohort *cohort, uint64_t addr, uint64_t time_ns);
 
-/* A block to read: up to `len` bytes at `addr`. */
+/* A block to read: `len` bytes at `addr`, and behind them `tail_len` at `tail_addr`, as
+ * imprint__look wants them. */
 struct cohort_read {
-	uint64_t addr;
-	uint32_t len;
+	uint64_t addr, tail_addr;
+	uint32_t len, tail_len;
 	uint32_t site, slot; /* for cohort__look */
 };
 
@@ -115,6 +116,7 @@ enum cohort_doubt {
 	COHORT_MIXED = 3,     /* some end, some stay */
 	COHORT_RESIZED = 4,   /* they end, and those that follow are ever larger */
 	COHORT_PROCESS = 5,   /* it would grow more than its process does */
+	COHORT_MINOR = 6,     /* or so much less that it does not matter */
 	COHORT_DOUBT_CNT,
 };
 

@@ -28,6 +28,8 @@
 #define MOST_KEPT 8    /* one of so many blocks may be kept so far by what ends all */
 #define MOST_LATE 16   /* one of so many elders may have ended, and it still grows */
 #define MOST_SPREAD 25 /* the higher bound over the lower one, or nothing is known of the rate */
+#define MOST_MINOR 50  /* less than so small a part of the process's growth is nothing to tell of  \
+			*/
 #define MAX_CLASSES 256
 #define LEAST_OTHERS 100 /* blocks of others, before their turnover counts */
 
@@ -338,6 +340,8 @@ static void judge_site(const struct judge *judge, const struct cohort_site *site
 	if (ret->state == COHORT_GROWING && judge->growth_high >= 0 &&
 	    ret->rate_low > judge->growth_high)
 		doubt(ret, COHORT_PROCESS);
+	if (ret->state == COHORT_GROWING && ret->rate_high < judge->growth_high / MOST_MINOR)
+		doubt(ret, COHORT_MINOR);
 	if (ret->state != COHORT_GROWING)
 		ret->rate = ret->rate_low = ret->rate_high = ret->confidence = 0;
 }
@@ -396,7 +400,7 @@ const char *cohort_state__name(enum cohort_state state)
 const char *cohort_doubt__name(enum cohort_doubt doubt)
 {
 	static const char *const names[COHORT_DOUBT_CNT] = {
-		"certain", "too_few", "too_young", "mixed", "resized", "process",
+		"certain", "too_few", "too_young", "mixed", "resized", "process", "minor",
 	};
 
 	return doubt < COHORT_DOUBT_CNT ? names[doubt] : "unknown";

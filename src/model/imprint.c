@@ -82,12 +82,15 @@ bool imprint__is_due(const struct imprint *imprint, uint64_t now_ns)
 static uint32_t hash_words(const uint8_t *key, const uint8_t *data, size_t len, uint64_t bytes,
 			   uint32_t ret[static IMPRINT_WORDS])
 {
+	const size_t tail = IMPRINT_BYTES - IMPRINT_TAIL, tail_words = IMPRINT_TAIL / 8;
 	size_t skip = bytes < SMALL_BLOCK ? SMALL_SKIP : 2 * SMALL_SKIP;
 	uint8_t out[SIPHASH_BYTES];
 	struct siphash hash;
 	uint32_t cnt = 0;
 
 	for (; cnt < IMPRINT_WORDS && skip + 8 <= len && skip + 8 <= bytes; skip += 8) {
+		if (bytes > IMPRINT_BYTES && cnt == IMPRINT_WORDS - tail_words)
+			skip = tail;
 		siphash__init(&hash, key);
 		siphash__update(&hash, &cnt, sizeof(cnt));
 		siphash__update(&hash, data + skip, 8);

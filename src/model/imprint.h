@@ -17,7 +17,9 @@
 #include "util/siphash.h"
 
 #define IMPRINT_WORDS 8
-#define IMPRINT_BYTES (32 + IMPRINT_WORDS * 8) /* of a block's begin, at most, are of interest */
+#define IMPRINT_BYTES (32 + IMPRINT_WORDS * 8) /* of a block, at most, are of interest */
+#define IMPRINT_TAIL                                                                               \
+	24 /* of these, in a larger block, are its last ones: a text may begin like all */
 #define MAX_IMPRINTS 32
 
 /* A block that is looked at. */
@@ -62,9 +64,9 @@ void imprints__end(struct imprints *set, uint64_t addr, uint64_t born_ns, uint64
 bool imprint__is_due(const struct imprint *imprint, uint64_t now_ns);
 
 /*
- * Tells what a block begins with, as far as it was read: `len` of its bytes, no more than
- * IMPRINT_BYTES count, fewer than at the first time tell nothing. `key` is secret and the same each
- * time.
+ * Tells what a block contains: `len` bytes from its begin on, or of one larger than IMPRINT_BYTES
+ * so many, the last IMPRINT_TAIL of them from its end. Fewer than at the first time tell nothing.
+ * `key` is secret and the same each time.
  */
 void imprint__look(struct imprint *imprint, const uint8_t key[static SIPHASH_BYTES],
 		   const void *data, size_t len, uint64_t now_ns);

@@ -39,7 +39,7 @@ struct sweep_code {
 	uint64_t watched_ns;   /* since it was looked at first */
 	uint64_t traced_ns;    /* of that, the time in which its probes were in place ... */
 	uint64_t window_cnt;   /* ... in so many windows */
-	double lost_percent;   /* of the process's CPU time since then, that took it */
+	double lost_percent;   /* of one CPU since then, that took the process */
 	uint64_t untold_bytes; /* allocated at sites that there was no room for */
 	ARRAY(struct sweep_site) sites; /* growing ones first, by their lower bounds */
 	struct ledger ledger;		/* now; is_known false = it was not read */
@@ -73,8 +73,11 @@ struct sweep {
 	uint64_t ram_bytes, available_bytes; /* MemTotal, MemAvailable */
 	uint64_t processes, groups;	     /* watched */
 	uint64_t left_out;		     /* processes that are not, for there are too many */
-	uint64_t states[GROWTH_STATE_CNT];   /* processes, by state */
-	ARRAY(struct sweep_row) rows;	     /* the fastest first, once sorted */
+	/* Of each CPU: what looking at code may take, and took in the last minute with all that the
+	 * tool does itself; 0 = no code is looked at (yet). */
+	double budget_percent, spent_percent;
+	uint64_t states[GROWTH_STATE_CNT]; /* processes, by state */
+	ARRAY(struct sweep_row) rows;	   /* the fastest first, once sorted */
 };
 
 /* Returns an empty one, of this host, or NULL (no memory). */

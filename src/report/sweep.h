@@ -27,7 +27,9 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  * "duration_ns", "interval" (0 = final), "host", and
  *   "memory": {"total_bytes", "available_bytes"} of the host
  *   "watched": {"processes", "cgroups", "left_out"}, the last for want of room in the tool's list
- *   "overhead": {"tool_cpu_percent", "tool_bytes"}
+ *   "overhead": {"tool_cpu_percent", "tool_bytes", "budget_percent", "spent_percent"}: the last
+ *     two of each CPU, what looking at code may take, and took in the last minute with all that
+ *     the tool does itself; null = no code is looked at
  *   "states": processes by state: {"too_early", "flat", "warming_up", "growing", "shrinking"}
  *   "growing_total": rows there are, "growing": the first --top of them, the fastest first:
  *     "pid" (null = a control group that grows by more than its processes tell), "start_ns",
@@ -39,7 +41,7 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     "code": null (a group, or nobody looks), or which code keeps its memory:
  *       "look": "waits" (others come first), "windows" (now and then), "exact" (all the time),
  *       "refused"; "obstacle" (why, or what is not seen; "" = nothing), "watched_ns" (since it was
- *       looked at first), "traced_ns" (of that), "windows", "lost_percent" (of its CPU time, taken
+ *       looked at first), "traced_ns" (of that), "windows", "lost_percent" (of one CPU, taken
  *       by that), "untold_bytes" (allocated at stacks that there was no room for),
  *       "ledger": null or what its anonymous memory is made of: {"anon_bytes", "parts" (by name,
  *       they add up to it), "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
@@ -50,10 +52,10 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       "stacks", "files", "unexplained"; "bytes"},
  *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
  *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
- *       "mixed", "resized", "process": the process grows less; else null), "layer", "rate" (null
- *       unless growing: {"bytes_per_hour", "lower", "upper"}), "confidence" (that it is growing, 0
- *       to 0.999), "evidence" (as in model/cohort.h; of "contents" those in model/imprint.h),
- *       "frames" (leaf first, as in other reports)}
+ *       "mixed", "resized", "process": the process grows less, "minor": far more; else null),
+ * "layer", "rate" (null unless growing: {"bytes_per_hour", "lower", "upper"}), "confidence" (that
+ * it is growing, 0 to 0.999), "evidence" (as in model/cohort.h; of "contents" those in
+ * model/imprint.h), "frames" (leaf first, as in other reports)}
  */
 int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out);
 

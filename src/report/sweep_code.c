@@ -74,6 +74,9 @@ static const struct {
 	[COHORT_PROCESS] = {"not known yet: of the stack that keeps most more seems to stay than"
 			    " the process grows by",
 			    "more than the process grows by"},
+	[COHORT_MINOR] = {"not known yet: the stacks that are known to keep memory keep far less"
+			  " than the process grows by",
+			  "far less than the process grows by"},
 };
 
 static void put_doubts(struct screen *screen, const struct tally *tally)
@@ -301,7 +304,7 @@ static void put_looked(struct screen *screen, const struct sweep_code *code)
 			code->window_cnt == 1 ? "" : "s");
 	fprintf(screen->line, ", %s", format_duration(code->traced_ns, buf));
 	fprintf(screen->line, " of %s", format_duration(code->watched_ns, buf));
-	fprintf(screen->line, ", which took %s%.1f %% of the process's CPU time",
+	fprintf(screen->line, ", which took %s%.1f %% of one CPU",
 		code->lost_percent < 0.05 ? "less than " : "", fmax(code->lost_percent, 0.1));
 	if (code->untold_bytes)
 		fprintf(screen->line, "; %s were allocated by stacks that there was no room for",

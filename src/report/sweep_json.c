@@ -24,6 +24,13 @@ static void add_memory(struct fields *head, const struct sweep *sweep)
 	fields__new(&overhead);
 	add_float(&overhead, "tool_cpu_percent", sweep->snap->overhead.tool_cpu_percent);
 	add_uint(&overhead, "tool_bytes", sweep->snap->overhead.tool_bytes);
+	if (sweep->budget_percent > 0) {
+		add_float(&overhead, "budget_percent", sweep->budget_percent);
+		add_float(&overhead, "spent_percent", sweep->spent_percent);
+	} else {
+		add_null(&overhead, "budget_percent");
+		add_null(&overhead, "spent_percent");
+	}
 	add_fields(head, "overhead", &overhead);
 }
 

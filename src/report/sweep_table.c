@@ -46,6 +46,10 @@ static void put_host(struct screen *screen, const struct sweep *sweep)
 		fprintf(screen->line, ", %" PRIu64 " more are too many to watch", sweep->left_out);
 	fprintf(screen->line, "; leaksweep itself %.2f %% of one CPU and %s",
 		overhead->tool_cpu_percent, format_bytes(overhead->tool_bytes, buf));
+	if (sweep->budget_percent > 0)
+		fprintf(screen->line,
+			"; with probes %.2f of %.4g %% of each CPU in the last minute",
+			sweep->spent_percent, sweep->budget_percent);
 	screen__end(screen);
 }
 

@@ -397,7 +397,8 @@ static void read_blocks(struct process *process)
 		if (process->unread && sim_share(process) < process->unread)
 			continue;
 		fill_block(process, reads[i].addr, words);
-		cohort__look(process->cohort, &reads[i], words, reads[i].len, process->now_ns);
+		cohort__look(process->cohort, &reads[i], words, reads[i].len + reads[i].tail_len,
+			     process->now_ns);
 	}
 }
 

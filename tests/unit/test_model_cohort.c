@@ -48,7 +48,7 @@ static void read_due(struct cohort *cohort, uint64_t now_ns)
 	for (size_t i = 0; i < cnt; i++) {
 		for (size_t j = 0; j < 12; j++)
 			words[j] = (reads[i].addr + j) * 0x9e3779b97f4a7c15ULL;
-		cohort__look(cohort, &reads[i], words, reads[i].len, now_ns);
+		cohort__look(cohort, &reads[i], words, reads[i].len + reads[i].tail_len, now_ns);
 	}
 }
 

@@ -115,6 +115,8 @@ static struct sweep_code *add_process(struct code_scene *code, const char *comm,
 		.window_cnt = 14,
 		.lost_percent = 0.83,
 	};
+	code->sweep->budget_percent = 1;
+	code->sweep->spent_percent = 0.874;
 	assert_int_equal(sweep__add(code->sweep, &row), 0);
 	assert_true(sweep__set_code(code->sweep, row.pid, row.start_ns, item));
 	return item;
