@@ -14,7 +14,8 @@
 #include "util/cpu_time.h"
 
 #define FORGET_NS (10 * 60 * NS_PER_SEC) /* after which who does not grow is no suspect */
-#define LEDGER_NS (20 * NS_PER_MS)
+#define LEAST_LEDGER_NS (10 * NS_PER_MS)
+#define MOST_LEDGER_NS (300 * NS_PER_MS)
 #define IDLE_NS NS_PER_SEC
 
 /* The tables are for the blocks of windows, which are short, and for those remembered. */
@@ -229,7 +230,7 @@ static int add(struct suspects *suspects, const struct suspicion *suspicion, uin
 	suspect->told_ns = now_ns;
 	err = prepare(suspects, suspect);
 	if (!err) {
-		ledger__read(suspicion->pid, NULL, now_ns + LEDGER_NS, &suspect->first_ledger);
+		suspects__read_ledger(suspects, suspect, &suspect->first_ledger);
 		return tell_plan(suspects, suspect);
 	}
 	suspects__drop(suspects, suspect);
@@ -267,6 +268,20 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 		budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
 	}
 	return err;
+}
+
+void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
+			   struct ledger *ret)
+{
+	/* The other half is for windows. */
+	double room_ns = budget__room_ns(&suspects->budget) / 2 / (double)suspects->list.cnt;
+	uint64_t own_ns = cpu_time_ns(), limit_ns = MOST_LEDGER_NS;
+
+	if (room_ns < MOST_LEDGER_NS)
+		limit_ns = room_ns > LEAST_LEDGER_NS ? (uint64_t)room_ns : LEAST_LEDGER_NS;
+	if (ledger__read(suspect->suspicion.pid, NULL, clock_ns(CLOCK_MONOTONIC) + limit_ns, ret))
+		*ret = (struct ledger){0};
+	budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
 }
 
 /* ---- time ---- */

@@ -4,12 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine/ledger_read.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
 
-#define MAX_SITES 64 /* of a process; those that grow go first */
-#define LEDGER_NS (20 * NS_PER_MS)
+#define MAX_SITES 64		 /* of a process; those that grow go first */
 #define LEAST_CAUSE (1ULL << 20) /* bytes; less has no cause */
 
 static enum sweep_look look_of(const struct suspect *suspect)
@@ -43,15 +41,15 @@ static int add_sites(const struct suspects *suspects, const struct suspect *susp
 	return err;
 }
 
-static void add_ledger(const struct suspect *suspect, struct sweep_code *code, uint64_t now_ns)
+static void add_ledger(struct suspects *suspects, const struct suspect *suspect,
+		       struct sweep_code *code)
 {
-	if (ledger__read(suspect->suspicion.pid, NULL, now_ns + LEDGER_NS, &code->ledger) ||
-	    !suspect->first_ledger.is_known)
-		return;
-	code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
+	suspects__read_ledger(suspects, suspect, &code->ledger);
+	if (code->ledger.is_known && suspect->first_ledger.is_known)
+		code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
 }
 
-static int tell(const struct suspects *suspects, const struct suspect *suspect, struct sweep *sweep,
+static int tell(struct suspects *suspects, const struct suspect *suspect, struct sweep *sweep,
 		uint64_t now_ns)
 {
 	struct sweep_code *code = calloc(1, sizeof(*code));
@@ -72,7 +70,7 @@ static int tell(const struct suspects *suspects, const struct suspect *suspect, 
 	if (!err)
 		err = add_sites(suspects, suspect, sweep, code, now_ns);
 	if (!err)
-		add_ledger(suspect, code, clock_ns(CLOCK_MONOTONIC));
+		add_ledger(suspects, suspect, code);
 	if (err ||
 	    !sweep__set_code(sweep, suspect->suspicion.pid, suspect->suspicion.start_ns, code))
 		sweep_code__free(code);

@@ -55,6 +55,10 @@ struct suspects {
 /* Returns the suspect with such an id (its space), or NULL. */
 struct suspect *suspects__find(const struct suspects *suspects, uint64_t id);
 
+/* Reads a suspect's ledger, as far as that fits into the budget. */
+void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
+			   struct ledger *ret);
+
 /* Takes a suspect off the list. */
 void suspects__drop(struct suspects *suspects, struct suspect *suspect);
 
