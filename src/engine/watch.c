@@ -242,7 +242,7 @@ static void forget_old(struct watch *watch, uint64_t now_ns)
 /* Opens the file of the very process. Returns a descriptor, -ESRCH or another negative errno. */
 static int open_file(const struct watch *watch, const struct watched *item)
 {
-	int fd = proc_anon__open(item->pid, watch->source);
+	int fd = proc_anon__open(item->pid, 0, watch->source);
 	struct proc_info info;
 	int err;
 
