@@ -20,7 +20,8 @@
 #define BALANCE_PASSES 16 /* the largest get the files */
 #define FILES_FOR_OTHERS 64
 #define MOST_FILES 32768
-#define WANTED_FILES (MOST_FILES + 8192 + FILES_FOR_OTHERS) /* of processes and of groups */
+#define PROCESSES_PER_GROUP 4 /* by the files that are kept open */
+#define WANTED_FILES (MOST_FILES + MOST_FILES / PROCESSES_PER_GROUP + FILES_FOR_OTHERS)
 
 #define SETTLE_NS (10 * NS_PER_SEC) /* what a new process of a service loads first */
 #define LIVED_NS                                                                                   \
@@ -44,7 +45,10 @@ size_t watch__raise_files(void)
 	}
 	if (limit.rlim_cur >= WANTED_FILES)
 		return MOST_FILES;
-	return limit.rlim_cur > FILES_FOR_OTHERS ? (limit.rlim_cur - FILES_FOR_OTHERS) * 4 / 5 : 0;
+	return limit.rlim_cur > FILES_FOR_OTHERS
+		       ? (limit.rlim_cur - FILES_FOR_OTHERS) / (PROCESSES_PER_GROUP + 1) *
+				 PROCESSES_PER_GROUP
+		       : 0;
 }
 
 static enum proc_anon_source choose_source(void)
@@ -56,8 +60,12 @@ static enum proc_anon_source choose_source(void)
 
 int watch__init(struct watch *watch, const struct watch_opts *opts)
 {
+	int err;
+
 	*watch = (struct watch){.opts = *opts, .source = choose_source()};
-	return watch_groups__init(&watch->groups);
+	err = watch_groups__init(&watch->groups);
+	watch->groups.max_open = opts->max_open / PROCESSES_PER_GROUP;
+	return err;
 }
 
 /* ---- one process ---- */
@@ -284,13 +292,6 @@ static int read_process(struct watch *watch, struct watched *item, uint64_t now_
 	return err == -ESRCH ? err : 0;
 }
 
-static int compare_sizes(const void *a, const void *b)
-{
-	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-
-	return left > right ? -1 : left < right;
-}
-
 /* Where files do not reach for all, the smallest processes give theirs back. */
 static int balance_files(struct watch *watch)
 {
@@ -308,10 +309,7 @@ static int balance_files(struct watch *watch)
 	for (size_t i = 0; i < watch->items.cnt; i++)
 		if (watch->items.items[i].growth)
 			sizes[cnt++] = watch->items.items[i].anon_bytes;
-	if (cnt > watch->opts.max_open) {
-		qsort(sizes, cnt, sizeof(*sizes), compare_sizes);
-		watch->least_bytes = sizes[watch->opts.max_open] + 1;
-	}
+	watch->least_bytes = least_of_largest(sizes, cnt, watch->opts.max_open);
 	free(sizes);
 	for (size_t i = 0; i < watch->items.cnt; i++)
 		if (watch->items.items[i].anon_bytes < watch->least_bytes)
@@ -470,7 +468,8 @@ int watch__pass(struct watch *watch, uint64_t now_ns)
 	if (!err)
 		err = balance_files(watch);
 	if (!err)
-		watch_groups__sample(&watch->groups, now_ns);
+		err = watch_groups__sample(&watch->groups, now_ns,
+					   watch->source == PROC_ANON_STATUS);
 	watch->pass++;
 	return err;
 }

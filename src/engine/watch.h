@@ -41,7 +41,8 @@ struct watch_ended {
 struct watch_opts {
 	const char *const *cgroups; /* only these and below; borrowed */
 	size_t cgroup_cnt;	    /* 0 = the whole host */
-	size_t max_open;  /* files that are kept open; the smallest processes go without */
+	/* files that are kept open, and a quarter as many for groups; the smallest go without */
+	size_t max_open;
 	size_t max_procs; /* more are not watched */
 };
 

@@ -214,6 +214,7 @@ static void test_few_files(void **state)
 		for (int i = 0; i < 49; i++) {
 			assert_int_equal(watch__pass(&watch, ++pass * SEC), 0);
 			assert_true(watch.open_cnt <= FILES);
+			assert_true(watch.groups.open_cnt <= FILES / 4);
 		}
 	} while (!has_largest_open(&watch) && ++blocks < 20);
 	assert_true(blocks < 20);
