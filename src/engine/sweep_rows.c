@@ -3,27 +3,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/sweep.h"
 
-/*
- * The kernel counts pages per CPU and adds a batch of them up at a time (percpu_counter, lib/): one
- * thread's memory is seen in steps of one batch, that of threads on several CPUs in several.
- */
-#define LEAST_BATCH_PAGES 32
-#define BATCHES 2
-
 /* A group is told when its processes explain less than this part of its growth. */
 #define EXPLAINED 0.5
-
-static uint64_t noise_bytes(void)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_CONF), page = sysconf(_SC_PAGESIZE);
-	long batch = 2 * cpus > LEAST_BATCH_PAGES ? 2 * cpus : LEAST_BATCH_PAGES;
-
-	return (uint64_t)(BATCHES * batch * page);
-}
 
 struct build {
 	struct watch *watch;
@@ -84,7 +68,7 @@ static int add_process(struct build *build, struct watched *item)
 	struct sweep_row row = {.pid = item->pid, .start_ns = item->start_ns, .comm = item->comm};
 	int err;
 
-	growth__judge(item->growth, build->noise_bytes, &row.growth);
+	life__judge(item->life, item->growth, build->noise_bytes, &row.growth);
 	if (row.growth.state == GROWTH_GROWING) {
 		err = watch__refresh(build->watch, item);
 		if (err)
@@ -162,7 +146,7 @@ static int add_groups(struct build *build)
 
 int sweep__of_watch(struct watch *watch, struct sweep **ret)
 {
-	struct build build = {.watch = watch, .noise_bytes = noise_bytes()};
+	struct build build = {.watch = watch, .noise_bytes = watch__noise_bytes()};
 
 	build.err = host_memory__read(&build.host);
 	if (build.err)
