@@ -16,10 +16,13 @@
 #include "util/io.h"
 #include "util/message.h"
 
+#define TERMINAL_NAP_NS 20000000
+
 struct report_file {
 	FILE *stream;
 	int fd;		  /* that the stream writes to */
 	bool is_borrowed; /* the descriptor is the caller's */
+	int terminal;	  /* the same one, as the tool alone has it; -1 = it is none */
 	int err;	  /* of the first write that failed */
 	char *path;	  /* of what is replaced at the end; NULL = written in place */
 	char *temporary;  /* the name beside it, if the file has one by now */
@@ -115,6 +118,21 @@ static int open_in_place(const char *path)
 	return fd;
 }
 
+/*
+ * A terminal has room for some bytes, nobody knows how many: it must not block. The flag belongs to
+ * all that have the same file open, a shell among them, so it is opened once more. Returns -1 where
+ * that is refused.
+ */
+static int open_terminal(int fd)
+{
+	char path[40];
+
+	if (!isatty(fd))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
 static int open_target(struct report_file *file, const char *path)
 {
 	file->exists = !stat(path, &file->old);
@@ -127,10 +145,11 @@ static int open_target(struct report_file *file, const char *path)
 }
 
 /*
- * Waits until there is room for PIPE_BUF bytes. Nobody may ever read them: signals that end a run
- * are blocked to be heard between reports, here they kill.
+ * Waits for room: for PIPE_BUF bytes in a pipe, for some in a terminal. Nobody may ever read them:
+ * signals that end a run are blocked to be heard between reports, here they kill. Of -1 poll(2)
+ * would tell nothing.
  */
-static void await_room(int fd)
+static void await_room(int fd, const struct timespec *most)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 	sigset_t mask;
@@ -139,8 +158,7 @@ static void await_room(int fd)
 	sigdelset(&mask, SIGINT);
 	sigdelset(&mask, SIGTERM);
 	sigdelset(&mask, SIGHUP);
-	/* Of -1 poll(2) would tell nothing. */
-	while (fd >= 0 && ppoll(&poll_fd, 1, NULL, &mask) < 0 && errno == EINTR)
+	while ((fd >= 0 || most) && ppoll(&poll_fd, 1, most, &mask) < 0 && errno == EINTR)
 		;
 }
 
@@ -150,10 +168,41 @@ static int write_in_place(int fd, const char *text, size_t len)
 
 	for (size_t part; !err && len; text += part, len -= part) {
 		part = len < PIPE_BUF ? len : PIPE_BUF;
-		await_room(fd);
+		await_room(fd, NULL);
 		err = write_all(fd, text, part);
 	}
 	return err;
+}
+
+/* A terminal may say that it has room and take nothing: a line's end needs two bytes of it. */
+static int write_terminal(int fd, const char *text, size_t len)
+{
+	const struct timespec nap = {.tv_nsec = TERMINAL_NAP_NS};
+
+	while (len) {
+		ssize_t written;
+
+		await_room(fd, NULL);
+		written = write(fd, text, len);
+		if (written > 0) {
+			text += written;
+			len -= (size_t)written;
+		} else if (!written || errno == EAGAIN) {
+			await_room(-1, &nap);
+		} else if (errno != EINTR) {
+			return -errno;
+		}
+	}
+	return 0;
+}
+
+static int write_out(const struct report_file *file, const char *text, size_t len)
+{
+	if (file->path)
+		return write_all(file->fd, text, len);
+	if (file->terminal >= 0)
+		return write_terminal(file->terminal, text, len);
+	return write_in_place(file->fd, text, len);
 }
 
 static ssize_t take(void *cookie, const char *text, size_t len)
@@ -161,8 +210,7 @@ static ssize_t take(void *cookie, const char *text, size_t len)
 	struct report_file *file = cookie;
 
 	if (!file->err)
-		file->err = file->path ? write_all(file->fd, text, len)
-				       : write_in_place(file->fd, text, len);
+		file->err = write_out(file, text, len);
 	errno = -file->err;
 	return file->err ? 0 : (ssize_t)len; /* 0 = failed (fopencookie(3)) */
 }
@@ -172,6 +220,9 @@ static int close_target(struct report_file *file)
 	int fd = file->fd;
 
 	file->fd = -1;
+	if (file->terminal >= 0)
+		close(file->terminal);
+	file->terminal = -1;
 	return fd >= 0 && !file->is_borrowed && close(fd) ? -errno : 0;
 }
 
@@ -197,6 +248,7 @@ int report_file__open(const char *path, int fd, struct report_file **ret)
 	file->is_borrowed = !path;
 	if (path)
 		err = open_target(file, path);
+	file->terminal = file->path ? -1 : open_terminal(file->fd);
 	if (!err)
 		file->stream = fopencookie(file, "w", functions);
 	if (!err &&

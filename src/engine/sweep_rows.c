@@ -1,49 +1,39 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From what a watch knows to the rows of a report. */
 #include <errno.h>
-#include <unistd.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "engine/sweep.h"
 #include "util/clock.h"
 
-/*
- * The kernel counts pages per CPU and adds a batch of them up at a time (percpu_counter, lib/): one
- * thread's memory is seen in steps of one batch, that of threads on several CPUs in several.
- */
-#define LEAST_BATCH_PAGES 32
-#define BATCHES 2
-
 /* A group is told when its processes explain less than this part of its growth. */
 #define EXPLAINED 0.5
-
-static uint64_t noise_bytes(void)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_CONF), page = sysconf(_SC_PAGESIZE);
-	long batch = 2 * cpus > LEAST_BATCH_PAGES ? 2 * cpus : LEAST_BATCH_PAGES;
-
-	return (uint64_t)(BATCHES * batch * page);
-}
 
 struct build {
 	struct watch *watch;
 	struct sweep *sweep;
+	struct host_memory host;
 	uint64_t noise_bytes;
+	ARRAY(struct watch_group *) groups;
 	int err;
 };
 
-/* The nearest of all limits: the groups' above it, and what the host has left. */
+/* The nearest of all limits: the groups' above it, and what the host has left. Growth includes what
+ * is swapped out, so the swap that may still be used is room. */
 static int add_limit(const struct build *build, const struct watch_group *group,
 		     struct sweep_row *row)
 {
+	const struct host_memory *host = &build->host;
 	struct cgroup_memory memory;
 	int err = -ENOENT;
 
-	row->limit_bytes = build->sweep->ram_bytes;
-	row->room_bytes = build->sweep->available_bytes;
+	row->limit_bytes = host->ram + host->swap;
+	row->room_bytes = host->available + host->swap_free;
 	if (group)
-		err = watch_group__limit(&build->watch->groups, group, &memory);
+		err = watch_group__limit(&build->watch->groups, group, host->swap_free, &memory);
 	if (!err && cgroup_memory__room(&memory) < row->room_bytes) {
-		row->limit_bytes = memory.limit;
+		row->limit_bytes = memory.limit + memory.swap + memory.swap_room;
 		row->room_bytes = cgroup_memory__room(&memory);
 		row->limit_cgroup = memory.path;
 	} else if (!err) {
@@ -79,7 +69,7 @@ static int add_process(struct build *build, struct watched *item)
 	struct sweep_row row = {.pid = item->pid, .start_ns = item->start_ns, .comm = item->comm};
 	int err;
 
-	growth__judge(item->growth, build->noise_bytes, &row.growth);
+	life__judge(item->life, item->growth, build->noise_bytes, &row.growth);
 	if (row.growth.state == GROWTH_GROWING) {
 		err = watch__refresh(build->watch, item);
 		if (err)
@@ -103,39 +93,78 @@ static void forget_told(struct watch_group *group, void *target)
 	group->told_per_hour = 0;
 }
 
-static void add_group(struct watch_group *group, void *target)
+static void list_group(struct watch_group *group, void *target)
 {
 	struct build *build = target;
+
+	if (!build->err)
+		build->err = array_push(&build->groups, group);
+}
+
+/* Whoever is below another group has the longer path. */
+static int compare_depths(const void *a, const void *b)
+{
+	size_t left = strlen((*(struct watch_group *const *)a)->path);
+	size_t right = strlen((*(struct watch_group *const *)b)->path);
+
+	return left > right ? -1 : left < right;
+}
+
+static int add_group(const struct build *build, struct watch_group *group)
+{
 	struct sweep_row row = {.anon_bytes = group->anon_bytes};
 
-	if (build->err || group->fd < 0)
-		return;
+	if (!group->is_read)
+		return 0;
 	growth__judge(&group->growth, build->noise_bytes, &row.growth);
-	if (row.growth.state == GROWTH_GROWING &&
-	    group->told_per_hour < EXPLAINED * row.growth.lower)
-		build->err = add_row(build, group, &row);
+	if (row.growth.state != GROWTH_GROWING ||
+	    group->told_per_hour >= EXPLAINED * row.growth.lower)
+		return 0;
+	group->told_per_hour = row.growth.bytes_per_hour;
+	return add_row(build, group, &row);
+}
+
+/* The deepest ones first: what is told of a group and below it explains the growth of those above.
+ */
+static int add_groups(struct build *build)
+{
+	watch_groups__each(&build->watch->groups, list_group, build);
+	if (build->groups.cnt)
+		qsort(build->groups.items, build->groups.cnt, sizeof(*build->groups.items),
+		      compare_depths);
+	for (size_t i = 0; i < build->groups.cnt && !build->err; i++) {
+		struct watch_group *group = build->groups.items[i], *above;
+
+		build->err = add_group(build, group);
+		above = group->told_per_hour > 0 ? watch_groups__above(&build->watch->groups, group)
+						 : NULL;
+		if (above)
+			above->told_per_hour += group->told_per_hour;
+	}
+	array_free(&build->groups);
+	return build->err;
 }
 
 int sweep__of_watch(struct watch *watch, struct sweep **ret)
 {
-	struct build build = {.watch = watch, .noise_bytes = noise_bytes()};
-	struct host_memory host;
+	struct build build = {.watch = watch, .noise_bytes = watch__noise_bytes()};
 
-	build.err = host_memory__read(&host);
+	build.err = host_memory__read(&build.host);
 	if (build.err)
 		return build.err;
 	build.sweep = sweep__new();
 	if (!build.sweep)
 		return -ENOMEM;
-	build.sweep->ram_bytes = host.ram;
-	build.sweep->available_bytes = host.available;
+	build.sweep->ram_bytes = build.host.ram;
+	build.sweep->available_bytes = build.host.available;
 	build.sweep->groups = watch->groups.cnt;
 	build.sweep->left_out = watch->left_out;
 	watch_groups__each(&watch->groups, forget_told, NULL);
 	for (size_t i = 0; i < watch->items.cnt && !build.err; i++)
 		if (watch->items.items[i].growth)
 			build.err = add_process(&build, &watch->items.items[i]);
-	watch_groups__each(&watch->groups, add_group, &build);
+	if (!build.err)
+		build.err = add_groups(&build);
 	sweep__sort(build.sweep);
 	if (build.err)
 		sweep__free(build.sweep);

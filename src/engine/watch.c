@@ -12,7 +12,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "util/clock.h"
 #include "util/procfs_read.h"
 
 #define REFRESH_PASSES 64 /* a process may be moved, or exec */
@@ -20,14 +19,23 @@
 #define BALANCE_PASSES 16 /* the largest get the files */
 #define FILES_FOR_OTHERS 64
 #define MOST_FILES 32768
-#define WANTED_FILES (MOST_FILES + 8192 + FILES_FOR_OTHERS) /* of processes and of groups */
+#define PROCESSES_PER_GROUP 4 /* by the files that are kept open */
+#define WANTED_FILES (MOST_FILES + MOST_FILES / PROCESSES_PER_GROUP + FILES_FOR_OTHERS)
 
-#define SETTLE_NS (10 * NS_PER_SEC) /* what a new process of a service loads first */
-#define LIVED_NS                                                                                   \
-	(10 * NS_PER_SEC)	    /* so long it must have lived for its memory to tell anything  \
-				     */
-#define ENDED_NS (600 * NS_PER_SEC) /* so long a service may take to start anew */
-#define MAX_ENDED 256
+/*
+ * The kernel counts pages per CPU and adds a batch of them up at a time (percpu_counter, lib/): one
+ * thread's memory is seen in steps of one batch, that of threads on several CPUs in several.
+ */
+#define LEAST_BATCH_PAGES 32
+#define BATCHES 2
+
+uint64_t watch__noise_bytes(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_CONF), page = sysconf(_SC_PAGESIZE);
+	long batch = 2 * cpus > LEAST_BATCH_PAGES ? 2 * cpus : LEAST_BATCH_PAGES;
+
+	return (uint64_t)(BATCHES * batch * page);
+}
 
 size_t watch__raise_files(void)
 {
@@ -44,7 +52,10 @@ size_t watch__raise_files(void)
 	}
 	if (limit.rlim_cur >= WANTED_FILES)
 		return MOST_FILES;
-	return limit.rlim_cur > FILES_FOR_OTHERS ? (limit.rlim_cur - FILES_FOR_OTHERS) * 4 / 5 : 0;
+	return limit.rlim_cur > FILES_FOR_OTHERS
+		       ? (limit.rlim_cur - FILES_FOR_OTHERS) / (PROCESSES_PER_GROUP + 1) *
+				 PROCESSES_PER_GROUP
+		       : 0;
 }
 
 static enum proc_anon_source choose_source(void)
@@ -56,8 +67,12 @@ static enum proc_anon_source choose_source(void)
 
 int watch__init(struct watch *watch, const struct watch_opts *opts)
 {
+	int err;
+
 	*watch = (struct watch){.opts = *opts, .source = choose_source()};
-	return watch_groups__init(&watch->groups);
+	err = watch_groups__init(&watch->groups);
+	watch->groups.max_open = opts->max_open / PROCESSES_PER_GROUP;
+	return err;
 }
 
 /* ---- one process ---- */
@@ -76,18 +91,10 @@ static void drop(struct watch *watch, struct watched *item)
 	close_file(watch, item);
 	watch_groups__put(&watch->groups, item->group);
 	free(item->growth);
+	free(item->life);
 	item->group = NULL;
 	item->growth = NULL;
-}
-
-static void drop_ended(struct watch *watch, size_t idx)
-{
-	struct watch_ended *ended = &watch->ended.items[idx];
-
-	watch_groups__put(&watch->groups, ended->group);
-	free(ended->growth);
-	watch->ended.cnt--;
-	memmove(ended, ended + 1, (watch->ended.cnt - idx) * sizeof(*ended));
+	item->life = NULL;
 }
 
 void watch__destroy(struct watch *watch)
@@ -95,15 +102,13 @@ void watch__destroy(struct watch *watch)
 	for (size_t i = 0; i < watch->items.cnt; i++)
 		drop(watch, &watch->items.items[i]);
 	array_free(&watch->items);
-	while (watch->ended.cnt)
-		drop_ended(watch, watch->ended.cnt - 1);
-	array_free(&watch->ended);
+	watch_services__clear(watch);
 	watch_groups__destroy(&watch->groups);
 }
 
 static int set_group(struct watch *watch, struct watched *item)
 {
-	char *path = proc_cgroup(item->pid);
+	char *path = proc_thread_cgroup(item->pid, item->thread);
 	struct watch_group *group;
 
 	if (!path) /* it has ended, or there are no groups: what was known stays */
@@ -121,18 +126,25 @@ static int set_group(struct watch *watch, struct watched *item)
 	return 0;
 }
 
+/* Reads what the kernel tells of the very process. Returns 0, -ESRCH or another negative errno. */
+static int read_info(const struct watched *item, struct proc_info *ret)
+{
+	int err = proc_info__read(item->pid, ret);
+
+	return !err && ret->start_ns != item->start_ns ? -ESRCH : err;
+}
+
+/* One that is not reaped yet is in no group any more (v1): what was known stays. */
 int watch__refresh(struct watch *watch, struct watched *item)
 {
 	struct proc_info info;
 	int err;
 
-	err = proc_info__read(item->pid, &info);
-	if (!err && info.start_ns != item->start_ns)
-		err = -ESRCH;
+	err = read_info(item, &info);
 	if (err)
 		return err;
 	memcpy(item->comm, info.comm, sizeof(item->comm));
-	return set_group(watch, item);
+	return info.zombie && !item->thread ? 0 : set_group(watch, item);
 }
 
 /* Returns 0, -ESRCH or another negative errno. */
@@ -158,83 +170,11 @@ static int find_process(struct watch *watch, pid_t pid, uint64_t now_ns, struct 
 	return err;
 }
 
-/* ---- a service's next process ---- */
-
-/* Whether another process of the group does the same: then nobody follows the one that ended. */
-static bool has_siblings(const struct watch *watch, const struct watched *item)
-{
-	for (size_t i = 0; i < watch->items.cnt; i++) {
-		const struct watched *other = &watch->items.items[i];
-
-		if (other->group == item->group && other->pid != item->pid && other->growth &&
-		    !strcmp(other->comm, item->comm))
-			return true;
-	}
-	return false;
-}
-
-/* Takes the process off the list, and keeps what is known of it if it is a service's. */
+/* Takes the process off the list. */
 static void end_process(struct watch *watch, struct watched *item, uint64_t now_ns)
 {
-	const struct cgroup_name *name;
-	struct watch_ended ended = {.group = item->group, .at_ns = now_ns, .growth = item->growth};
-
-	if (item->growth && item->group && now_ns - item->found_ns >= LIVED_NS &&
-	    watch->ended.cnt < MAX_ENDED) {
-		name = watch_group__name(&watch->groups, item->group);
-		memcpy(ended.comm, item->comm, sizeof(ended.comm));
-		if (name && cgroup_name__is_service(name) && !has_siblings(watch, item) &&
-		    !array_push(&watch->ended, ended)) {
-			item->growth = NULL;
-			item->group = NULL;
-		}
-	}
+	watch_services__end(watch, item, now_ns);
 	drop(watch, item);
-}
-
-static bool is_same_service(struct watch *watch, struct watch_group *a, struct watch_group *b)
-{
-	const struct cgroup_name *name_a, *name_b;
-
-	if (a == b)
-		return true;
-	name_a = watch_group__name(&watch->groups, a);
-	name_b = watch_group__name(&watch->groups, b);
-	return name_a && name_b && cgroup_name__is_service(name_b) &&
-	       !strcmp(name_a->title, name_b->title);
-}
-
-/* A process that is young may follow one that has ended; it is what it is only after its exec. */
-static int follow_ended(struct watch *watch, struct watched *item, uint64_t now_ns)
-{
-	int err;
-
-	if (!watch->ended.cnt || item->held_ns || now_ns - item->found_ns > SETTLE_NS)
-		return 0;
-	err = watch__refresh(watch, item);
-	if (err || !item->group)
-		return err;
-	for (size_t i = 0; i < watch->ended.cnt; i++) {
-		struct watch_ended *ended = &watch->ended.items[i];
-		struct growth *growth = ended->growth;
-
-		if (strcmp(ended->comm, item->comm) ||
-		    !is_same_service(watch, ended->group, item->group))
-			continue;
-		growth__restart(growth);
-		ended->growth = item->growth;
-		item->growth = growth;
-		item->held_ns = now_ns + SETTLE_NS;
-		drop_ended(watch, i);
-		return 0;
-	}
-	return 0;
-}
-
-static void forget_old(struct watch *watch, uint64_t now_ns)
-{
-	while (watch->ended.cnt && now_ns - watch->ended.items[0].at_ns > ENDED_NS)
-		drop_ended(watch, 0);
 }
 
 /* ---- reading ---- */
@@ -242,19 +182,48 @@ static void forget_old(struct watch *watch, uint64_t now_ns)
 /* Opens the file of the very process. Returns a descriptor, -ESRCH or another negative errno. */
 static int open_file(const struct watch *watch, const struct watched *item)
 {
-	int fd = proc_anon__open(item->pid, watch->source);
+	int fd = proc_anon__open(item->pid, item->thread, watch->source);
 	struct proc_info info;
 	int err;
 
 	if (fd < 0)
 		return fd;
-	err = proc_info__read(item->pid, &info);
-	if (!err && info.start_ns != item->start_ns)
-		err = -ESRCH;
+	err = read_info(item, &info);
 	if (!err)
 		return fd;
 	close(fd);
 	return err;
+}
+
+/* Whether it is the turn of a process that is not looked at in each pass. */
+static bool is_turn(const struct watch *watch, const struct watched *item)
+{
+	return (watch->pass + (uint64_t)item->pid) % RARE_PASSES == 0;
+}
+
+/* The thread that told the memory has left: another one tells the same. A process that is not
+ * reaped yet has none. Returns 0, -ESRCH or another negative errno. */
+static int change_thread(struct watch *watch, struct watched *item)
+{
+	struct proc_info info;
+	int err;
+
+	close_file(watch, item);
+	item->thread = 0;
+	err = read_info(item, &info);
+	if (err)
+		return err;
+	item->thread = proc_anon__find_thread(item->pid, watch->source);
+	return item->thread ? set_group(watch, item) : 0;
+}
+
+static void add_sample(struct watched *item, uint64_t now_ns)
+{
+	if (now_ns < item->held_ns)
+		return;
+	growth__add(item->growth, now_ns, item->anon_bytes);
+	if (item->life)
+		growth__add(&item->life->own, now_ns, item->anon_bytes);
 }
 
 /* Returns 0 (also when it is not its turn), -ESRCH or another negative errno. */
@@ -264,31 +233,26 @@ static int read_process(struct watch *watch, struct watched *item, uint64_t now_
 				      item->anon_bytes >= watch->least_bytes);
 	int fd = item->fd, err;
 
-	if (!keep && item->passes && (watch->pass + (uint64_t)item->pid) % RARE_PASSES)
+	if (!keep && item->passes && !is_turn(watch, item))
 		return 0;
 	if (fd < 0)
 		fd = open_file(watch, item);
+	if (fd == -ESRCH && item->thread)
+		return change_thread(watch, item);
 	if (fd < 0)
 		return fd;
 	err = proc_anon__read(fd, watch->source, &item->anon_bytes);
-	if (!err && now_ns >= item->held_ns)
-		growth__add(item->growth, now_ns, item->anon_bytes);
-	if (item->fd >= 0)
-		return err == -ESRCH ? err : 0;
-	if (keep && err != -ESRCH) {
+	if (!err)
+		add_sample(item, now_ns);
+	if (item->fd < 0 && keep && err != -ESRCH) {
 		item->fd = fd;
 		watch->open_cnt++;
-	} else {
+	} else if (item->fd < 0) {
 		close(fd);
 	}
+	if ((err == -ENODATA && is_turn(watch, item)) || (err == -ESRCH && item->thread))
+		return change_thread(watch, item);
 	return err == -ESRCH ? err : 0;
-}
-
-static int compare_sizes(const void *a, const void *b)
-{
-	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
-
-	return left > right ? -1 : left < right;
 }
 
 /* Where files do not reach for all, the smallest processes give theirs back. */
@@ -308,10 +272,7 @@ static int balance_files(struct watch *watch)
 	for (size_t i = 0; i < watch->items.cnt; i++)
 		if (watch->items.items[i].growth)
 			sizes[cnt++] = watch->items.items[i].anon_bytes;
-	if (cnt > watch->opts.max_open) {
-		qsort(sizes, cnt, sizeof(*sizes), compare_sizes);
-		watch->least_bytes = sizes[watch->opts.max_open] + 1;
-	}
+	watch->least_bytes = least_of_largest(sizes, cnt, watch->opts.max_open);
 	free(sizes);
 	for (size_t i = 0; i < watch->items.cnt; i++)
 		if (watch->items.items[i].anon_bytes < watch->least_bytes)
@@ -343,7 +304,7 @@ static int sample_process(struct watch *watch, struct watched *item, uint64_t no
 	if (item->passes == 1 || (item->passes + (uint32_t)item->pid) % REFRESH_PASSES == 0)
 		err = watch__refresh(watch, item);
 	if (!err)
-		err = follow_ended(watch, item, now_ns);
+		err = watch_services__follow(watch, item, now_ns);
 	if (!err)
 		err = read_process(watch, item, now_ns);
 	item->passes++;
@@ -461,7 +422,7 @@ int watch__pass(struct watch *watch, uint64_t now_ns)
 	if (err)
 		return err;
 	check_source(watch);
-	forget_old(watch, now_ns);
+	watch_services__forget(watch, now_ns);
 	end_unlisted(watch, pids, cnt, now_ns);
 	err = add_listed(watch, pids, cnt, now_ns);
 	free(pids);
@@ -470,7 +431,8 @@ int watch__pass(struct watch *watch, uint64_t now_ns)
 	if (!err)
 		err = balance_files(watch);
 	if (!err)
-		watch_groups__sample(&watch->groups, now_ns);
+		err = watch_groups__sample(&watch->groups, now_ns,
+					   watch->source == PROC_ANON_STATUS);
 	watch->pass++;
 	return err;
 }

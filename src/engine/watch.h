@@ -12,7 +12,9 @@
 #include <sys/types.h>
 
 #include "engine/watch_groups.h"
+#include "engine/watch_services.h"
 #include "model/growth.h"
+#include "model/life.h"
 #include "util/array.h"
 #include "util/procfs.h"
 #include "util/procfs_memory.h"
@@ -21,27 +23,23 @@ struct watched {
 	pid_t pid;
 	uint64_t start_ns; /* since boot: tells processes of one number apart */
 	char comm[PROC_COMM_MAX + 1];
-	int fd; /* kept open, -1 = opened for each reading */
+	pid_t thread; /* that is read, as the main one has left; 0 = it has not */
+	int fd;	      /* kept open, -1 = opened for each reading */
 	uint32_t passes;
 	struct watch_group *group;
 	uint64_t anon_bytes;
-	uint64_t found_ns;     /* by the watch's clock */
-	uint64_t held_ns;      /* until then its memory does not count: its service starts anew */
-	struct growth *growth; /* owned; NULL = a kernel thread */
-};
-
-/* What was known of a service's process that has ended. */
-struct watch_ended {
-	char comm[PROC_COMM_MAX + 1];
-	struct watch_group *group;
-	uint64_t at_ns;
-	struct growth *growth; /* owned */
+	uint64_t found_ns; /* by the watch's clock */
+	uint64_t held_ns;  /* until then its memory does not count: its service starts anew */
+	struct growth
+		*growth;   /* owned, of a service all of its processes'; NULL = a kernel thread */
+	struct life *life; /* owned; NULL = it follows no other */
 };
 
 struct watch_opts {
 	const char *const *cgroups; /* only these and below; borrowed */
 	size_t cgroup_cnt;	    /* 0 = the whole host */
-	size_t max_open;  /* files that are kept open; the smallest processes go without */
+	/* files that are kept open, and a quarter as many for groups; the smallest go without */
+	size_t max_open;
 	size_t max_procs; /* more are not watched */
 };
 
@@ -49,7 +47,7 @@ struct watch {
 	struct watch_opts opts;
 	struct watch_groups groups;
 	ARRAY(struct watched) items; /* by PID */
-	ARRAY(struct watch_ended) ended;
+	struct watch_services services;
 	enum proc_anon_source source;
 	uint64_t pass;
 	uint64_t left_out; /* processes beyond max_procs, at the last pass */
@@ -71,8 +69,11 @@ int watch__pass(struct watch *watch, uint64_t now_ns);
  * moved. Returns 0, -ESRCH or another negative errno. */
 int watch__refresh(struct watch *watch, struct watched *item);
 
-/* Returns how many files this process may keep open for a watch, after raising its limit as far as
- * that goes. */
+/* Returns what a process's memory may seem to be wrong by. */
+uint64_t watch__noise_bytes(void);
+
+/* Returns how many files of processes this process may keep open for a watch, after raising its
+ * limit as far as that goes. */
 size_t watch__raise_files(void);
 
 #endif

@@ -11,7 +11,9 @@
 #include "util/format.h"
 
 #define STAT_TEXT_MAX 8192 /* of memory.stat: what is read of it stands before that */
-#define MAX_SAMPLED 8192   /* groups whose memory is read; each keeps a file open */
+#define MOST_FILES 8192	   /* unless the caller says otherwise */
+#define RARE_PASSES 8	   /* those without an open file are read once in so many */
+#define BALANCE_PASSES 16  /* the largest get the files */
 
 /* ---- the list ---- */
 
@@ -22,6 +24,7 @@ int watch_groups__init_at(struct watch_groups *groups, const char *unified, cons
 		.mounts.unified = unified ? strdup(unified) : NULL,
 		.mounts.memory = memory ? strdup(memory) : NULL,
 		.root = strdup(root),
+		.max_open = MOST_FILES,
 	};
 	if (groups->root && !groups->mounts.unified == !unified &&
 	    !groups->mounts.memory == !memory)
@@ -42,10 +45,18 @@ int watch_groups__init(struct watch_groups *groups)
 	return err;
 }
 
-static void free_group(struct watch_group *group)
+static void close_file(struct watch_groups *groups, struct watch_group *group)
 {
-	if (group->fd >= 0)
-		close(group->fd);
+	if (group->fd < 0)
+		return;
+	close(group->fd);
+	group->fd = -1;
+	groups->open_cnt--;
+}
+
+static void free_group(struct watch_groups *groups, struct watch_group *group)
+{
+	close_file(groups, group);
 	cgroup_name__free(&group->name);
 	free(group->path);
 	free(group);
@@ -60,13 +71,20 @@ void watch_groups__destroy(struct watch_groups *groups)
 			group = (struct watch_group *)groups->index.slots[i].value;
 		for (; group; group = next) {
 			next = group->next;
-			free_group(group);
+			free_group(groups, group);
 		}
 	}
 	hashmap__free(&groups->index);
 	cgroup_mounts__free(&groups->mounts);
 	free(groups->root);
 	*groups = (struct watch_groups){0};
+}
+
+static struct watch_group *find_path(struct watch_group *first, const char *path)
+{
+	while (first && strcmp(first->path, path))
+		first = first->next;
+	return first;
 }
 
 struct watch_group *watch_groups__get(struct watch_groups *groups, const char *path)
@@ -76,9 +94,8 @@ struct watch_group *watch_groups__get(struct watch_groups *groups, const char *p
 
 	if (!first)
 		return NULL;
-	for (group = (struct watch_group *)*first; group; group = group->next) {
-		if (strcmp(group->path, path))
-			continue;
+	group = find_path((struct watch_group *)*first, path);
+	if (group) {
 		group->refs++;
 		return group;
 	}
@@ -92,6 +109,7 @@ struct watch_group *watch_groups__get(struct watch_groups *groups, const char *p
 		return NULL;
 	}
 	group->fd = -1;
+	group->nr = groups->made_cnt++;
 	group->refs = 1;
 	group->next = (struct watch_group *)*first;
 	*first = (uint64_t)group;
@@ -119,7 +137,23 @@ void watch_groups__put(struct watch_groups *groups, struct watch_group *group)
 		at->next = group->next;
 	}
 	groups->cnt--;
-	free_group(group);
+	free_group(groups, group);
+}
+
+struct watch_group *watch_groups__above(struct watch_groups *groups,
+					const struct watch_group *group)
+{
+	char *path = strdup(group->path), *slash;
+	struct watch_group *above = NULL;
+	uint64_t *first;
+
+	while (path && !above && (slash = strrchr(path, '/'))) {
+		*slash = '\0';
+		first = hashmap__find(&groups->index, hash_text(path), 0);
+		above = first ? find_path((struct watch_group *)*first, path) : NULL;
+	}
+	free(path);
+	return above;
 }
 
 void watch_groups__each(struct watch_groups *groups,
@@ -142,17 +176,11 @@ static const char *mount_of(const struct watch_groups *groups)
 	return groups->mounts.memory ? groups->mounts.memory : groups->mounts.unified;
 }
 
-static int open_stat(const struct watch_groups *groups, const struct watch_group *group)
+static int open_stat(const char *mount, const char *path)
 {
-	const char *mount = mount_of(groups);
-	char *name;
-	int fd;
+	char *name = format_text("%s%s/memory.stat", mount, path);
+	int fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
 
-	/* A path that leads elsewhere is not this group's: it has no directory here. */
-	if (!mount || !cgroup_id(mount, group->path))
-		return -1;
-	name = format_text("%s%s/memory.stat", mount, group->path);
-	fd = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
 	free(name);
 	return fd;
 }
@@ -171,49 +199,147 @@ static int read_stat(const struct watch_groups *groups, int fd, struct cgroup_st
 	return cgroup_stat__parse(ret, text, groups->mounts.memory);
 }
 
+/* A group that was made anew under its old path begins anew: it may have other members. Returns a
+ * descriptor or -1. */
+static int open_group(const struct watch_groups *groups, struct watch_group *group)
+{
+	const char *mount = mount_of(groups);
+	uint64_t id = mount ? cgroup_id(mount, group->path) : 0;
+	int fd;
+
+	/* A path that leads elsewhere is not this group's: it has no directory here. */
+	fd = id ? open_stat(mount, group->path) : -1;
+	if (id != group->id || !group->is_read)
+		group->growth = (struct growth){0};
+	group->id = id;
+	return fd;
+}
+
 struct sampling {
-	const struct watch_groups *groups;
+	struct watch_groups *groups;
 	uint64_t now_ns;
+	bool has_swap;
 };
 
-/* A group that was made anew under its old path begins anew: it may have other members. */
+static void read_group(const struct sampling *sampling, struct watch_group *group, int fd)
+{
+	const struct watch_groups *groups = sampling->groups;
+	struct cgroup_stat stat;
+	uint64_t swapped = 0;
+
+	group->is_read = fd >= 0 && !read_stat(groups, fd, &stat);
+	if (!group->is_read)
+		return;
+	if (sampling->has_swap)
+		swapped = cgroup_swapped(mount_of(groups), groups->mounts.memory, group->path);
+	if (__builtin_add_overflow(stat.anon_bytes, swapped, &group->anon_bytes))
+		group->anon_bytes = UINT64_MAX;
+	growth__add(&group->growth, sampling->now_ns, group->anon_bytes);
+}
+
 static void sample(struct watch_group *group, void *target)
 {
 	const struct sampling *sampling = target;
-	struct cgroup_stat stat;
+	struct watch_groups *groups = sampling->groups;
+	bool keep = group->fd >= 0 || (groups->open_cnt < groups->max_open &&
+				       group->anon_bytes >= groups->least_bytes);
+	int fd = group->fd;
 
 	if (!strcmp(group->path, "/"))
 		return;
-	if (group->fd < 0) {
-		group->fd = open_stat(sampling->groups, group);
-		if (group->fd >= 0)
-			group->growth = (struct growth){0};
-	}
-	if (group->fd < 0)
+	if (!keep && group->is_read && (groups->pass + group->nr) % RARE_PASSES)
 		return;
-	if (read_stat(sampling->groups, group->fd, &stat)) {
-		close(group->fd);
-		group->fd = -1;
-		return;
+	if (fd < 0)
+		fd = open_group(groups, group);
+	read_group(sampling, group, fd);
+	if (!group->is_read) {
+		if (group->fd < 0 && fd >= 0)
+			close(fd);
+		close_file(groups, group);
+	} else if (group->fd < 0 && keep) {
+		group->fd = fd;
+		groups->open_cnt++;
+	} else if (group->fd < 0) {
+		close(fd);
 	}
-	group->anon_bytes = stat.anon_bytes;
-	growth__add(&group->growth, sampling->now_ns, stat.anon_bytes);
 }
 
-void watch_groups__sample(struct watch_groups *groups, uint64_t now_ns)
-{
-	struct sampling sampling = {.groups = groups, .now_ns = now_ns};
+/* ---- files ---- */
 
-	if (groups->cnt <= MAX_SAMPLED)
-		watch_groups__each(groups, sample, &sampling);
+static int compare_sizes(const void *a, const void *b)
+{
+	uint64_t left = *(const uint64_t *)a, right = *(const uint64_t *)b;
+
+	return left > right ? -1 : left < right;
+}
+
+uint64_t least_of_largest(uint64_t *sizes, size_t cnt, size_t max)
+{
+	if (cnt <= max)
+		return 0;
+	qsort(sizes, cnt, sizeof(*sizes), compare_sizes);
+	return sizes[max] < UINT64_MAX ? sizes[max] + 1 : UINT64_MAX;
+}
+
+struct size_list {
+	uint64_t *items;
+	size_t cnt;
+};
+
+static void list_size(struct watch_group *group, void *target)
+{
+	struct size_list *sizes = target;
+
+	if (group->is_read)
+		sizes->items[sizes->cnt++] = group->anon_bytes;
+}
+
+static void close_small(struct watch_group *group, void *target)
+{
+	struct watch_groups *groups = target;
+
+	if (group->anon_bytes < groups->least_bytes)
+		close_file(groups, group);
+}
+
+/* Where files do not reach for all, the smallest groups give theirs back. */
+static int balance_files(struct watch_groups *groups)
+{
+	struct size_list sizes = {0};
+
+	if (groups->pass % BALANCE_PASSES)
+		return 0;
+	groups->least_bytes = 0;
+	if (groups->cnt <= groups->max_open)
+		return 0;
+	sizes.items = malloc(groups->cnt * sizeof(*sizes.items));
+	if (!sizes.items)
+		return -ENOMEM;
+	watch_groups__each(groups, list_size, &sizes);
+	groups->least_bytes = least_of_largest(sizes.items, sizes.cnt, groups->max_open);
+	free(sizes.items);
+	watch_groups__each(groups, close_small, groups);
+	return 0;
+}
+
+int watch_groups__sample(struct watch_groups *groups, uint64_t now_ns, bool has_swap)
+{
+	struct sampling sampling = {.groups = groups, .now_ns = now_ns, .has_swap = has_swap};
+	int err;
+
+	watch_groups__each(groups, sample, &sampling);
+	err = balance_files(groups);
+	groups->pass++;
+	return err;
 }
 
 int watch_group__limit(const struct watch_groups *groups, const struct watch_group *group,
-		       struct cgroup_memory *ret)
+		       uint64_t swap_free_bytes, struct cgroup_memory *ret)
 {
 	const char *mount = mount_of(groups);
 
-	return mount ? cgroup_memory__find(mount, groups->mounts.memory, group->path, ret)
+	return mount ? cgroup_memory__find_with_swap(mount, groups->mounts.memory, group->path,
+						     swap_free_bytes, ret)
 		     : -ENOENT;
 }
 

@@ -19,12 +19,15 @@ struct watch_group {
 	struct watch_group *next; /* of the same hash */
 	char *path;		  /* owned, as proc_cgroup */
 	uint32_t refs;		  /* who watches a process of it */
-	int fd;			  /* of memory.stat, -1 = not open */
+	uint32_t nr;		  /* of those that were made */
+	int fd;			  /* of memory.stat, kept open; -1 = opened for each reading */
+	uint64_t id;		  /* of the directory that was read last */
+	bool is_read;		  /* it has figures */
 	bool has_name;
 	struct cgroup_name name; /* owned, see watch_group__name */
-	uint64_t anon_bytes;	 /* of the group and all below it */
+	uint64_t anon_bytes;	 /* of the group and all below it, swap included */
 	struct growth growth;	 /* of that */
-	double told_per_hour;	 /* of a report's growth, what its processes explain */
+	double told_per_hour;	 /* of a report's growth, what those below it explain */
 };
 
 struct watch_groups {
@@ -32,6 +35,10 @@ struct watch_groups {
 	char *root;
 	struct hashmap index; /* {hash of a path, 0} -> struct watch_group *, the first one */
 	size_t cnt;
+	uint32_t made_cnt;
+	uint64_t pass;
+	size_t max_open, open_cnt; /* files; the smallest groups go without */
+	uint64_t least_bytes;	   /* from this size on a group has a file kept open */
 };
 
 /* Without mounted hierarchies groups have names, but no figures. Returns 0 or -ENOMEM. */
@@ -47,9 +54,16 @@ void watch_groups__destroy(struct watch_groups *groups);
 struct watch_group *watch_groups__get(struct watch_groups *groups, const char *path);
 void watch_groups__put(struct watch_groups *groups, struct watch_group *group);
 
-/* Reads the memory of each but the one at the root, which is the host. `now_ns` is
- * CLOCK_MONOTONIC. */
-void watch_groups__sample(struct watch_groups *groups, uint64_t now_ns);
+/*
+ * Reads the memory of each but the one at the root, which is the host; of those without an open
+ * file now and then. `now_ns` is CLOCK_MONOTONIC; `has_swap` tells to count what is swapped out.
+ * Returns 0 or -ENOMEM.
+ */
+int watch_groups__sample(struct watch_groups *groups, uint64_t now_ns, bool has_swap);
+
+/* Returns the nearest group above another one that is in the list, NULL = none. */
+struct watch_group *watch_groups__above(struct watch_groups *groups,
+					const struct watch_group *group);
 
 /* Calls `visit` for each, in no order. */
 void watch_groups__each(struct watch_groups *groups,
@@ -62,8 +76,12 @@ const struct cgroup_name *watch_group__name(struct watch_groups *groups, struct 
  * not. */
 bool cgroup_name__is_service(const struct cgroup_name *name);
 
-/* Finds the limit with the least room at the group or above it. As cgroup_memory__find. */
+/* Finds the limit with the least room at the group or above it, with the swap that may be used
+ * counted as room. As cgroup_memory__find. */
 int watch_group__limit(const struct watch_groups *groups, const struct watch_group *group,
-		       struct cgroup_memory *ret);
+		       uint64_t swap_free_bytes, struct cgroup_memory *ret);
+
+/* Returns the least size of the `max` largest, 0 = there are no more. Sorts the sizes. */
+uint64_t least_of_largest(uint64_t *sizes, size_t cnt, size_t max);
 
 #endif

@@ -105,6 +105,22 @@ void growth__restart(struct growth *growth)
 	growth->restarts++;
 }
 
+uint64_t growth__highest(const struct growth *growth)
+{
+	uint64_t highest = 0;
+
+	for (int i = 0; i < GROWTH_SERIES; i++) {
+		const struct growth_series *series = &growth->series[i];
+
+		if (series->left_bytes > highest)
+			highest = series->left_bytes;
+		for (uint32_t j = 0; j < series->cnt; j++)
+			if (series->slots[j].bytes > highest)
+				highest = series->slots[j].bytes;
+	}
+	return highest;
+}
+
 /* ---- a rate and its error ---- */
 
 struct rates {

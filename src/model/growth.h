@@ -66,6 +66,9 @@ void growth__add(struct growth *growth, uint64_t now_ns, uint64_t bytes);
  * was, without a step, and the time until then does not count. */
 void growth__restart(struct growth *growth);
 
+/* Returns the most that the floor was at, 0 = nothing was seen. */
+uint64_t growth__highest(const struct growth *growth);
+
 /*
  * Judges what was seen. `noise_bytes` is what a size may be wrong by: less than that in a third of
  * the time is no growth.

@@ -59,8 +59,10 @@ struct sweep_row {
 	uint64_t anon_bytes;
 	struct growth_verdict growth;
 	/* the limit that is reached first, by this growth */
-	char *limit_cgroup;	   /* owned; "" = the host's memory */
-	uint64_t limit_bytes;	   /* of that group, or the host's memory */
+	char *limit_cgroup; /* owned; "" = the host's memory */
+	/* Of that group, or the host's memory, with the swap that may be used: growth includes what
+	 * is swapped out. */
+	uint64_t limit_bytes;
 	uint64_t room_bytes;	   /* below it, what can be reclaimed counted as room */
 	uint64_t seconds_to_limit; /* UINT64_MAX = not within years */
 	struct sweep_code *code;   /* owned; NULL = it is a group, or nobody looks at code */

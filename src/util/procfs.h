@@ -65,6 +65,9 @@ char *proc_exe(pid_t pid);
  * failure. */
 char *proc_cgroup(pid_t pid);
 
+/* The same of one of its threads, 0 = the main one: that v1 shows at the root once it has left. */
+char *proc_thread_cgroup(pid_t pid, pid_t thread);
+
 /* Returns resident bytes of the process, 0 when unknown. */
 uint64_t proc_rss_bytes(pid_t pid);
 

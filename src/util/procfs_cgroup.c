@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -58,13 +59,14 @@ char *procfs_cgroup_path(const char *text, bool is_v1)
 	return NULL;
 }
 
-char *proc_cgroup(pid_t pid)
+char *proc_thread_cgroup(pid_t pid, pid_t thread)
 {
-	char *text, *unified, *memory;
+	char *text, *unified, *memory, name[32];
 	bool is_unified;
 	size_t len;
 
-	if (procfs_read_pid(pid, "cgroup", &text, &len))
+	snprintf(name, sizeof(name), "task/%d/cgroup", thread);
+	if (procfs_read_pid(pid, thread ? name : "cgroup", &text, &len))
 		return NULL;
 	unified = procfs_cgroup_path(text, false);
 	memory = procfs_cgroup_path(text, true);
@@ -72,6 +74,11 @@ char *proc_cgroup(pid_t pid)
 	is_unified = unified && (!memory || strcmp(unified, "/") != 0);
 	free(is_unified ? memory : unified);
 	return is_unified ? unified : memory;
+}
+
+char *proc_cgroup(pid_t pid)
+{
+	return proc_thread_cgroup(pid, 0);
 }
 
 /* ---- where the hierarchies are mounted ------------------------------------------------------ */

@@ -20,15 +20,23 @@ struct version {
 	const char *anon, *file; /* in memory.stat */
 	/* and there, page cache on the lists of reclaim; shmem is not on them */
 	const char *active_file, *inactive_file;
+	const char *swap_limit, *swap_usage; /* of v1 memory and swap together */
 };
 
 static const struct version v1 = {
-	"memory.limit_in_bytes", "memory.usage_in_bytes", "memory.max_usage_in_bytes", "total_rss",
-	"total_cache",		 "total_active_file",	  "total_inactive_file",
+	"memory.limit_in_bytes",
+	"memory.usage_in_bytes",
+	"memory.max_usage_in_bytes",
+	"total_rss",
+	"total_cache",
+	"total_active_file",
+	"total_inactive_file",
+	"memory.memsw.limit_in_bytes",
+	"memory.memsw.usage_in_bytes",
 };
 static const struct version v2 = {
-	"memory.max", "memory.current", "memory.peak",	 "anon",
-	"file",	      "active_file",	"inactive_file",
+	"memory.max",	 "memory.current",  "memory.peak",	   "anon", "file", "active_file",
+	"inactive_file", "memory.swap.max", "memory.swap.current",
 };
 
 void cgroup_memory__free(struct cgroup_memory *memory)
@@ -79,8 +87,9 @@ uint64_t cgroup_memory__room(const struct cgroup_memory *memory)
 {
 	uint64_t used =
 		memory->usage > memory->reclaimable ? memory->usage - memory->reclaimable : 0;
+	uint64_t room = memory->limit > used ? memory->limit - used : 0;
 
-	return memory->limit > used ? memory->limit - used : 0;
+	return room < UINT64_MAX - memory->swap_room ? room + memory->swap_room : UINT64_MAX;
 }
 
 /* Finds the number behind a word at the start of a line. Returns false when there is none. */
@@ -140,11 +149,83 @@ static int read_group(const char *mount, const struct version *version, const ch
 	return 0;
 }
 
-int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct cgroup_memory *ret)
+/* Takes a group for the tightest one if it has no more room than that. Returns 0 or -ENOMEM. */
+static int take_tightest(struct cgroup_memory *best, const struct cgroup_memory *memory,
+			 const char *path)
+{
+	char *copy;
+
+	if (best->path && cgroup_memory__room(memory) > cgroup_memory__room(best))
+		return 0;
+	copy = strdup(*path ? path : "/");
+	if (!copy)
+		return -ENOMEM;
+	free(best->path);
+	*best = *memory;
+	best->path = copy;
+	return 0;
+}
+
+uint64_t cgroup_swapped(const char *mount, bool is_v1, const char *path)
 {
 	const struct version *version = is_v1 ? &v1 : &v2;
-	struct cgroup_memory best = {0}, memory;
-	char *at, *slash;
+	uint64_t swapped, usage = 0;
+
+	if (!is_plain_path(path) || read_value(mount, path, version->swap_usage, &swapped) ||
+	    (is_v1 && read_value(mount, path, version->usage, &usage)))
+		return 0;
+	return swapped > usage ? swapped - usage : 0;
+}
+
+/* The limit of memory and swap together. Returns as read_group. */
+static int read_both(const char *mount, const char *path, struct cgroup_memory *ret)
+{
+	struct version both = v1;
+
+	both.limit = v1.swap_limit;
+	both.usage = v1.swap_usage;
+	both.peak = "memory.memsw.max_usage_in_bytes";
+	return read_group(mount, &both, path, ret);
+}
+
+/* Leaves of the swap that may be used what a group of v2 may use of it. */
+static void cut_swap(const char *mount, const char *path, uint64_t *swap_room)
+{
+	uint64_t limit, usage;
+
+	if (!read_value(mount, path, v2.swap_limit, &limit) && limit != MEMORY_UNLIMITED &&
+	    !read_value(mount, path, v2.swap_usage, &usage)) {
+		limit = limit > usage ? limit - usage : 0;
+		if (limit < *swap_room)
+			*swap_room = limit;
+	}
+}
+
+/* One group of those from the root down. */
+static int visit_group(const char *mount, bool is_v1, const char *path, uint64_t *swap_room,
+		       struct cgroup_memory *best)
+{
+	struct cgroup_memory memory;
+	bool has_swap = *swap_room;
+	int err = 0;
+
+	if (has_swap && !is_v1)
+		cut_swap(mount, path, swap_room);
+	if (!read_group(mount, is_v1 ? &v1 : &v2, path, &memory)) {
+		memory.swap_room = *swap_room;
+		memory.swap = has_swap ? cgroup_swapped(mount, is_v1, path) : 0;
+		err = take_tightest(best, &memory, path);
+	}
+	if (!err && has_swap && is_v1 && !read_both(mount, path, &memory))
+		err = take_tightest(best, &memory, path);
+	return err;
+}
+
+int cgroup_memory__find_with_swap(const char *mount, bool is_v1, const char *path,
+				  uint64_t swap_free, struct cgroup_memory *ret)
+{
+	struct cgroup_memory best = {0};
+	char *at, *end;
 	int err = 0;
 
 	if (!is_plain_path(path))
@@ -152,23 +233,16 @@ int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct 
 	at = strdup(path);
 	if (!at)
 		return -ENOMEM;
-	for (;;) {
-		while ((slash = strrchr(at, '/')) && !slash[1])
-			*slash = '\0';
-		if (!read_group(mount, version, at, &memory) &&
-		    (!best.path || cgroup_memory__room(&memory) < cgroup_memory__room(&best))) {
-			memory.path = strdup(*at ? at : "/");
-			if (!memory.path) {
-				err = -ENOMEM;
-				break;
-			}
-			free(best.path);
-			best = memory;
-		}
-		if (!slash)
-			break;
-		*slash = '\0';
-	}
+	end = at;
+	do {
+		char cut = *end;
+
+		*end = '\0';
+		err = visit_group(mount, is_v1, at, &swap_free, &best);
+		*end = cut;
+		end += strspn(end, "/");
+		end = *end ? strchrnul(end, '/') : NULL;
+	} while (!err && end);
 	free(at);
 	if (!err && !best.path)
 		err = -ENOENT;
@@ -177,6 +251,11 @@ int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct 
 	else
 		*ret = best;
 	return err;
+}
+
+int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct cgroup_memory *ret)
+{
+	return cgroup_memory__find_with_swap(mount, is_v1, path, 0, ret);
 }
 
 int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret)

@@ -2,8 +2,10 @@
 #include "util/procfs_memory.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,6 +18,8 @@
 
 /* Of statm and status; the sizes of the latter stand before its long lists. */
 #define ANON_TEXT_MAX 4096
+
+#define MAX_THREAD_TRIES 16 /* the others may be about to leave, too */
 
 /* Reads a number without sign, and steps over it. */
 static bool take_number(const char **pos, uint64_t *ret)
@@ -156,9 +160,52 @@ int proc_anon__parse(enum proc_anon_source source, const char *text, uint64_t pa
 	return 0;
 }
 
-int proc_anon__open(pid_t pid, enum proc_anon_source source)
+int proc_anon__open(pid_t pid, pid_t thread, enum proc_anon_source source)
 {
-	return procfs_open_pid(pid, source == PROC_ANON_STATUS ? "status" : "statm");
+	const char *name = source == PROC_ANON_STATUS ? "status" : "statm";
+	char path[64];
+
+	if (!thread)
+		return procfs_open_pid(pid, name);
+	snprintf(path, sizeof(path), "task/%d/%s", thread, name);
+	return procfs_open_pid(pid, path);
+}
+
+/* Whether it tells any memory. */
+static bool has_anon(pid_t pid, pid_t thread, enum proc_anon_source source)
+{
+	int fd = proc_anon__open(pid, thread, source);
+	uint64_t bytes;
+	bool has;
+
+	if (fd < 0)
+		return false;
+	has = !proc_anon__read(fd, source, &bytes);
+	close(fd);
+	return has;
+}
+
+pid_t proc_anon__find_thread(pid_t pid, enum proc_anon_source source)
+{
+	struct dirent *entry;
+	char path[32];
+	pid_t found = 0, thread;
+	int tries = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && !found && tries < MAX_THREAD_TRIES && (entry = readdir(dir))) {
+		thread = (pid_t)strtol(entry->d_name, NULL, 10);
+		if (thread <= 0 || thread == pid)
+			continue;
+		tries++;
+		if (has_anon(pid, thread, source))
+			found = thread;
+	}
+	if (dir)
+		closedir(dir);
+	return found;
 }
 
 int proc_anon__read(int fd, enum proc_anon_source source, uint64_t *ret_bytes)
@@ -198,6 +245,7 @@ int host_memory__parse_meminfo(struct host_memory *host, const char *text)
 	if (!find_kib(text, "MemTotal:", &read.ram) ||
 	    !find_kib(text, "MemAvailable:", &read.available) ||
 	    !find_kib(text, "SwapTotal:", &read.swap) ||
+	    !find_kib(text, "SwapFree:", &read.swap_free) ||
 	    !find_kib(text, "CommitLimit:", &read.commit_limit) ||
 	    !find_kib(text, "Committed_AS:", &read.committed))
 		return -EBADMSG;

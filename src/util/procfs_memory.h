@@ -35,12 +35,19 @@ int proc_memory__read(pid_t pid, struct proc_memory *ret);
  */
 enum proc_anon_source { PROC_ANON_STATM, PROC_ANON_STATUS };
 
-/* Opens a file to read it from, again and again. Returns a descriptor or an error as
- * procfs_open_pid. */
-int proc_anon__open(pid_t pid, enum proc_anon_source source);
+/*
+ * Opens a file to read it from, again and again: of a thread of the process, 0 = the main one.
+ * Returns a descriptor or an error as procfs_open_pid.
+ */
+int proc_anon__open(pid_t pid, pid_t thread, enum proc_anon_source source);
 
-/* Reads it. Returns 0, -ESRCH (that very process is gone, whoever has its number now), -ENODATA (it
- * has no memory: a kernel thread, or not reaped yet) or another negative errno. */
+/* Finds a thread that tells the memory of a process whose main thread has left (pthread_exit(3)):
+ * of that the kernel tells none, while the others use it. Returns 0 when there is none. */
+pid_t proc_anon__find_thread(pid_t pid, enum proc_anon_source source);
+
+/* Reads it. Returns 0, -ESRCH (that very process or thread is gone, whoever has its number now),
+ * -ENODATA (it has no memory: a kernel thread, not reaped yet, or its main thread has left) or
+ * another negative errno. */
 int proc_anon__read(int fd, enum proc_anon_source source, uint64_t *ret_bytes);
 
 /* Parse the text of one. Return 0, -ENODATA or -EBADMSG; *ret_bytes is then untouched. */
@@ -55,7 +62,8 @@ uint64_t proc_map_cnt(pid_t pid);
 enum overcommit { OVERCOMMIT_GUESS = 0, OVERCOMMIT_ALWAYS = 1, OVERCOMMIT_STRICT = 2 };
 
 struct host_memory {
-	uint64_t ram, available, swap;	  /* MemTotal, MemAvailable, SwapTotal */
+	uint64_t ram, available;	  /* MemTotal, MemAvailable */
+	uint64_t swap, swap_free;	  /* SwapTotal, SwapFree */
 	uint64_t commit_limit, committed; /* CommitLimit, Committed_AS */
 	uint64_t overcommit;		  /* vm.overcommit_memory, enum overcommit */
 	/* vm.admin_reserve_kbytes, vm.user_reserve_kbytes: what strict overcommit holds back */
@@ -63,7 +71,7 @@ struct host_memory {
 	uint64_t max_maps; /* vm.max_map_count; 0 = not known */
 };
 
-/* Fills the first five. Returns 0, or -EBADMSG (*host is untouched). */
+/* Fills the first six. Returns 0, or -EBADMSG (*host is untouched). */
 int host_memory__parse_meminfo(struct host_memory *host, const char *text);
 
 /* What /proc/sys does not tell is left at the kernel's defaults. Returns 0 or a negative errno. */
@@ -79,9 +87,11 @@ struct cgroup_memory {
 	uint64_t limit, usage;
 	uint64_t peak;	      /* highest usage ever, where the kernel tells; else 0 */
 	uint64_t reclaimable; /* of the usage: page cache of files, 0 if not known */
+	/* Beside that, see cgroup_memory__find_with_swap; else 0. */
+	uint64_t swap, swap_room; /* what it uses, and how much more it may use */
 };
 
-/* Returns the room that is left, page cache counted as room. */
+/* Returns the room that is left, page cache and the swap that is found counted as room. */
 uint64_t cgroup_memory__room(const struct cgroup_memory *memory);
 
 void cgroup_memory__free(struct cgroup_memory *memory);
@@ -94,8 +104,19 @@ void cgroup_memory__free(struct cgroup_memory *memory);
 int cgroup_memory__find(const char *mount, bool is_v1, const char *path, struct cgroup_memory *ret);
 
 /*
- * The same for a process: by /proc/PID/cgroup, or by `path` (an earlier proc_cgroup, may be NULL)
- * if that says nothing any more.
+ * The same where `swap_free` bytes of the host's swap can be used: what the groups may use of it
+ * counts as room. In v2 memory.swap.max limits swap alone, from each group upwards; in v1
+ * memory.memsw.limit_in_bytes is a limit of both together, which may be the one that is found.
+ */
+int cgroup_memory__find_with_swap(const char *mount, bool is_v1, const char *path,
+				  uint64_t swap_free, struct cgroup_memory *ret);
+
+/* Returns how much of a group's memory is swapped out, 0 where the kernel does not tell. */
+uint64_t cgroup_swapped(const char *mount, bool is_v1, const char *path);
+
+/*
+ * As cgroup_memory__find for a process: by /proc/PID/cgroup, or by `path` (an earlier proc_cgroup,
+ * may be NULL) if that says nothing any more.
  */
 int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret);
 

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -214,6 +215,7 @@ static void test_few_files(void **state)
 		for (int i = 0; i < 49; i++) {
 			assert_int_equal(watch__pass(&watch, ++pass * SEC), 0);
 			assert_true(watch.open_cnt <= FILES);
+			assert_true(watch.groups.open_cnt <= FILES / 4);
 		}
 	} while (!has_largest_open(&watch) && ++blocks < 20);
 	assert_true(blocks < 20);
@@ -239,6 +241,103 @@ static void test_few_processes(void **state)
 	watch__destroy(&watch);
 	for (int i = 0; i < 5; i++)
 		end_child(pids[i]);
+}
+
+static int headless_fd;
+
+static void *leave_when_told(void *arg)
+{
+	char byte;
+
+	return read(headless_fd, &byte, 1) == 1 ? arg : NULL;
+}
+
+static void *hold(void *bytes)
+{
+	memset(mmap(NULL, (uint64_t)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		    0),
+	       1, (uint64_t)bytes);
+	for (;;)
+		pause();
+	return NULL;
+}
+
+static void await_passes(struct watch *watch, uint64_t *pass, uint64_t until)
+{
+	while (*pass < until)
+		assert_int_equal(watch__pass(watch, ++*pass * SEC), 0);
+}
+
+/* Whether a process is still watched, as the one that it was. */
+static void check_watched(struct watch *watch, pid_t pid, uint64_t pass, uint64_t before,
+			  const char *group)
+{
+	const struct watched *item = find(watch, pid);
+
+	assert_non_null(item);
+	assert_in_range(item->anon_bytes, before + 40 * MIB - LAG, before + 60 * MIB);
+	assert_true(item->found_ns == SEC);
+	assert_true(item->growth->last_ns >= (pass - 16) * SEC);
+	assert_string_equal(item->group->path, group);
+}
+
+/* A process goes on without its main thread, and so does what is known of it. */
+static void check_headless(size_t max_open)
+{
+	struct watch watch;
+	uint64_t pass = 0, before;
+	char *group;
+	int go[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe(go), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		pthread_t thread;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		headless_fd = go[0];
+		if (read(go[0], &byte, 1) != 1 ||
+		    pthread_create(&thread, NULL, leave_when_told, NULL) ||
+		    pthread_create(&thread, NULL, hold, (void *)(40 * MIB)))
+			_exit(1);
+		pthread_exit(NULL);
+	}
+	begin(&watch, max_open, 100000);
+	await_passes(&watch, &pass, 9);
+	assert_non_null(find(&watch, pid));
+	before = find(&watch, pid)->anon_bytes;
+	group = strdup(find(&watch, pid)->group->path);
+	assert_int_equal(write(go[1], "", 1), 1);
+	usleep(200000);
+	/* Names and groups are read again, too. */
+	await_passes(&watch, &pass, 200);
+	check_watched(&watch, pid, pass, before, group);
+	assert_int_equal(write(go[1], "", 1), 1);
+	usleep(200000);
+	await_passes(&watch, &pass, 300);
+	check_watched(&watch, pid, pass, before, group);
+	end_child(pid);
+	assert_int_equal(watch__pass(&watch, ++pass * SEC), 0);
+	assert_null(find(&watch, pid));
+	watch__destroy(&watch);
+	free(group);
+	close(go[0]);
+	close(go[1]);
+}
+
+static void test_headless_with_file(void **state)
+{
+	(void)state;
+	check_headless(10000);
+}
+
+static void test_headless_without_file(void **state)
+{
+	(void)state;
+	check_headless(0);
 }
 
 /* A control group that has gone is no error: it may come back. */
@@ -331,6 +430,8 @@ int main(void)
 		cmocka_unit_test(test_reuse_without_file),
 		cmocka_unit_test(test_few_files),
 		cmocka_unit_test(test_few_processes),
+		cmocka_unit_test(test_headless_with_file),
+		cmocka_unit_test(test_headless_without_file),
 		cmocka_unit_test(test_no_group),
 		cmocka_unit_test(test_rows),
 	};

@@ -46,7 +46,7 @@ static void check_samples(bool is_v1)
 	assert_non_null(group);
 	for (uint64_t i = 0; i < 40; i++) {
 		put_stat(mount, "/app.service", is_v1, (10 + i) * MIB);
-		watch_groups__sample(&groups, i * 60 * SEC);
+		assert_int_equal(watch_groups__sample(&groups, i * 60 * SEC, false), 0);
 		assert_int_equal(group->anon_bytes, (10 + i) * MIB);
 	}
 	growth__judge(&group->growth, MIB / 4, &verdict);
@@ -54,9 +54,9 @@ static void check_samples(bool is_v1)
 	assert_true(verdict.lower <= 60 * MIB && verdict.upper >= 60 * MIB);
 	/* The file of a group that has gone tells nothing; the next group begins anew. */
 	put_group_file(mount, "/app.service", "memory.stat", "");
-	watch_groups__sample(&groups, 40 * 60 * SEC);
+	assert_int_equal(watch_groups__sample(&groups, 40 * 60 * SEC, false), 0);
 	put_stat(mount, "/app.service", is_v1, 90 * MIB);
-	watch_groups__sample(&groups, 41 * 60 * SEC);
+	assert_int_equal(watch_groups__sample(&groups, 41 * 60 * SEC, false), 0);
 	assert_int_equal(group->anon_bytes, 90 * MIB);
 	assert_int_equal(group->growth.series[GROWTH_SERIES - 1].cnt, 1);
 	watch_groups__put(&groups, group);
@@ -119,12 +119,105 @@ static void test_not_measured(void **state)
 	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
 		struct watch_group *group = watch_groups__get(&groups, paths[i]);
 
-		watch_groups__sample(&groups, (i + 1) * SEC);
+		assert_int_equal(watch_groups__sample(&groups, (i + 1) * SEC, false), 0);
 		if (group->anon_bytes)
 			fail_msg("'%s' has memory", paths[i]);
 	}
 	watch_groups__destroy(&groups);
 	free(mount);
+}
+
+/* What is swapped out has not been given back. */
+static void check_swap(bool is_v1)
+{
+	char *mount = hierarchy(is_v1 ? "memory" : "unified");
+	struct watch_groups groups;
+	struct watch_group *group;
+
+	put_stat(mount, "/a", is_v1, 10 * MIB);
+	if (is_v1)
+		put_group_file(mount, "/a", "memory.usage_in_bytes", "20000000\n");
+	put_group_file(mount, "/a", is_v1 ? "memory.memsw.usage_in_bytes" : "memory.swap.current",
+		       is_v1 ? "24194304\n" : "4194304\n");
+	assert_int_equal(watch_groups__init_at(&groups, is_v1 ? NULL : mount, is_v1 ? mount : NULL,
+					       work_dir),
+			 0);
+	group = watch_groups__get(&groups, "/a");
+	assert_int_equal(watch_groups__sample(&groups, SEC, true), 0);
+	assert_int_equal(group->anon_bytes, 14 * MIB);
+	assert_int_equal(watch_groups__sample(&groups, 2 * SEC, false), 0);
+	assert_int_equal(group->anon_bytes, 10 * MIB);
+	watch_groups__destroy(&groups);
+	free(mount);
+}
+
+static void test_swap(void **state)
+{
+	(void)state;
+	check_swap(false);
+	check_swap(true);
+}
+
+/* With few files the largest groups have them; the others are still read, now and then, and one
+ * that gets larger gets one. */
+static void test_few_files(void **state)
+{
+	struct watch_group *items[12];
+	char *mount = hierarchy("many");
+	struct watch_groups groups;
+	struct growth_verdict verdict;
+	uint64_t pass = 0;
+
+	(void)state;
+	assert_int_equal(watch_groups__init_at(&groups, mount, NULL, work_dir), 0);
+	groups.max_open = 4;
+	for (int i = 0; i < 12; i++) {
+		char *path = format_text("/few-%d", i);
+
+		put_stat(mount, path, false, (1 + i) * 100 * MIB);
+		items[i] = watch_groups__get(&groups, path);
+		free(path);
+	}
+	for (; pass < 400; pass++) {
+		put_stat(mount, "/few-0", false, (100 + pass) * MIB);
+		assert_int_equal(watch_groups__sample(&groups, pass * 60 * SEC, false), 0);
+		assert_true(groups.open_cnt <= 4);
+	}
+	for (int i = 0; i < 12; i++) {
+		assert_int_equal(items[i]->fd >= 0, i >= 8);
+		assert_true(items[i]->is_read);
+	}
+	growth__judge(&items[0]->growth, MIB / 4, &verdict);
+	assert_int_equal(verdict.state, GROWTH_GROWING);
+	assert_true(verdict.lower <= 60 * MIB && verdict.upper >= 60 * MIB);
+	/* Made anew under its old path, a group without a file begins anew, too. */
+	assert_true(items[1]->growth.series[GROWTH_SERIES - 1].cnt > 1);
+	items[1]->id++;
+	put_stat(mount, "/few-1", false, 5000 * MIB);
+	for (; pass < 440; pass++)
+		assert_int_equal(watch_groups__sample(&groups, pass * 60 * SEC, false), 0);
+	assert_true(items[1]->fd >= 0);
+	assert_int_equal(groups.open_cnt, 4);
+	assert_int_equal(growth__highest(&items[1]->growth), 5000 * MIB);
+	assert_int_equal(items[1]->growth.series[GROWTH_SERIES - 1].slots[0].bytes, 5000 * MIB);
+	watch_groups__destroy(&groups);
+	free(mount);
+}
+
+static void test_above(void **state)
+{
+	struct watch_group *top, *inner, *other;
+	struct watch_groups groups;
+
+	(void)state;
+	assert_int_equal(watch_groups__init_at(&groups, NULL, NULL, work_dir), 0);
+	top = watch_groups__get(&groups, "/a");
+	inner = watch_groups__get(&groups, "/a/b/c");
+	other = watch_groups__get(&groups, "/ab");
+	assert_ptr_equal(watch_groups__above(&groups, inner), top);
+	assert_null(watch_groups__above(&groups, top));
+	assert_null(watch_groups__above(&groups, other));
+	watch_groups__destroy(&groups);
 }
 
 static void test_limit_and_name(void **state)
@@ -141,9 +234,12 @@ static void test_limit_and_name(void **state)
 	put_group_file(mount, "/a.slice/b.service", "memory.current", "100\n");
 	assert_int_equal(watch_groups__init_at(&groups, mount, NULL, work_dir), 0);
 	group = watch_groups__get(&groups, "/a.slice/b.service");
-	assert_int_equal(watch_group__limit(&groups, group, &memory), 0);
+	assert_int_equal(watch_group__limit(&groups, group, 0, &memory), 0);
 	assert_string_equal(memory.path, "/a.slice");
 	assert_int_equal(cgroup_memory__room(&memory), 10);
+	cgroup_memory__free(&memory);
+	assert_int_equal(watch_group__limit(&groups, group, 70, &memory), 0);
+	assert_int_equal(cgroup_memory__room(&memory), 80);
 	cgroup_memory__free(&memory);
 	assert_string_equal(watch_group__name(&groups, group)->title, "b.service");
 	assert_true(cgroup_name__is_service(watch_group__name(&groups, group)));
@@ -160,11 +256,10 @@ static void test_limit_and_name(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(test_v2),
-		UNIT_TEST(test_v1),
-		UNIT_TEST(test_references),
-		UNIT_TEST(test_not_measured),
-		UNIT_TEST(test_limit_and_name),
+		UNIT_TEST(test_v2),	    UNIT_TEST(test_v1),
+		UNIT_TEST(test_references), UNIT_TEST(test_not_measured),
+		UNIT_TEST(test_swap),	    UNIT_TEST(test_few_files),
+		UNIT_TEST(test_above),	    UNIT_TEST(test_limit_and_name),
 	};
 
 	return cmocka_run_group_tests_name("watched groups", tests, NULL, NULL);

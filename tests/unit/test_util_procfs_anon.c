@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,7 +97,7 @@ static struct child start_child(void)
 static void check_process(enum proc_anon_source source)
 {
 	struct child child = start_child();
-	int fd = proc_anon__open(child.pid, source);
+	int fd = proc_anon__open(child.pid, 0, source);
 	uint64_t before, after;
 	siginfo_t info;
 	char byte;
@@ -113,7 +114,7 @@ static void check_process(enum proc_anon_source source)
 	assert_int_equal(proc_anon__read(fd, source, &after), -ENODATA);
 	waitpid(child.pid, NULL, 0);
 	assert_int_equal(proc_anon__read(fd, source, &after), -ESRCH);
-	assert_int_equal(proc_anon__open(child.pid, source), -ESRCH);
+	assert_int_equal(proc_anon__open(child.pid, 0, source), -ESRCH);
 	close(fd);
 	close(child.go);
 	close(child.done);
@@ -131,9 +132,107 @@ static void test_status(void **state)
 	check_process(PROC_ANON_STATUS);
 }
 
+/* ---- a process without its main thread ---- */
+
+static int pipes[2][2]; /* each command makes the thread that reads it grow, its end leaves it */
+
+static void *run_thread(void *arg)
+{
+	int *pipe = arg;
+	char byte;
+
+	while (read(pipe[0], &byte, 1) == 1 && byte != 'x')
+		memset(mmap(NULL, 8 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			    0),
+		       1, 8 * MIB);
+	return NULL;
+}
+
+static pid_t start_headless(void)
+{
+	pthread_t thread;
+	pid_t pid;
+
+	assert_int_equal(pipe(pipes[0]) | pipe(pipes[1]), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (int i = 0; i < 2; i++)
+			if (pthread_create(&thread, NULL, run_thread, pipes[i]))
+				_exit(1);
+		pthread_exit(NULL);
+	}
+	return pid;
+}
+
+static uint64_t await_anon(int fd, enum proc_anon_source source, uint64_t least)
+{
+	uint64_t bytes = 0;
+	int err = 0;
+
+	for (int i = 0; i < 1000 && !err && bytes < least; i++) {
+		usleep(5000);
+		err = proc_anon__read(fd, source, &bytes);
+	}
+	assert_int_equal(err, 0);
+	return bytes;
+}
+
+static int await_error(int fd, enum proc_anon_source source)
+{
+	uint64_t bytes;
+	int err = 0;
+
+	for (int i = 0; i < 1000 && !err; i++) {
+		err = proc_anon__read(fd, source, &bytes);
+		usleep(5000);
+	}
+	return err;
+}
+
+static void check_headless(enum proc_anon_source source)
+{
+	pid_t pid = start_headless(), first, second;
+	int fd = proc_anon__open(pid, 0, source);
+	uint64_t before;
+
+	assert_int_equal(await_error(fd, source), -ENODATA);
+	close(fd);
+	first = proc_anon__find_thread(pid, source);
+	assert_true(first > 0 && first != pid);
+	fd = proc_anon__open(pid, first, source);
+	assert_int_equal(proc_anon__read(fd, source, &before), 0);
+	assert_int_equal(write(pipes[1][1], "a", 1), 1);
+	assert_true(await_anon(fd, source, before + 8 * MIB - LAG) <= before + 8 * MIB + LAG);
+	/* Threads are listed by age. */
+	assert_int_equal(write(pipes[0][1], "x", 1), 1);
+	assert_int_equal(await_error(fd, source), -ESRCH);
+	close(fd);
+	second = proc_anon__find_thread(pid, source);
+	assert_true(second > 0 && second != first && second != pid);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_int_equal(proc_anon__find_thread(pid, source), 0);
+	for (int i = 0; i < 4; i++)
+		close(pipes[i / 2][i % 2]);
+}
+
+static void test_headless_statm(void **state)
+{
+	(void)state;
+	check_headless(PROC_ANON_STATM);
+}
+
+static void test_headless_status(void **state)
+{
+	(void)state;
+	check_headless(PROC_ANON_STATUS);
+}
+
 static void test_kernel_thread(void **state)
 {
-	int fd = proc_anon__open(2, PROC_ANON_STATM);
+	int fd = proc_anon__open(2, 0, PROC_ANON_STATM);
 	uint64_t bytes;
 
 	(void)state;
@@ -146,10 +245,9 @@ static void test_kernel_thread(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),
-		cmocka_unit_test(test_statm),
-		cmocka_unit_test(test_status),
-		cmocka_unit_test(test_kernel_thread),
+		cmocka_unit_test(test_parse),		cmocka_unit_test(test_statm),
+		cmocka_unit_test(test_status),		cmocka_unit_test(test_headless_statm),
+		cmocka_unit_test(test_headless_status), cmocka_unit_test(test_kernel_thread),
 	};
 
 	return cmocka_run_group_tests_name("anonymous memory", tests, NULL, NULL);

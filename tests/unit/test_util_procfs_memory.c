@@ -131,14 +131,16 @@ static void test_host(void **state)
 	(void)state;
 	assert_int_equal(host_memory__parse_meminfo(&host, "MemTotal: 1 kB\n"), -EBADMSG);
 	assert_int_equal(host.ram, 7);
-	assert_int_equal(host_memory__parse_meminfo(
-				 &host, "MemTotal:       24684084 kB\nMemFree:  1 kB\n"
-					"MemAvailable:        512 kB\nSwapTotal:   0 kB\n"
-					"CommitLimit:    12342040 kB\nCommitted_AS: 75260 kB\n"),
-			 0);
+	assert_int_equal(
+		host_memory__parse_meminfo(
+			&host, "MemTotal:       24684084 kB\nMemFree:  1 kB\n"
+			       "MemAvailable:        512 kB\nSwapTotal:   9 kB\nSwapFree:   4 kB\n"
+			       "CommitLimit:    12342040 kB\nCommitted_AS: 75260 kB\n"),
+		0);
 	assert_int_equal(host.ram, 24684084 * KIB);
 	assert_int_equal(host.available, 512 * KIB);
-	assert_int_equal(host.swap, 0);
+	assert_int_equal(host.swap, 9 * KIB);
+	assert_int_equal(host.swap_free, 4 * KIB);
 	assert_int_equal(host.commit_limit, 12342040 * KIB);
 	assert_int_equal(host.committed, 75260 * KIB);
 	assert_int_equal(host_memory__read(&host), 0);
@@ -265,6 +267,68 @@ static void test_cgroup_room(void **state)
 	cgroup_memory__free(&memory);
 }
 
+static void check_room(bool is_v1, const char *path, uint64_t swap_free, const char *found,
+		       uint64_t room, uint64_t limit)
+{
+	struct cgroup_memory memory;
+
+	assert_int_equal(cgroup_memory__find_with_swap(work_dir, is_v1, path, swap_free, &memory),
+			 0);
+	assert_string_equal(memory.path, found);
+	assert_int_equal(cgroup_memory__room(&memory), room);
+	assert_int_equal(memory.limit + memory.swap + memory.swap_room, limit);
+	cgroup_memory__free(&memory);
+}
+
+/* What may be swapped out is room, but only as far as each group above may use swap. */
+static void test_cgroup_swap_v2(void **state)
+{
+	(void)state;
+	put_group_file(work_dir, "/w", "memory.max", "1000\n");
+	put_group_file(work_dir, "/w", "memory.current", "980\n");
+	put_group_file(work_dir, "/w/x", "memory.max", "500\n");
+	put_group_file(work_dir, "/w/x", "memory.current", "450\n");
+	put_group_file(work_dir, "/w/x", "memory.swap.current", "70\n");
+	check_room(false, "/w/x", 0, "/w", 20, 1000);
+	assert_int_equal(cgroup_swapped(work_dir, false, "/w/x"), 70);
+	assert_int_equal(cgroup_swapped(work_dir, false, "/w"), 0);
+	assert_int_equal(cgroup_swapped(work_dir, false, "/../w"), 0);
+	/* The host's swap, without limits of groups. */
+	check_room(false, "/w/x", 900, "/w", 920, 1900);
+	/* The inner group may have none, the outer one much. */
+	put_group_file(work_dir, "/w/x", "memory.swap.max", "0\n");
+	put_group_file(work_dir, "/w", "memory.swap.max", "max\n");
+	check_room(false, "/w/x", 900, "/w/x", 50, 570);
+	/* The outer one's limit holds for the inner one, too. */
+	put_group_file(work_dir, "/w/x", "memory.swap.max", "max\n");
+	put_group_file(work_dir, "/w", "memory.swap.max", "100\n");
+	put_group_file(work_dir, "/w", "memory.swap.current", "75\n");
+	check_room(false, "/w/x", 900, "/w", 45, 1100);
+	put_group_file(work_dir, "/w", "memory.swap.current", "101\n");
+	check_room(false, "/w/x", 900, "/w", 20, 1101);
+	check_room(false, "/w/x", UINT64_MAX, "/w", 20, 1101);
+}
+
+static void test_cgroup_swap_v1(void **state)
+{
+	(void)state;
+	put_group_file(work_dir, "/w", "memory.limit_in_bytes", "1000\n");
+	put_group_file(work_dir, "/w", "memory.usage_in_bytes", "900\n");
+	check_room(true, "/w", 0, "/w", 100, 1000);
+	check_room(true, "/w", 700, "/w", 800, 1700);
+	assert_int_equal(cgroup_swapped(work_dir, true, "/w"), 0);
+	put_group_file(work_dir, "/w", "memory.memsw.limit_in_bytes", "9223372036854771712\n");
+	put_group_file(work_dir, "/w", "memory.memsw.usage_in_bytes", "930\n");
+	check_room(true, "/w", 700, "/w", 800, 1730);
+	assert_int_equal(cgroup_swapped(work_dir, true, "/w"), 30);
+	put_group_file(work_dir, "/w", "memory.memsw.limit_in_bytes", "1500\n");
+	check_room(true, "/w", 700, "/w", 570, 1500);
+	check_room(true, "/w", 300, "/w", 400, 1330);
+	/* Both together may be full where memory alone is not. */
+	put_group_file(work_dir, "/w", "memory.memsw.usage_in_bytes", "1490\n");
+	check_room(true, "/w", 700, "/w", 10, 1500);
+}
+
 /* Whatever this process is in: an answer, or none, but no failure. */
 static void test_cgroup_of_process(void **state)
 {
@@ -345,16 +409,12 @@ static void test_cgroup_stat(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_limits_text),
-		cmocka_unit_test(test_status_text),
-		cmocka_unit_test(test_process),
-		cmocka_unit_test(test_host),
-		UNIT_TEST(test_cgroup_v2),
-		UNIT_TEST(test_cgroup_v1),
-		UNIT_TEST(test_cgroup_hostile),
-		UNIT_TEST(test_cgroup_room),
-		UNIT_TEST(test_cgroup_of_process),
-		cmocka_unit_test(test_cgroup_stat_text),
+		cmocka_unit_test(test_limits_text), cmocka_unit_test(test_status_text),
+		cmocka_unit_test(test_process),	    cmocka_unit_test(test_host),
+		UNIT_TEST(test_cgroup_v2),	    UNIT_TEST(test_cgroup_v1),
+		UNIT_TEST(test_cgroup_hostile),	    UNIT_TEST(test_cgroup_room),
+		UNIT_TEST(test_cgroup_swap_v2),	    UNIT_TEST(test_cgroup_swap_v1),
+		UNIT_TEST(test_cgroup_of_process),  cmocka_unit_test(test_cgroup_stat_text),
 		UNIT_TEST(test_cgroup_stat),
 	};
 
