@@ -185,7 +185,7 @@ static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 	uint64_t gained, ns;
 
 	*ret = (struct suspicion){.pid = item->pid, .start_ns = item->start_ns, .growth_high = -1};
-	growth__judge(item->growth, noise_bytes(), &verdict);
+	life__judge(item->life, item->growth, watch__noise_bytes(), &verdict);
 	switch (verdict.state) {
 	case GROWTH_GROWING:
 		ret->growth_per_hour = verdict.bytes_per_hour;
@@ -193,9 +193,9 @@ static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 		return true;
 	case GROWTH_TOO_EARLY:
 	case GROWTH_WARMING:
-		gained = growth__gained(item->growth, &ns);
+		gained = growth__gained(item->life ? &item->life->own : item->growth, &ns);
 		/* A compiler has come and gone by then. */
-		if (gained < NOISE_CNT * noise_bytes() || ns < SETTLED_NS)
+		if (gained < NOISE_CNT * watch__noise_bytes() || ns < SETTLED_NS)
 			return false;
 		ret->growth_per_hour = (double)gained / (double)ns * 3600 * NS_PER_SEC;
 		return true;

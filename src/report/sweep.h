@@ -36,8 +36,8 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     "comm", "cgroup", "title", "runtime", "service" (title and runtime are a unit's or a
  *     container's), "restarts" of the service since the sweep began, "anon_bytes" (swap included),
  *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)},
- *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache counted as
- *     room), "seconds" (until it is used up at this rate; null = not within 100 years)},
+ *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache and swap
+ *     that may be used counted as room), "seconds" (until it is used up at this rate; null = not within 100 years)},
  *     "code": null (a group, or nobody looks), or which code keeps its memory:
  *       "look": "waits" (others come first), "windows" (now and then), "exact" (all the time),
  *       "refused"; "obstacle" (why, or what is not seen; "" = nothing), "watched_ns" (since it was
