@@ -36,6 +36,15 @@ const struct pool *pool_scan__find(const struct pool_scan *scan, uint64_t addr)
 	return NULL;
 }
 
+bool pool_scan__read_bytes(const struct pool_scan *scan, const struct pool *pool, uint64_t off,
+			   void *buf, size_t len)
+{
+	(void)scan;
+	if (pool->data)
+		memcpy(buf, pool->data + off, len);
+	return pool->data;
+}
+
 bool pool_scan__block_is_live(const struct pool_scan *scan, const struct pool *pool, uint32_t i)
 {
 	uint64_t bit = (uint64_t)pool->live_at + i;
