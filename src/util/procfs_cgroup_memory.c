@@ -8,12 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "util/format.h"
 #include "util/procfs.h"
 #include "util/procfs_read.h"
 
 #define NO_V1_LIMIT (1ULL << 62) /* v1 shows "no limit" as the largest number of whole pages */
+#define VMSTAT_MAX 16384	 /* it had 4 to 6 KiB up to Linux 6.18 */
 
 struct version {
 	const char *limit, *usage, *peak;
@@ -338,4 +340,53 @@ uint64_t cgroup_id(const char *mount, const char *path)
 		id = st.st_ino;
 	free(name);
 	return id;
+}
+
+/* ---- kills ---- */
+
+int oom_kills__parse(const char *text, uint64_t *ret)
+{
+	uint64_t cnt;
+
+	if (!find_number(text, "oom_kill", &cnt))
+		return -EBADMSG;
+	*ret = cnt;
+	return 0;
+}
+
+int cgroup_oom_kills(const char *mount, bool is_v1, const char *path, uint64_t *ret)
+{
+	static const char *const v1_files[] = {"memory.oom_control", NULL};
+	static const char *const v2_files[] = {"memory.events.local", "memory.events", NULL};
+	int err = -ENOENT;
+
+	if (!is_plain_path(path))
+		return -EINVAL;
+	for (const char *const *file = is_v1 ? v1_files : v2_files; *file && err == -ENOENT;
+	     file++) {
+		char *name = format_text("%s%s/%s", mount, path, *file), *text = NULL;
+		size_t len;
+
+		err = name ? procfs_read_path(name, &text, &len) : -ENOMEM;
+		if (!err)
+			err = oom_kills__parse(text, ret);
+		free(name);
+		free(text);
+	}
+	return err;
+}
+
+int host_oom_kills(int fd, uint64_t *ret)
+{
+	char text[VMSTAT_MAX];
+	ssize_t len, at = 0;
+
+	do {
+		len = pread(fd, text + at, sizeof(text) - 1 - (size_t)at, at);
+		at += len > 0 ? len : 0;
+	} while (len > 0 || (len < 0 && errno == EINTR));
+	if (len < 0)
+		return -errno;
+	text[at] = '\0';
+	return oom_kills__parse(text, ret);
 }

@@ -137,6 +137,21 @@ int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1);
  * errno. */
 int cgroup_stat__read(const char *mount, bool is_v1, const char *path, struct cgroup_stat *ret);
 
+/*
+ * How many processes the OOM killer has killed since the boot, or since the group was made: the
+ * line "oom_kill N" of /proc/vmstat (all of the host), of a group's memory.events.local (v2; before
+ * Linux 5.2 that is memory.events) or memory.oom_control (v1), which leave out the groups below.
+ * All are of Linux 4.13. Returns 0, or -EBADMSG (there is no such line; *ret is untouched).
+ */
+int oom_kills__parse(const char *text, uint64_t *ret);
+
+/* Reads those of a group. Returns 0, -ENOENT (no such group, or the memory controller does not
+ * count it), -EINVAL (not a path in a hierarchy) or another negative errno. */
+int cgroup_oom_kills(const char *mount, bool is_v1, const char *path, uint64_t *ret);
+
+/* Reads those of the host from an open /proc/vmstat. Returns 0 or a negative errno. */
+int host_oom_kills(int fd, uint64_t *ret);
+
 /* Returns the number by which the kernel knows a group, that of its directory; 0 = there is none.
  */
 uint64_t cgroup_id(const char *mount, const char *path);

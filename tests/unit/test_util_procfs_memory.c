@@ -3,6 +3,7 @@
 #include "unit/compile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -404,6 +405,88 @@ static void test_cgroup_stat(void **state)
 	assert_int_equal(cgroup_id(work_dir, "/s/memory.stat"), 0);
 }
 
+static void test_oom_kills_text(void **state)
+{
+	static const struct {
+		const char *text;
+		int err;
+		uint64_t cnt;
+	} cases[] = {
+		{"low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 7\n", 0, 2},
+		{"oom_kill_disable 0\nunder_oom 1\noom_kill 5\n", 0, 5},
+		{"nr_free_pages 9\npswpin 0\noom_kill 18446744073709551615\nnuma_hit 1", 0,
+		 UINT64_MAX},
+		{"oom_kill 4", 0, 4},
+		{"oom_kill_disable 1\nunder_oom 0\n", -EBADMSG, 0}, /* before 4.13 */
+		{"", -EBADMSG, 0},
+		{"oom_kill", -EBADMSG, 0},
+		{"oom_kill \n", -EBADMSG, 0},
+		{"oom_kill -1\n", -EBADMSG, 0},
+		{"oom_kill 1x\n", -EBADMSG, 0},
+		{"xoom_kill 1\n", -EBADMSG, 0},
+		{"oom_kill 18446744073709551616\n", -EBADMSG, 0},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t cnt = 77;
+		int err = oom_kills__parse(cases[i].text, &cnt);
+
+		if (err != cases[i].err || cnt != (err ? 77 : cases[i].cnt))
+			fail_msg("\"%s\": %d, %llu", cases[i].text, err, (unsigned long long)cnt);
+	}
+}
+
+/* Of a group alone; kernels that have no such file count the same in another one. */
+static void test_oom_kills(void **state)
+{
+	uint64_t cnt = 77;
+	char *path;
+	int fd;
+
+	(void)state;
+	put_group_file(work_dir, "/o", "memory.events", "oom_kill 9\n");
+	assert_int_equal(cgroup_oom_kills(work_dir, false, "/o", &cnt), 0);
+	assert_int_equal(cnt, 9);
+	put_group_file(work_dir, "/o", "memory.events.local", "oom_kill 4\n");
+	assert_int_equal(cgroup_oom_kills(work_dir, false, "/o", &cnt), 0);
+	assert_int_equal(cnt, 4);
+	assert_int_equal(cgroup_oom_kills(work_dir, true, "/o", &cnt), -ENOENT);
+	put_group_file(work_dir, "/o", "memory.oom_control", "oom_kill_disable 0\noom_kill 6\n");
+	assert_int_equal(cgroup_oom_kills(work_dir, true, "/o", &cnt), 0);
+	assert_int_equal(cnt, 6);
+	put_group_file(work_dir, "/o", "memory.events.local", "oom_kill many\n");
+	assert_int_equal(cgroup_oom_kills(work_dir, false, "/o", &cnt), -EBADMSG);
+	assert_int_equal(cgroup_oom_kills(work_dir, false, "/none", &cnt), -ENOENT);
+	assert_int_equal(cgroup_oom_kills(work_dir, false, "/o/../o", &cnt), -EINVAL);
+	assert_int_equal(cgroup_oom_kills(work_dir, false, "o", &cnt), -EINVAL);
+	assert_int_equal(cnt, 6);
+	path = format_text("%s/o/memory.oom_control", work_dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (int i = 0; i < 2; i++) { /* from its start each time */
+		cnt = 0;
+		assert_int_equal(host_oom_kills(fd, &cnt), 0);
+		assert_int_equal(cnt, 6);
+	}
+	close(fd);
+	free(path);
+	assert_int_equal(host_oom_kills(-1, &cnt), -EBADF);
+	assert_int_equal(cnt, 6);
+}
+
+/* The kernel's own counter has been there since 4.13. */
+static void test_oom_kills_of_the_host(void **state)
+{
+	int fd = open("/proc/vmstat", O_RDONLY | O_CLOEXEC);
+	uint64_t cnt, again;
+
+	(void)state;
+	assert_int_equal(host_oom_kills(fd, &cnt), 0);
+	assert_int_equal(host_oom_kills(fd, &again), 0);
+	assert_true(again >= cnt);
+	close(fd);
+}
+
 #define UNIT_TEST(f) cmocka_unit_test_setup_teardown(f, make_work_dir, remove_work_dir)
 
 int main(void)
@@ -415,7 +498,8 @@ int main(void)
 		UNIT_TEST(test_cgroup_hostile),	    UNIT_TEST(test_cgroup_room),
 		UNIT_TEST(test_cgroup_swap_v2),	    UNIT_TEST(test_cgroup_swap_v1),
 		UNIT_TEST(test_cgroup_of_process),  cmocka_unit_test(test_cgroup_stat_text),
-		UNIT_TEST(test_cgroup_stat),
+		UNIT_TEST(test_cgroup_stat),	    cmocka_unit_test(test_oom_kills_text),
+		UNIT_TEST(test_oom_kills),	    cmocka_unit_test(test_oom_kills_of_the_host),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
