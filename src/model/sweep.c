@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/kept_code.h"
+
 const char *sweep_look__name(enum sweep_look look)
 {
 	static const char *const names[SWEEP_LOOK_CNT] = {
@@ -39,7 +41,7 @@ void sweep_code__free(struct sweep_code *code)
 	free(code);
 }
 
-static void free_row(struct sweep_row *row)
+void sweep_row__free(struct sweep_row *row)
 {
 	sweep_code__free(row->code);
 	free(row->comm);
@@ -47,6 +49,8 @@ static void free_row(struct sweep_row *row)
 	free(row->title);
 	free(row->runtime);
 	free(row->limit_cgroup);
+	kept_code__put(row->kept);
+	*row = (struct sweep_row){0};
 }
 
 void sweep__free(struct sweep *sweep)
@@ -54,8 +58,9 @@ void sweep__free(struct sweep *sweep)
 	if (!sweep)
 		return;
 	for (size_t i = 0; i < sweep->rows.cnt; i++)
-		free_row(&sweep->rows.items[i]);
+		sweep_row__free(&sweep->rows.items[i]);
 	array_free(&sweep->rows);
+	array_free(&sweep->ooms);
 	free(sweep->symbols);
 	snapshot__free(sweep->snap);
 	free(sweep);
@@ -66,20 +71,33 @@ static char *copy_text(const char *text)
 	return strdup(text ? text : "");
 }
 
-int sweep__add(struct sweep *sweep, const struct sweep_row *row)
+int sweep_row__copy(const struct sweep_row *row, struct sweep_row *ret)
 {
 	struct sweep_row copy = *row;
 
 	copy.code = NULL;
+	copy.kept = NULL;
 	copy.comm = copy_text(row->comm);
 	copy.cgroup = copy_text(row->cgroup);
 	copy.title = copy_text(row->title);
 	copy.runtime = copy_text(row->runtime);
 	copy.limit_cgroup = copy_text(row->limit_cgroup);
-	if (copy.comm && copy.cgroup && copy.title && copy.runtime && copy.limit_cgroup &&
-	    !array_push(&sweep->rows, copy))
+	*ret = copy;
+	if (copy.comm && copy.cgroup && copy.title && copy.runtime && copy.limit_cgroup)
 		return 0;
-	free_row(&copy);
+	sweep_row__free(ret);
+	return -ENOMEM;
+}
+
+int sweep__add(struct sweep *sweep, const struct sweep_row *row)
+{
+	struct sweep_row copy;
+
+	if (sweep_row__copy(row, &copy))
+		return -ENOMEM;
+	if (!array_push(&sweep->rows, copy))
+		return 0;
+	sweep_row__free(&copy);
 	return -ENOMEM;
 }
 
@@ -94,6 +112,15 @@ bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct s
 		return true;
 	}
 	return false;
+}
+
+size_t sweep_code__growing(const struct sweep_code *code)
+{
+	size_t cnt = 0;
+
+	for (size_t i = 0; code && i < code->sites.cnt; i++)
+		cnt += code->sites.items[i].verdict.state == COHORT_GROWING;
+	return cnt;
 }
 
 static int compare_rows(const void *a, const void *b)

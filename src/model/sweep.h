@@ -26,6 +26,9 @@ enum sweep_look {
 /* Returns one word, as reports have it; "unknown" for a value out of range. */
 const char *sweep_look__name(enum sweep_look look);
 
+struct kept_code;
+struct sweep_oom;
+
 /* What one stack of a process does with its memory. */
 struct sweep_site {
 	uint32_t stack; /* node of the snapshot's stack tree, 0 = it is lost */
@@ -66,6 +69,13 @@ struct sweep_row {
 	uint64_t room_bytes;	   /* below it, what can be reclaimed counted as room */
 	uint64_t seconds_to_limit; /* UINT64_MAX = not within years */
 	struct sweep_code *code;   /* owned; NULL = it is a group, or nobody looks at code */
+	/* The process that the service's restarts began with; 0 = this one. */
+	pid_t first_pid;
+	uint64_t first_start_ns;
+	/* Owned reference: what was known of the code of the service's process before this one, or
+	 * of one that is told when the kernel has killed, of its own; NULL = nothing. */
+	struct kept_code *kept;
+	uint64_t kept_ns; /* how long ago that was */
 };
 
 struct sweep {
@@ -80,6 +90,8 @@ struct sweep {
 	double budget_percent, spent_percent;
 	uint64_t states[GROWTH_STATE_CNT]; /* processes, by state */
 	ARRAY(struct sweep_row) rows;	   /* the fastest first, once sorted */
+	bool is_event; /* it is told between reports, for what the kernel has killed */
+	ARRAY(const struct sweep_oom *) ooms; /* borrowed: what it has killed, the last one last */
 };
 
 /* Returns an empty one, of this host, or NULL (no memory). */
@@ -89,9 +101,16 @@ void sweep__free(struct sweep *sweep);
 /* Adds a copy of a row, without code; of its texts NULL means "". Returns 0 or -ENOMEM. */
 int sweep__add(struct sweep *sweep, const struct sweep_row *row);
 
+/* The same for a row by itself; to be freed with sweep_row__free, harmless on an empty one. */
+int sweep_row__copy(const struct sweep_row *row, struct sweep_row *ret);
+void sweep_row__free(struct sweep_row *row);
+
 /* Gives a row what is known of its process's code, which it owns then. Returns whether there is
  * such a row, else the code stays the caller's. */
 bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct sweep_code *code);
+
+/* Returns how many stacks are known to grow, of no code 0. */
+size_t sweep_code__growing(const struct sweep_code *code);
 void sweep_code__free(struct sweep_code *code);
 
 /* Puts the rows in order: bytes per hour, then PID and path. */
