@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "model/kept_code.h"
 #include "report/render.h"
 #include "report/sweep_memory.h"
 #include "report/table.h"
@@ -49,11 +50,6 @@ static struct tally count_sites(const struct sweep_code *code)
 			tally.doubtful = site;
 	}
 	return tally;
-}
-
-size_t sweep_growing_sites(const struct sweep_row *row)
-{
-	return row->code ? count_sites(row->code).sites[COHORT_GROWING] : 0;
 }
 
 static const struct {
@@ -323,6 +319,43 @@ static void put_obstacle(struct screen *screen, const struct sweep_code *code)
 		fputs("not seen: ", screen->line);
 	text_put(screen->line, code->obstacle);
 	screen__end(screen);
+}
+
+/* "3m00s ago, of the process before its restart:" */
+static void put_when(struct screen *screen, const struct sweep_row *row)
+{
+	char buf[UNITS_MAX];
+
+	screen__label(screen, "");
+	screen__paint(screen, PAINT_STRONG);
+	if (row->kept->pid != row->pid || row->kept->start_ns != row->start_ns)
+		fprintf(screen->line, "before its restart, %s ago",
+			format_duration(row->kept_ns, buf));
+	else
+		fprintf(screen->line, "its code, as known %s ago",
+			format_duration(row->kept_ns, buf));
+	screen__paint(screen, PAINT_NONE);
+	fputc(':', screen->line);
+	screen__end(screen);
+}
+
+int sweep_put_kept(struct screen *screen, const struct sweep_row *row)
+{
+	const struct profile_opts opts = {.group = GROUP_STACK};
+	const struct kept_code *kept = row->kept;
+	struct sweep_row then = *row;
+	struct profile *profile;
+	int err;
+
+	profile = profile__new(kept->snap, kept->symbols, &opts, NULL);
+	if (!profile)
+		return -ENOMEM;
+	put_when(screen, row);
+	then.code = kept->code;
+	then.growth.bytes_per_hour = kept->growth_per_hour;
+	err = sweep_put_code(screen, profile, &then);
+	profile__free(profile);
+	return err;
 }
 
 int sweep_put_code(struct screen *screen, const struct profile *profile,

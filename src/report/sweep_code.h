@@ -16,8 +16,9 @@
 int sweep_put_code(struct screen *screen, const struct profile *profile,
 		   const struct sweep_row *row);
 
-/* Returns how many stacks of a row grow, 0 = none, or nothing is known of its code. */
-size_t sweep_growing_sites(const struct sweep_row *row);
+/* Writes the same of what was kept of a row's code, which is there, and how long ago that was, and
+ * whose. Returns 0 or -ENOMEM. */
+int sweep_put_kept(struct screen *screen, const struct sweep_row *row);
 
 /* Returns the confidence of a verdict in whole thousandths, 0 to 0.999: nothing is certain. */
 double sweep_confidence(const struct cohort_verdict *verdict);

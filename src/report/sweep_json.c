@@ -3,10 +3,13 @@
 
 #include <errno.h>
 
+#include "model/kept_code.h"
 #include "model/profile.h"
+#include "model/sweep_oom.h"
 #include "report/json_fields.h"
 #include "report/render.h"
 #include "report/sweep_code.h"
+#include "util/clock.h"
 
 static void add_memory(struct fields *head, const struct sweep *sweep)
 {
@@ -51,6 +54,7 @@ static int put_head(const struct sweep *sweep, FILE *out)
 	struct fields head;
 
 	fields__new_document(&head, snap);
+	add_known_text(&head, "event", sweep->is_event ? "oom" : NULL);
 	add_host(&head, snap);
 	add_memory(&head, sweep);
 	add_states(&head, sweep);
@@ -220,6 +224,39 @@ static int put_code(const struct profile *profile, const struct sweep_code *code
 	return err;
 }
 
+/* Writes as "known" what was kept of a row's code, behind other members. */
+static int put_known(const struct sweep_row *row, FILE *out)
+{
+	const struct profile_opts opts = {.group = GROUP_STACK};
+	const struct kept_code *kept = row->kept;
+	struct profile *profile;
+	struct call_texts texts;
+	struct fields fields;
+	int err;
+
+	fputs(",\"known\":", out);
+	if (!kept) {
+		fputs("null", out);
+		return 0;
+	}
+	profile = profile__new(kept->snap, kept->symbols, &opts, NULL);
+	if (!profile)
+		return -ENOMEM;
+	err = call_texts__init(&texts, profile);
+	fields__new(&fields);
+	add_int(&fields, "pid", kept->pid);
+	add_uint(&fields, "start_ns", kept->start_ns);
+	add_uint(&fields, "ago_ns", row->kept_ns);
+	err = put_fields(&fields, false, out) ? -ENOMEM : err;
+	fputs(",\"code\":", out);
+	if (!err)
+		err = put_code(profile, kept->code, &texts, out);
+	fputc('}', out);
+	call_texts__free(&texts);
+	profile__free(profile);
+	return err;
+}
+
 /* ---- rows ---- */
 
 static int put_row(const struct profile *profile, const struct sweep_row *item,
@@ -243,13 +280,11 @@ static int put_row(const struct profile *profile, const struct sweep_row *item,
 	add_uint(&row, "anon_bytes", item->anon_bytes);
 	add_growth(&row, &item->growth);
 	add_limit(&row, item);
-	if (!item->code) {
-		add_null(&row, "code");
-		return put_fields(&row, true, out);
-	}
 	err = put_fields(&row, false, out);
-	fputs(",\"code\":", out);
 	if (!err)
+		err = put_known(item, out);
+	fputs(item->code ? ",\"code\":" : ",\"code\":null", out);
+	if (!err && item->code)
 		err = put_code(profile, item->code, texts, out);
 	fputc('}', out);
 	return err;
@@ -275,6 +310,74 @@ static int put_rows(const struct sweep *sweep, size_t top, FILE *out)
 	return err;
 }
 
+/* ---- kills ---- */
+
+static int put_process(const struct oom_process *process, FILE *out)
+{
+	const struct sweep_row *item = &process->row;
+	struct fields row;
+	int err;
+
+	fields__new(&row);
+	add_int(&row, "pid", item->pid);
+	add_uint(&row, "start_ns", item->start_ns);
+	add_text(&row, "comm", item->comm);
+	add_text(&row, "cgroup", item->cgroup);
+	add_text(&row, "title", item->title);
+	add_uint(&row, "restarts", item->restarts);
+	add_text(&row, "fate", oom_fate__name(process->fate));
+	add_uint(&row, "anon_bytes", item->anon_bytes);
+	add_text(&row, "state", growth_state__name(item->growth.state));
+	if (item->growth.state == GROWTH_GROWING)
+		add_growth(&row, &item->growth);
+	else
+		add_null(&row, "growth");
+	err = put_fields(&row, false, out);
+	if (!err)
+		err = put_known(item, out);
+	fputc('}', out);
+	return err;
+}
+
+static int put_oom(const struct sweep_oom *oom, FILE *out)
+{
+	char at[RFC3339_MAX];
+	struct fields fields, limit;
+	int err;
+
+	fields__new(&fields);
+	add_text(&fields, "at", format_rfc3339(oom->time_ns, true, at));
+	add_uint(&fields, "kills", oom->kills);
+	add_known_text(&fields, "cgroup", *oom->cgroup ? oom->cgroup : NULL);
+	add_text(&fields, "title", oom->title);
+	fields__new(&limit);
+	add_known_text(&limit, "cgroup", *oom->limit_cgroup ? oom->limit_cgroup : NULL);
+	add_uint(&limit, "bytes", oom->limit_bytes);
+	add_fields(&fields, "limit", &limit);
+	add_uint(&fields, "processes", oom->process_cnt);
+	add_uint(&fields, "anon_bytes", oom->anon_bytes);
+	err = put_fields(&fields, false, out);
+	fputs(",\"list\":[", out);
+	for (size_t i = 0; i < oom->list.cnt && !err; i++) {
+		fputs(i ? ",\n" : "\n", out);
+		err = put_process(&oom->list.items[i], out);
+	}
+	fputs("]}", out);
+	return err;
+}
+
+static int put_ooms(const struct sweep *sweep, FILE *out)
+{
+	int err = 0;
+
+	fputs("],\n\"oom\":[", out);
+	for (size_t i = 0; i < sweep->ooms.cnt && !err; i++) {
+		fputs(i ? ",\n" : "\n", out);
+		err = put_oom(sweep->ooms.items[i], out);
+	}
+	return err;
+}
+
 int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out)
 {
 	int err;
@@ -282,6 +385,8 @@ int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts 
 	err = put_head(sweep, out);
 	if (!err)
 		err = put_rows(sweep, opts->top, out);
+	if (!err)
+		err = put_ooms(sweep, out);
 	fputs("]}\n", out);
 	return err ? err : finish_output(out);
 }

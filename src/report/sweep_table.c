@@ -8,6 +8,7 @@
 
 #include "report/render.h"
 #include "report/sweep_code.h"
+#include "report/sweep_oom.h"
 #include "report/table.h"
 #include "util/clock.h"
 #include "util/units.h"
@@ -125,6 +126,7 @@ static int put_row(struct screen *screen, const struct profile *profile,
 		   const struct sweep_row *row, size_t nr)
 {
 	char rate[UNITS_MAX], lower[UNITS_MAX], anon[UNITS_MAX];
+	int err;
 
 	fprintf(screen->line, "%4zu  %10s  %10s  %10s  ", nr,
 		format_bytes(row->growth.bytes_per_hour, rate),
@@ -140,7 +142,8 @@ static int put_row(struct screen *screen, const struct profile *profile,
 	screen__paint(screen, PAINT_NONE);
 	screen__end_whole(screen);
 	put_whose(screen, row);
-	return row->code ? sweep_put_code(screen, profile, row) : 0;
+	err = row->code ? sweep_put_code(screen, profile, row) : 0;
+	return !err && row->kept ? sweep_put_kept(screen, row) : err;
 }
 
 static size_t shown_rows(const struct sweep *sweep, size_t top)
@@ -182,7 +185,7 @@ static const struct sweep_row *next_process(const struct sweep *sweep, size_t to
 	for (size_t i = 0; i < sweep->rows.cnt; i++) {
 		const struct sweep_row *row = &sweep->rows.items[i];
 
-		if (row->pid && i < shown_rows(sweep, top) && sweep_growing_sites(row))
+		if (row->pid && i < shown_rows(sweep, top) && sweep_code__growing(row->code))
 			return row;
 		if (row->pid && !first)
 			first = row;
@@ -238,6 +241,24 @@ static void put_brief(struct screen *screen, const struct sweep *sweep)
 	screen__end_whole(screen);
 }
 
+static int put_report(struct screen *screen, const struct sweep *sweep, size_t top)
+{
+	int err = 0;
+
+	table_title(screen, sweep->snap);
+	put_host(screen, sweep);
+	if (sweep->rows.cnt)
+		err = put_rows(screen, sweep, top);
+	screen__label(screen, sweep->rows.cnt ? "others" : "growing");
+	if (!sweep->rows.cnt)
+		fputs(sweep__is_too_early(sweep) ? "not known yet: " : "nothing: ", screen->line);
+	put_states(screen, sweep);
+	screen__end(screen);
+	if (sweep->rows.cnt)
+		put_next(screen, sweep, top);
+	return err;
+}
+
 int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out)
 {
 	struct screen screen;
@@ -246,22 +267,11 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 	err = screen__init(&screen, out, opts->screen.columns, opts->screen.color, false);
 	if (err)
 		return err;
-	if (opts->brief && !sweep->rows.cnt) {
+	err = sweep_put_ooms(&screen, sweep, opts->top);
+	if (!err && opts->brief && !sweep->rows.cnt && !sweep->is_event)
 		put_brief(&screen, sweep);
-	} else {
-		table_title(&screen, sweep->snap);
-		put_host(&screen, sweep);
-		if (sweep->rows.cnt)
-			err = put_rows(&screen, sweep, opts->top);
-		screen__label(&screen, sweep->rows.cnt ? "others" : "growing");
-		if (!sweep->rows.cnt)
-			fputs(sweep__is_too_early(sweep) ? "not known yet: " : "nothing: ",
-			      screen.line);
-		put_states(&screen, sweep);
-		screen__end(&screen);
-		if (sweep->rows.cnt)
-			put_next(&screen, sweep, opts->top);
-	}
+	else if (!err && !sweep->is_event)
+		err = put_report(&screen, sweep, opts->top);
 	screen__destroy(&screen);
 	return err ? err : finish_output(out);
 }
