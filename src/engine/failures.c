@@ -442,6 +442,15 @@ bool failures__wants_report(struct failures *failures, uint64_t now_ns)
 	return true;
 }
 
+bool failures__was_killed(const struct failures *failures, pid_t pid, uint64_t start_ns)
+{
+	for (size_t i = failures->kills.cnt; i-- > 0;)
+		if (failures->kills.items[i].pid == pid &&
+		    failures->kills.items[i].start_ns == start_ns)
+			return true;
+	return false;
+}
+
 /* Returns the process's index, SNAP_NONE = no memory. */
 static uint32_t find_proc(struct snapshot *snap, const struct kill *kill)
 {

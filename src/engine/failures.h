@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "collect/failures.h"
 #include "collect/space_table.h"
@@ -48,6 +49,9 @@ int failures__wait_ms(const struct failures *failures, uint64_t now_ns);
  * holds is worth a report now. At most once a second; a later call tells of what came meanwhile.
  */
 bool failures__wants_report(struct failures *failures, uint64_t now_ns);
+
+/* Whether the kernel has told that it kills this process. */
+bool failures__was_killed(const struct failures *failures, pid_t pid, uint64_t start_ns);
 
 /*
  * Returns what the collector is to be given (collect_opts.failure_limits), borrowed until the next

@@ -85,6 +85,7 @@ void suspects__free(struct suspects *suspects)
 	while (suspects->list.cnt)
 		suspects__drop(suspects, suspects->list.items[0]);
 	array_free(&suspects->list);
+	suspects__forget_kept(suspects);
 	session__free(suspects->session);
 	symbolizer__free(suspects->symbolizer);
 	free(suspects->refusal);
@@ -153,13 +154,13 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 
 /* ---- the list ---- */
 
-static struct suspect *find_process(const struct suspects *suspects,
-				    const struct suspicion *suspicion)
+struct suspect *suspects__find_process(const struct suspects *suspects, pid_t pid,
+				       uint64_t start_ns)
 {
 	for (size_t i = 0; i < suspects->list.cnt; i++) {
 		const struct suspicion *known = &suspects->list.items[i]->suspicion;
 
-		if (known->pid == suspicion->pid && known->start_ns == suspicion->start_ns)
+		if (known->pid == pid && known->start_ns == start_ns)
 			return suspects->list.items[i];
 	}
 	return NULL;
@@ -249,7 +250,8 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 	if (err || !suspects->session)
 		return err;
 	for (size_t i = 0; i < cnt && !err; i++) {
-		struct suspect *suspect = find_process(suspects, &list[i]);
+		struct suspect *suspect =
+			suspects__find_process(suspects, list[i].pid, list[i].start_ns);
 
 		if (!suspect)
 			continue;
@@ -260,7 +262,7 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 	for (size_t i = 0; i < cnt && !err; i++) {
 		uint64_t own_ns = cpu_time_ns();
 
-		if (find_process(suspects, &list[i]) ||
+		if (suspects__find_process(suspects, list[i].pid, list[i].start_ns) ||
 		    !make_room(suspects, list[i].growth_per_hour, now_ns))
 			continue;
 		err = add(suspects, &list[i], now_ns);
@@ -286,17 +288,32 @@ void suspects__read_ledger(struct suspects *suspects, const struct suspect *susp
 
 /* ---- time ---- */
 
-/* Those whose process has ended, or became another program, or grows no more. */
-static void drop_ended(struct suspects *suspects, uint64_t now_ns)
+/* Those whose process has ended, or became another program, or grows no more. Returns 0 or
+ * -ENOMEM. */
+static int drop_ended(struct suspects *suspects, uint64_t now_ns)
 {
-	for (size_t i = suspects->list.cnt; i-- > 0;) {
+	int err = 0;
+
+	for (size_t i = suspects->list.cnt; i-- > 0 && !err;) {
 		struct suspect *suspect = suspects->list.items[i];
 		const struct space_info *space =
 			space_table__find(&suspects->session->table, suspect->space);
 
+		if (space && space->state == PROC_EXITED)
+			err = suspects__keep(suspects, suspect, now_ns);
 		if (!space || space->state != PROC_RUNNING || now_ns - suspect->told_ns > FORGET_NS)
 			suspects__drop(suspects, suspect);
 	}
+	return err;
+}
+
+/* Nobody prints them here: their place in a sweep is its reports. */
+static void drop_lines(struct suspects *suspects, uint64_t now_ns)
+{
+	char *line;
+
+	while ((line = failures__next_line(suspects->session->failures, now_ns)))
+		free(line);
 }
 
 int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
@@ -309,7 +326,10 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	err = session__process_events(suspects->session);
 	if (err)
 		return err;
-	drop_ended(suspects, now_ns);
+	drop_lines(suspects, now_ns);
+	err = drop_ended(suspects, now_ns);
+	if (err)
+		return err;
 	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), cpu_time_ns());
 	err = session__poll_pythons(suspects->session);
 	if (!err)

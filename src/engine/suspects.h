@@ -26,7 +26,9 @@ struct suspects_opts {
 /* A process that grows, or may do so. */
 struct suspicion {
 	pid_t pid;
-	uint64_t start_ns;	/* since boot */
+	uint64_t start_ns; /* since boot */
+	pid_t first_pid;   /* of its service, as sweep_row.first_pid */
+	uint64_t first_start_ns;
 	double growth_per_hour; /* bytes */
 	double growth_high;	/* the most that it may be; below 0 = not known */
 };
@@ -50,9 +52,25 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
  */
 int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns);
 
+/* Whether the kernel has chosen one of them to be killed for memory since this was true the last
+ * time. */
+bool suspects__saw_kill(struct suspects *suspects, uint64_t now_ns);
+
+/* Whether the kernel has told that it kills this process; of others than suspects it tells nothing.
+ */
+bool suspects__was_killed(const struct suspects *suspects, pid_t pid, uint64_t start_ns);
+
 /*
- * Adds to a sweep what is known of the code of its processes, and a note if nothing can be. Waits
- * for files of debug information. Returns 0 or a negative errno.
+ * Gives a row that is no report's what is known of its process's code by now, though it may have
+ * ended, or of the one before it in its service; nothing if there is nothing. Returns 0 or a
+ * negative errno.
+ */
+int suspects__tell_row(struct suspects *suspects, struct sweep_row *row, uint64_t now_ns);
+
+/*
+ * Adds to a sweep what is known of the code of its processes, where that is nothing what was known
+ * of the one before it in its service, and a note if nothing can be. Waits for files of debug
+ * information. Returns 0 or a negative errno.
  */
 int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns);
 

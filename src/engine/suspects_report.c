@@ -49,8 +49,8 @@ static void add_ledger(struct suspects *suspects, const struct suspect *suspect,
 		code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
 }
 
-static int tell(struct suspects *suspects, const struct suspect *suspect, struct sweep *sweep,
-		uint64_t now_ns)
+int suspects__tell_code(struct suspects *suspects, const struct suspect *suspect,
+			struct sweep *sweep, uint64_t now_ns)
 {
 	struct sweep_code *code = calloc(1, sizeof(*code));
 	int err;
@@ -88,7 +88,7 @@ static void tell_budget(const struct suspects *suspects, struct sweep *sweep)
 }
 
 /* Reading debug information takes long, once: it is nothing that goes on. */
-static int name_frames(struct suspects *suspects, struct sweep *sweep)
+int suspects__name_frames(struct suspects *suspects, struct sweep *sweep)
 {
 	uint64_t own_ns = cpu_time_ns();
 	int err = symbolizer__resolve(suspects->symbolizer, sweep->snap, &sweep->symbols);
@@ -97,10 +97,19 @@ static int name_frames(struct suspects *suspects, struct sweep *sweep)
 	return err;
 }
 
-int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns)
+int suspects__begin_stacks(struct suspects *suspects, struct sweep *sweep)
 {
 	struct collect_opts collect = {.now_ns = clock_ns(CLOCK_MONOTONIC)};
 	int err;
+
+	err = pythons__views(suspects->session->pythons, &collect.pythons, &collect.python_cnt);
+	return err ? err
+		   : collector__fill_processes(suspects->session->collector, &collect, sweep->snap);
+}
+
+int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns)
+{
+	int err = 0;
 
 	if (suspects->refusal)
 		return snapshot__add_note(sweep->snap, "no code is looked at: %s",
@@ -108,13 +117,11 @@ int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t no
 	if (!suspects->session)
 		return 0;
 	tell_budget(suspects, sweep);
-	if (!suspects->list.cnt)
-		return 0;
-	err = pythons__views(suspects->session->pythons, &collect.pythons, &collect.python_cnt);
-	if (!err)
-		err = collector__fill_processes(suspects->session->collector, &collect,
-						sweep->snap);
+	if (suspects->list.cnt)
+		err = suspects__begin_stacks(suspects, sweep);
 	for (size_t i = 0; i < suspects->list.cnt && !err; i++)
-		err = tell(suspects, suspects->list.items[i], sweep, now_ns);
-	return err ? err : name_frames(suspects, sweep);
+		err = suspects__tell_code(suspects, suspects->list.items[i], sweep, now_ns);
+	if (!err && suspects->list.cnt)
+		err = suspects__name_frames(suspects, sweep);
+	return err ? err : suspects__keep_told(suspects, sweep, now_ns);
 }

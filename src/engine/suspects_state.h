@@ -9,6 +9,7 @@
 #include "engine/suspects.h"
 #include "engine/window_plan.h"
 #include "model/cohort.h"
+#include "model/kept_code.h"
 #include "symbolize/symbolizer.h"
 
 /* What a process's probes have seen up to a moment. */
@@ -34,6 +35,14 @@ struct suspect {
 	uint64_t traced_ns, window_cnt, hits;
 };
 
+/* What was told last of a process's code. */
+struct suspect_memo {
+	struct suspicion suspicion;
+	uint64_t told_ns;
+	bool was_killed;
+	struct kept_code *code; /* a reference */
+};
+
 struct suspects {
 	const struct suspects_opts *opts;
 	struct capture_opts capture;
@@ -45,19 +54,46 @@ struct suspects {
 	double ns_per_hit; /* calibrated */
 	double attach_ns;  /* to make probes and take them away, the last time */
 	uint8_t key[SIPHASH_BYTES];
-	ARRAY(struct suspect *) list; /* MAX_SUSPECTS at most */
-	struct suspect *open;	      /* whose window is open, NULL = nobody's */
-	uint64_t poll_ns;	      /* between two looks at the open window */
-	double exact_rate;	      /* hits each ns of all exact suspects; 0 = there are none */
+	ARRAY(struct suspect *) list;	  /* MAX_SUSPECTS at most */
+	ARRAY(struct suspect_memo) memos; /* those told last go last */
+	struct suspect *open;		  /* whose window is open, NULL = nobody's */
+	uint64_t poll_ns;		  /* between two looks at the open window */
+	double exact_rate; /* hits each ns of all exact suspects; 0 = there are none */
 	uint64_t exact_due_ns, contents_due_ns, room_due_ns;
 };
 
 /* Returns the suspect with such an id (its space), or NULL. */
 struct suspect *suspects__find(const struct suspects *suspects, uint64_t id);
 
+/* Returns the suspect that is this process, or NULL. */
+struct suspect *suspects__find_process(const struct suspects *suspects, pid_t pid,
+				       uint64_t start_ns);
+
 /* Reads a suspect's ledger, as far as that fits into the budget. */
 void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
 			   struct ledger *ret);
+
+/*
+ * Adds to a sweep what is known of the code of one of its processes, without names. Returns 0 or a
+ * negative errno.
+ */
+int suspects__tell_code(struct suspects *suspects, const struct suspect *suspect,
+			struct sweep *sweep, uint64_t now_ns);
+
+/* Names the frames of a sweep's stacks. Returns 0 or a negative errno. */
+int suspects__name_frames(struct suspects *suspects, struct sweep *sweep);
+
+/* Begins to fill a sweep with stacks. Returns 0 or a negative errno. */
+int suspects__begin_stacks(struct suspects *suspects, struct sweep *sweep);
+
+/* Keeps what is known of a suspect's code, in the place of what was known before; a last time when
+ * its process has ended. Returns 0 or -ENOMEM. */
+int suspects__keep(struct suspects *suspects, const struct suspect *suspect, uint64_t now_ns);
+
+/* Keeps what a sweep tells of the code of its processes, and tells what was kept of those before
+ * them. Returns 0 or -ENOMEM. */
+int suspects__keep_told(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns);
+void suspects__forget_kept(struct suspects *suspects);
 
 /* Takes a suspect off the list. */
 void suspects__drop(struct suspects *suspects, struct suspect *suspect);

@@ -21,6 +21,9 @@
 #define DENSE_NS (30 * NS_PER_SEC) /* until then a pass a second */
 #define DENSE_PASS_NS NS_PER_SEC
 #define PASS_NS (5 * NS_PER_SEC)
+#define KILL_PASS_NS (200 * NS_PER_MS) /* until who was killed is gone */
+#define KILL_REST_NS (5 * NS_PER_SEC)  /* after which the next ones are worth such haste */
+#define MAX_OOMS 8		       /* that one report tells, the last ones */
 
 struct sweeper {
 	const struct sweep_opts *opts;
@@ -34,7 +37,10 @@ struct sweeper {
 	uint64_t chance;
 	double fastest_lower;
 	bool is_too_early;
-	bool has_warned; /* of the report that failed last */
+	bool has_warned;		/* of the report that failed last */
+	ARRAY(struct sweep_oom *) ooms; /* owned: what is to be told of kills */
+	bool has_new_oom;		/* nobody was told of the last one ... */
+	uint64_t kills_told_ns;		/* ... and when somebody was told of others; 0 = never */
 };
 
 /* ---- reports ---- */
@@ -46,11 +52,45 @@ static void fill_times(struct sweeper *sweeper, struct sweep *sweep, bool is_fin
 
 	snap->started_at_ns = sweeper->started_real_ns;
 	snap->duration_ns = clock_ns(CLOCK_MONOTONIC) - sweeper->started_ns;
-	snap->interval = is_final ? 0 : ++sweeper->interval;
+	if (!sweep->is_event)
+		snap->interval = is_final ? 0 : ++sweeper->interval;
 	if (snap->duration_ns)
 		snap->overhead.tool_cpu_percent = 100.0 * spent_ns / snap->duration_ns;
 	snap->overhead.tool_bytes = tool_memory__used();
 }
+
+/* ---- kills ---- */
+
+static void forget_ooms(struct sweeper *sweeper)
+{
+	for (size_t i = 0; i < sweeper->ooms.cnt; i++)
+		sweep_oom__free(sweeper->ooms.items[i]);
+	array_free(&sweeper->ooms);
+}
+
+static int add_oom(struct sweeper *sweeper, struct sweep_oom *oom)
+{
+	if (sweeper->ooms.cnt == MAX_OOMS) {
+		sweep_oom__free(sweeper->ooms.items[0]);
+		memmove(sweeper->ooms.items, sweeper->ooms.items + 1,
+			--sweeper->ooms.cnt * sizeof(oom));
+	}
+	if (!array_push(&sweeper->ooms, oom))
+		return 0;
+	sweep_oom__free(oom);
+	return -ENOMEM;
+}
+
+static int tell_ooms(const struct sweeper *sweeper, struct sweep *sweep)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < sweeper->ooms.cnt && !err; i++)
+		err = array_push(&sweep->ooms, sweeper->ooms.items[i]);
+	return err;
+}
+
+/* ---- writing ---- */
 
 static int write_report(const struct sweep_opts *opts, const struct sweep *sweep, bool brief)
 {
@@ -74,7 +114,7 @@ static void warn(struct sweeper *sweeper, int err)
 	sweeper->has_warned = true;
 }
 
-static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
+static int read_sweep(struct sweeper *sweeper, struct sweep **ret)
 {
 	struct sweep *sweep = NULL;
 	int err;
@@ -83,10 +123,23 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	if (err)
 		return err;
 	err = suspects__report(sweeper->suspects, sweep, clock_ns(CLOCK_MONOTONIC));
-	if (err) {
+	if (!err)
+		err = tell_ooms(sweeper, sweep);
+	if (err)
 		sweep__free(sweep);
+	else
+		*ret = sweep;
+	return err;
+}
+
+static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
+{
+	struct sweep *sweep = NULL;
+	int err;
+
+	err = read_sweep(sweeper, &sweep);
+	if (err)
 		return err;
-	}
 	fill_times(sweeper, sweep, is_final);
 	sweeper->fastest_lower = sweep__fastest_lower(sweep);
 	sweeper->is_too_early = sweep__is_too_early(sweep);
@@ -94,7 +147,34 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	sweep__free(sweep);
 	if (!err) {
 		sweeper->has_warned = false;
+		sweeper->has_new_oom = false;
+		forget_ooms(sweeper);
 	} else if (!is_final && sweeper->opts->path) {
+		warn(sweeper, err);
+		err = 0;
+	}
+	return err;
+}
+
+/* Kills are told at once. A file then waits for the next report, which would take it away. */
+static int report_kills(struct sweeper *sweeper)
+{
+	struct sweep *sweep = NULL;
+	int err;
+
+	if (sweeper->opts->once)
+		return 0;
+	err = read_sweep(sweeper, &sweep);
+	if (err)
+		return err;
+	sweep->is_event = true;
+	fill_times(sweeper, sweep, false);
+	err = write_report(sweeper->opts, sweep, false);
+	sweep__free(sweep);
+	sweeper->has_new_oom = false;
+	if (!err && !sweeper->opts->path)
+		forget_ooms(sweeper);
+	else if (err && sweeper->opts->path) {
 		warn(sweeper, err);
 		err = 0;
 	}
@@ -110,6 +190,34 @@ static uint64_t jittered(struct sweeper *sweeper, uint64_t ns)
 	return ns * 7 / 10 + (sweeper->chance >> 33) % (ns * 6 / 10);
 }
 
+/* Tells of those that were killed and have gone by now; looks again soon for others. Where one
+ * after the other is killed, some passes' are told at once. */
+static int pass_kills(struct sweeper *sweeper, uint64_t now_ns)
+{
+	bool has_rested =
+		!sweeper->kills_told_ns || now_ns - sweeper->kills_told_ns >= KILL_REST_NS;
+	const struct watch_kill *kill;
+	int err = 0;
+
+	while (!err && (kill = watch_kills__ready(&sweeper->watch))) {
+		struct sweep_oom *oom = NULL;
+
+		err = sweep__oom_of_watch(&sweeper->watch, kill, sweeper->suspects, now_ns, &oom);
+		watch_kills__drop(&sweeper->watch, kill);
+		if (!err)
+			err = add_oom(sweeper, oom);
+		sweeper->has_new_oom = true;
+	}
+	if (err || !has_rested)
+		return err;
+	if (watch_kills__waits(&sweeper->watch))
+		sweeper->next_pass_ns = now_ns + KILL_PASS_NS;
+	if (!sweeper->has_new_oom)
+		return 0;
+	sweeper->kills_told_ns = now_ns;
+	return report_kills(sweeper);
+}
+
 static int pass(struct sweeper *sweeper)
 {
 	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
@@ -123,7 +231,8 @@ static int pass(struct sweeper *sweeper)
 	if (err)
 		return err;
 	cnt = sweep__suspicions(&sweeper->watch, suspicions, MAX_SUSPECTS);
-	return suspects__tell(sweeper->suspects, suspicions, cnt, now_ns);
+	err = suspects__tell(sweeper->suspects, suspicions, cnt, now_ns);
+	return err ? err : pass_kills(sweeper, now_ns);
 }
 
 static uint64_t earliest(uint64_t a, uint64_t b)
@@ -207,7 +316,8 @@ static int run_loop(struct sweeper *sweeper)
 		if ((signal_nr && signal_nr != SIGUSR1) || now_ns >= sweeper->end_ns)
 			break;
 		err = suspects__work(sweeper->suspects, now_ns, &sweeper->next_work_ns);
-		if (!err && now_ns >= sweeper->next_pass_ns)
+		if (!err && (now_ns >= sweeper->next_pass_ns ||
+			     suspects__saw_kill(sweeper->suspects, now_ns)))
 			err = pass(sweeper);
 		if (!err && signal_nr == SIGUSR1)
 			err = report(sweeper, false, true);
@@ -255,6 +365,7 @@ int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret)
 	ret->is_too_early = sweeper.is_too_early;
 	if (err)
 		fail(&ret->message, err, "the sweep cannot go on: %s", strerror(-err));
+	forget_ooms(&sweeper);
 	watch__destroy(&sweeper.watch);
 	suspects__free(sweeper.suspects);
 	return err;

@@ -11,6 +11,7 @@
 
 #include "engine/suspects.h"
 #include "engine/watch.h"
+#include "model/sweep_oom.h"
 #include "report/sweep.h"
 
 struct sweep_opts {
@@ -32,10 +33,11 @@ struct sweep_result {
 
 /*
  * Sweeps until it is over: SIGINT, SIGTERM, SIGHUP or the duration, each with a last report.
- * SIGUSR1 asks for one now. The first comes within 30 s, however long the interval. Signals that
- * are ignored stay so. A report that `path` cannot take is told on stderr, unless it is the last
- * one. Returns 0 or a negative errno. Signal dispositions and the limit of open files of the
- * process are changed.
+ * SIGUSR1 asks for one now, and when the kernel has killed a process for memory what was known of
+ * its group is told at once, with `once` in that report. The first comes within 30 s, however long
+ * the interval. Signals that are ignored stay so. A report that `path` cannot take is told on
+ * stderr, unless it is the last one. Returns 0 or a negative errno. Signal dispositions and the
+ * limit of open files of the process are changed.
  */
 int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret);
 
@@ -44,6 +46,13 @@ int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret);
  * negative errno; *ret is the caller's.
  */
 int sweep__of_watch(struct watch *watch, struct sweep **ret);
+
+/*
+ * Tells what is known of all processes that share a limit with those that the kernel has killed.
+ * Returns 0 or a negative errno; *ret is the caller's.
+ */
+int sweep__oom_of_watch(struct watch *watch, const struct watch_kill *kill,
+			struct suspects *suspects, uint64_t now_ns, struct sweep_oom **ret);
 
 /*
  * Lists the processes of a watch that grow, or have gained enough to be suspected of it, the

@@ -66,7 +66,11 @@ static int add_row(const struct build *build, struct watch_group *group, struct 
 
 static int add_process(struct build *build, struct watched *item)
 {
-	struct sweep_row row = {.pid = item->pid, .start_ns = item->start_ns, .comm = item->comm};
+	struct sweep_row row = {.pid = item->pid,
+				.start_ns = item->start_ns,
+				.comm = item->comm,
+				.first_pid = item->first.pid,
+				.first_start_ns = item->first.start_ns};
 	int err;
 
 	life__judge(item->life, item->growth, build->noise_bytes, &row.growth);
@@ -184,7 +188,13 @@ static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 	struct growth_verdict verdict;
 	uint64_t gained, ns;
 
-	*ret = (struct suspicion){.pid = item->pid, .start_ns = item->start_ns, .growth_high = -1};
+	*ret = (struct suspicion){
+		.pid = item->pid,
+		.start_ns = item->start_ns,
+		.first_pid = item->first.pid,
+		.first_start_ns = item->first.start_ns,
+		.growth_high = -1,
+	};
 	life__judge(item->life, item->growth, watch__noise_bytes(), &verdict);
 	switch (verdict.state) {
 	case GROWTH_GROWING:

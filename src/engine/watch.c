@@ -70,6 +70,7 @@ int watch__init(struct watch *watch, const struct watch_opts *opts)
 	int err;
 
 	*watch = (struct watch){.opts = *opts, .source = choose_source()};
+	watch_kills__init(&watch->kills);
 	err = watch_groups__init(&watch->groups);
 	watch->groups.max_open = opts->max_open / PROCESSES_PER_GROUP;
 	return err;
@@ -103,6 +104,7 @@ void watch__destroy(struct watch *watch)
 		drop(watch, &watch->items.items[i]);
 	array_free(&watch->items);
 	watch_services__clear(watch);
+	watch_kills__destroy(watch);
 	watch_groups__destroy(&watch->groups);
 }
 
@@ -158,6 +160,7 @@ static int find_process(struct watch *watch, pid_t pid, uint64_t now_ns, struct 
 	if (err)
 		return err;
 	item.start_ns = info.start_ns;
+	item.first = (struct watch_first){.pid = pid, .start_ns = info.start_ns};
 	memcpy(item.comm, info.comm, sizeof(item.comm));
 	if (!info.kernel_thread) {
 		item.growth = calloc(1, sizeof(*item.growth));
@@ -173,6 +176,7 @@ static int find_process(struct watch *watch, pid_t pid, uint64_t now_ns, struct 
 /* Takes the process off the list. */
 static void end_process(struct watch *watch, struct watched *item, uint64_t now_ns)
 {
+	watch_kills__end(watch, item);
 	watch_services__end(watch, item, now_ns);
 	drop(watch, item);
 }
@@ -219,6 +223,7 @@ static int change_thread(struct watch *watch, struct watched *item)
 
 static void add_sample(struct watched *item, uint64_t now_ns)
 {
+	item->recent_bytes[item->passes % WATCH_RECENT] = item->anon_bytes;
 	if (now_ns < item->held_ns)
 		return;
 	growth__add(item->growth, now_ns, item->anon_bytes);
@@ -433,6 +438,8 @@ int watch__pass(struct watch *watch, uint64_t now_ns)
 	if (!err)
 		err = watch_groups__sample(&watch->groups, now_ns,
 					   watch->source == PROC_ANON_STATUS);
+	if (!err)
+		err = watch_kills__pass(watch, now_ns);
 	watch->pass++;
 	return err;
 }

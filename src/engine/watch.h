@@ -12,12 +12,15 @@
 #include <sys/types.h>
 
 #include "engine/watch_groups.h"
+#include "engine/watch_kills.h"
 #include "engine/watch_services.h"
 #include "model/growth.h"
 #include "model/life.h"
 #include "util/array.h"
 #include "util/procfs.h"
 #include "util/procfs_memory.h"
+
+#define WATCH_RECENT 4
 
 struct watched {
 	pid_t pid;
@@ -28,8 +31,10 @@ struct watched {
 	uint32_t passes;
 	struct watch_group *group;
 	uint64_t anon_bytes;
-	uint64_t found_ns; /* by the watch's clock */
-	uint64_t held_ns;  /* until then its memory does not count: its service starts anew */
+	uint64_t recent_bytes[WATCH_RECENT]; /* the last samples, in no order */
+	struct watch_first first;	     /* of its service; its own if it follows no other */
+	uint64_t found_ns;		     /* by the watch's clock */
+	uint64_t held_ns; /* until then its memory does not count: its service starts anew */
 	struct growth
 		*growth;   /* owned, of a service all of its processes'; NULL = a kernel thread */
 	struct life *life; /* owned; NULL = it follows no other */
@@ -48,6 +53,7 @@ struct watch {
 	struct watch_groups groups;
 	ARRAY(struct watched) items; /* by PID */
 	struct watch_services services;
+	struct watch_kills kills;
 	enum proc_anon_source source;
 	uint64_t pass;
 	uint64_t left_out; /* processes beyond max_procs, at the last pass */

@@ -58,6 +58,7 @@ static void free_group(struct watch_groups *groups, struct watch_group *group)
 {
 	close_file(groups, group);
 	cgroup_name__free(&group->name);
+	cgroup_memory__free(&group->limit);
 	free(group->path);
 	free(group);
 }
@@ -114,6 +115,13 @@ struct watch_group *watch_groups__get(struct watch_groups *groups, const char *p
 	group->next = (struct watch_group *)*first;
 	*first = (uint64_t)group;
 	groups->cnt++;
+	return group;
+}
+
+struct watch_group *watch_group__ref(struct watch_group *group)
+{
+	if (group)
+		group->refs++;
 	return group;
 }
 
@@ -341,6 +349,14 @@ int watch_group__limit(const struct watch_groups *groups, const struct watch_gro
 	return mount ? cgroup_memory__find_with_swap(mount, groups->mounts.memory, group->path,
 						     swap_free_bytes, ret)
 		     : -ENOENT;
+}
+
+int watch_group__oom_kills(const struct watch_groups *groups, const struct watch_group *group,
+			   uint64_t *ret)
+{
+	const char *mount = mount_of(groups);
+
+	return mount ? cgroup_oom_kills(mount, groups->mounts.memory, group->path, ret) : -ENOENT;
 }
 
 /* ---- names ---- */

@@ -28,6 +28,11 @@ struct watch_group {
 	uint64_t anon_bytes;	 /* of the group and all below it, swap included */
 	struct growth growth;	 /* of that */
 	double told_per_hour;	 /* of a report's growth, what those below it explain */
+	bool is_counted;	 /* its kills were asked for, see engine/watch_kills.h ... */
+	bool has_kills;		 /* ... and told: */
+	uint64_t kills;
+	struct cgroup_memory limit; /* owned: the nearest one when it was looked for last; no
+				       path = there was none */
 };
 
 struct watch_groups {
@@ -53,6 +58,9 @@ void watch_groups__destroy(struct watch_groups *groups);
  * memory. */
 struct watch_group *watch_groups__get(struct watch_groups *groups, const char *path);
 void watch_groups__put(struct watch_groups *groups, struct watch_group *group);
+
+/* One more has to put it; NULL is none. Returns the group. */
+struct watch_group *watch_group__ref(struct watch_group *group);
 
 /*
  * Reads the memory of each but the one at the root, which is the host; of those without an open
@@ -80,6 +88,10 @@ bool cgroup_name__is_service(const struct cgroup_name *name);
  * counted as room. As cgroup_memory__find. */
 int watch_group__limit(const struct watch_groups *groups, const struct watch_group *group,
 		       uint64_t swap_free_bytes, struct cgroup_memory *ret);
+
+/* Reads how many of its own processes the OOM killer has killed. As cgroup_oom_kills. */
+int watch_group__oom_kills(const struct watch_groups *groups, const struct watch_group *group,
+			   uint64_t *ret);
 
 /* Returns the least size of the `max` largest, 0 = there are no more. Sorts the sizes. */
 uint64_t least_of_largest(uint64_t *sizes, size_t cnt, size_t max);

@@ -63,6 +63,7 @@ static bool has_siblings(const struct watch *watch, const struct watched *item)
 void watch_services__end(struct watch *watch, struct watched *item, uint64_t now_ns)
 {
 	struct watch_ended ended = {
+		.first = item->first,
 		.group = item->group,
 		.at_ns = now_ns,
 		.growth = item->growth,
@@ -174,6 +175,7 @@ int watch_services__follow(struct watch *watch, struct watched *item, uint64_t n
 	item->growth = ended->growth;
 	ended->growth = NULL;
 	item->life = life;
+	item->first = ended->first;
 	item->held_ns = now_ns + SETTLE_NS;
 	drop_ended(watch, idx);
 	return 0;

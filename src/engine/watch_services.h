@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "engine/watch_groups.h"
 #include "model/growth.h"
@@ -15,9 +16,16 @@
 struct watch;
 struct watched;
 
+/* The process that a service had when it was seen first: its number is the service's, too. */
+struct watch_first {
+	pid_t pid;
+	uint64_t start_ns;
+};
+
 /* What was known of a service's process that has ended. */
 struct watch_ended {
 	char comm[PROC_COMM_MAX + 1];
+	struct watch_first first; /* of its service */
 	struct watch_group *group;
 	bool has_twin; /* another group goes by its name: only its path tells its next process */
 	uint64_t at_ns;

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Kills noticed by counters in files that look as the kernel's do: whose they were, when they can
+ * be told, and what is known of who has gone. */
+#include "unit/compile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include "engine/sweep.h"
+#include "engine/watch.h"
+#include "unit/cgroup_files.h"
+#include "util/format.h"
+
+#define SEC 1000000000ULL
+#define MIB (1ULL << 20)
+
+struct scene {
+	struct watch watch;
+	struct suspects *suspects;
+	struct suspects_opts opts;
+	char *host; /* path of its counters */
+	uint64_t now_ns;
+	bool is_v1;
+};
+
+/* ---- files ---- */
+
+static void put_counter(const char *path, uint64_t cnt)
+{
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	fprintf(file, "nr_free_pages 5\noom_kill %llu\nnuma_hit 7\n", (unsigned long long)cnt);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void put_kills(const struct scene *scene, const char *group, uint64_t cnt)
+{
+	char *text = format_text(scene->is_v1 ? "oom_kill_disable 0\nunder_oom 0\noom_kill %llu\n"
+					      : "low 0\noom 9\noom_kill %llu\n",
+				 (unsigned long long)cnt);
+
+	put_group_file(work_dir, group, scene->is_v1 ? "memory.oom_control" : "memory.events.local",
+		       text);
+	free(text);
+}
+
+static void put_limit(const struct scene *scene, const char *group, const char *limit)
+{
+	put_group_file(work_dir, group, scene->is_v1 ? "memory.limit_in_bytes" : "memory.max",
+		       limit);
+	put_group_file(work_dir, group, scene->is_v1 ? "memory.usage_in_bytes" : "memory.current",
+		       "1000\n");
+}
+
+static void remove_group(const char *group)
+{
+	char *path = format_text("%s%s", work_dir, group);
+
+	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	free(path);
+}
+
+/* ---- the watch ---- */
+
+static void scene__init(struct scene *scene, bool is_v1)
+{
+	*scene = (struct scene){.is_v1 = is_v1, .now_ns = SEC};
+	scene->host = format_text("%s/vmstat", work_dir);
+	put_counter(scene->host, 100);
+	scene->watch.kills.fd = open(scene->host, O_RDONLY | O_CLOEXEC);
+	assert_true(scene->watch.kills.fd >= 0);
+	assert_int_equal(watch_groups__init_at(&scene->watch.groups, is_v1 ? NULL : work_dir,
+					       is_v1 ? work_dir : NULL, work_dir),
+			 0);
+	scene->suspects = suspects__new(&scene->opts);
+	assert_non_null(scene->suspects);
+}
+
+static void scene__destroy(struct scene *scene)
+{
+	watch__destroy(&scene->watch);
+	suspects__free(scene->suspects);
+	free(scene->host);
+}
+
+static void add_process(struct scene *scene, pid_t pid, const char *group, uint64_t mib)
+{
+	struct watched item = {
+		.pid = pid,
+		.start_ns = 1,
+		.comm = "shop",
+		.fd = -1,
+		.first = {pid, 1},
+		.group = watch_groups__get(&scene->watch.groups, group),
+		.anon_bytes = mib * MIB,
+		.growth = calloc(1, sizeof(struct growth)),
+	};
+
+	assert_non_null(item.group);
+	assert_non_null(item.growth);
+	assert_int_equal(array_push(&scene->watch.items, item), 0);
+}
+
+/* The process ends; while it died it was seen with less. */
+static void end_process(struct scene *scene, pid_t pid)
+{
+	for (size_t i = 0; i < scene->watch.items.cnt; i++) {
+		struct watched *item = &scene->watch.items.items[i];
+
+		if (item->pid != pid)
+			continue;
+		item->recent_bytes[2] = item->anon_bytes;
+		item->anon_bytes = 0;
+		watch_kills__end(&scene->watch, item);
+		watch_groups__put(&scene->watch.groups, item->group);
+		free(item->growth);
+		*item = scene->watch.items.items[--scene->watch.items.cnt];
+		return;
+	}
+	fail_msg("there is no process %d", (int)pid);
+}
+
+/* One pass, once the processes are sampled. Returns what can be told then. */
+static const struct watch_kill *pass(struct scene *scene)
+{
+	assert_int_equal(watch_kills__pass(&scene->watch, scene->now_ns), 0);
+	scene->watch.pass++;
+	scene->now_ns += SEC;
+	return watch_kills__ready(&scene->watch);
+}
+
+static struct sweep_oom *tell(struct scene *scene, const struct watch_kill *kill)
+{
+	struct sweep_oom *oom = NULL;
+
+	assert_int_equal(
+		sweep__oom_of_watch(&scene->watch, kill, scene->suspects, scene->now_ns, &oom), 0);
+	watch_kills__drop(&scene->watch, kill);
+	return oom;
+}
+
+/* ---- tests ---- */
+
+/* A group with a limit, a neighbour, and one process that is killed. */
+static void check_kill(bool is_v1)
+{
+	const struct watch_kill *kill;
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	scene__init(&scene, is_v1);
+	put_kills(&scene, "/app", 3);
+	put_limit(&scene, "/app", "67108864\n");
+	put_kills(&scene, "/other", 50);
+	add_process(&scene, 10, "/app", 60);
+	add_process(&scene, 11, "/app", 2);
+	add_process(&scene, 12, "/other", 500);
+	/* What was before the sweep is nobody's news. */
+	assert_null(pass(&scene));
+	assert_false(watch_kills__waits(&scene.watch));
+	put_kills(&scene, "/app", 4);
+	put_counter(scene.host, 101);
+	/* It is killed, but still there. */
+	assert_null(pass(&scene));
+	assert_true(watch_kills__waits(&scene.watch));
+	end_process(&scene, 10);
+	kill = pass(&scene);
+	assert_non_null(kill);
+	assert_int_equal(kill->cnt, 1);
+	assert_string_equal(kill->group->path, "/app");
+	oom = tell(&scene, kill);
+	assert_string_equal(oom->cgroup, "/app");
+	assert_string_equal(oom->limit_cgroup, "/app");
+	assert_int_equal(oom->limit_bytes, 64 * MIB);
+	assert_int_equal(oom->process_cnt, 2);
+	assert_int_equal(oom->anon_bytes, 62 * MIB);
+	assert_int_equal(oom->list.items[0].row.pid, 10);
+	assert_int_equal(oom->list.items[0].fate, OOM_KILLED);
+	assert_int_equal(oom->list.items[0].row.anon_bytes, 60 * MIB);
+	assert_int_equal(oom->list.items[1].row.pid, 11);
+	assert_int_equal(oom->list.items[1].fate, OOM_THERE);
+	sweep_oom__free(oom);
+	assert_null(pass(&scene));
+	assert_false(watch_kills__waits(&scene.watch));
+	scene__destroy(&scene);
+}
+
+static void test_v2(void **state)
+{
+	(void)state;
+	check_kill(false);
+}
+
+static void test_v1(void **state)
+{
+	(void)state;
+	check_kill(true);
+}
+
+/* More have gone than were killed: nobody is called killed. Who was found later is not told. */
+static void test_others_gone(void **state)
+{
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/app", 0);
+	for (pid_t pid = 10; pid < 13; pid++)
+		add_process(&scene, pid, "/app", (uint64_t)pid);
+	assert_null(pass(&scene));
+	put_kills(&scene, "/app", 1);
+	put_counter(scene.host, 101);
+	end_process(&scene, 10);
+	end_process(&scene, 11);
+	add_process(&scene, 20, "/app", 1);
+	scene.watch.items.items[scene.watch.items.cnt - 1].found_ns = scene.now_ns;
+	oom = tell(&scene, pass(&scene));
+	assert_string_equal(oom->limit_cgroup, "");
+	assert_true(oom->limit_bytes > 0);
+	assert_int_equal(oom->process_cnt, 3);
+	for (size_t i = 0; i < oom->list.cnt; i++) {
+		const struct oom_process *process = &oom->list.items[i];
+
+		assert_int_not_equal(process->row.pid, 20);
+		assert_int_equal(process->fate, process->row.pid == 12 ? OOM_THERE : OOM_GONE);
+	}
+	sweep_oom__free(oom);
+	scene__destroy(&scene);
+}
+
+/* The host's counter rises first; a group tells later, and a victim that lingers is waited for no
+ * longer than some passes. */
+static void test_late(void **state)
+{
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/app", 0);
+	add_process(&scene, 10, "/app", 5);
+	assert_null(pass(&scene));
+	put_counter(scene.host, 101);
+	assert_null(pass(&scene));
+	assert_true(watch_kills__waits(&scene.watch));
+	put_kills(&scene, "/app", 1);
+	assert_null(pass(&scene));
+	assert_null(pass(&scene));
+	oom = tell(&scene, pass(&scene));
+	assert_string_equal(oom->cgroup, "/app");
+	assert_int_equal(oom->list.items[0].fate, OOM_THERE);
+	sweep_oom__free(oom);
+	for (int i = 0; i < 5; i++)
+		assert_null(pass(&scene));
+	scene__destroy(&scene);
+}
+
+/* With its last process a container goes: the largest that went with its group was killed. */
+static void test_group_gone(void **state)
+{
+	const struct watch_kill *kill = NULL;
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/stays", 0);
+	put_kills(&scene, "/small", 0);
+	put_kills(&scene, "/large", 0);
+	put_limit(&scene, "/large", "33554432\n");
+	add_process(&scene, 10, "/stays", 900);
+	add_process(&scene, 11, "/small", 1);
+	add_process(&scene, 12, "/large", 30);
+	assert_null(pass(&scene));
+	for (pid_t pid = 10; pid < 13; pid++)
+		end_process(&scene, pid);
+	remove_group("/small");
+	remove_group("/large");
+	put_counter(scene.host, 101);
+	for (int i = 0; i < 6 && !kill; i++)
+		kill = pass(&scene);
+	oom = tell(&scene, kill);
+	assert_string_equal(oom->cgroup, "/large");
+	assert_string_equal(oom->limit_cgroup, "/large");
+	assert_int_equal(oom->limit_bytes, 32 * MIB);
+	assert_int_equal(oom->list.cnt, 1);
+	assert_int_equal(oom->list.items[0].row.pid, 12);
+	assert_int_equal(oom->list.items[0].fate, OOM_KILLED);
+	sweep_oom__free(oom);
+	scene__destroy(&scene);
+}
+
+/* Nobody who was watched has gone: the host's table, unless only some groups are watched. */
+static void check_unknown(bool is_restricted)
+{
+	static const char *const only[] = {"/app"};
+	const struct watch_kill *kill = NULL;
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	scene__init(&scene, false);
+	scene.watch.opts.cgroups = only;
+	scene.watch.opts.cgroup_cnt = is_restricted;
+	put_kills(&scene, "/app", 0);
+	add_process(&scene, 10, "/app", 5);
+	assert_null(pass(&scene));
+	put_counter(scene.host, 103);
+	for (int i = 0; i < 6 && !kill; i++)
+		kill = pass(&scene);
+	if (is_restricted) {
+		assert_null(kill);
+	} else {
+		oom = tell(&scene, kill);
+		assert_int_equal(oom->kills, 3);
+		assert_string_equal(oom->cgroup, "");
+		assert_int_equal(oom->list.items[0].row.pid, 10);
+		assert_int_equal(oom->list.items[0].fate, OOM_THERE);
+		sweep_oom__free(oom);
+	}
+	assert_false(watch_kills__waits(&scene.watch));
+	scene__destroy(&scene);
+}
+
+static void test_unknown(void **state)
+{
+	(void)state;
+	check_unknown(false);
+	remove_group("/app");
+	check_unknown(true);
+}
+
+/* What a container may write over its files, and what a kernel does not have. */
+static void test_bad_files(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_group_file(work_dir, "/app", "memory.events.local", "oom_kill lots\n");
+	add_process(&scene, 10, "/app", 5);
+	add_process(&scene, 11, "/none", 5);
+	add_process(&scene, 12, "/../up", 5);
+	assert_null(pass(&scene));
+	put_kills(&scene, "/app", 7); /* its first figure tells of no kill */
+	put_counter(scene.host, 101);
+	for (int i = 0; i < 6; i++) {
+		const struct watch_kill *kill = pass(&scene);
+
+		if (!kill)
+			continue;
+		assert_null(kill->group);
+		watch_kills__drop(&scene.watch, kill);
+	}
+	put_counter(scene.host, 1); /* no counter goes down */
+	assert_null(pass(&scene));
+	put_kills(&scene, "/app", 2);
+	assert_null(pass(&scene));
+	assert_int_equal(truncate(scene.host, 0), 0);
+	assert_null(pass(&scene));
+	assert_false(watch_kills__waits(&scene.watch));
+	scene__destroy(&scene);
+}
+
+/* What has gone is kept for some passes, of very many the largest. */
+static void test_many_gone(void **state)
+{
+	struct scene scene;
+	uint64_t least = UINT64_MAX;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/app", 0);
+	for (pid_t pid = 1; pid <= 600; pid++) {
+		add_process(&scene, pid, "/app", (uint64_t)(pid * 7 % 601));
+		end_process(&scene, pid);
+	}
+	assert_int_equal(scene.watch.kills.gone.cnt, 512);
+	for (size_t i = 0; i < 512; i++)
+		if (scene.watch.kills.gone.items[i].anon_bytes < least)
+			least = scene.watch.kills.gone.items[i].anon_bytes;
+	assert_int_equal(least, 89 * MIB);
+	for (int i = 0; i < 3; i++)
+		pass(&scene);
+	assert_int_equal(scene.watch.kills.gone.cnt, 0);
+	assert_int_equal(scene.watch.groups.cnt, 0);
+	scene__destroy(&scene);
+}
+
+#define UNIT_TEST(f) cmocka_unit_test_setup_teardown(f, make_work_dir, remove_work_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		UNIT_TEST(test_v2),	   UNIT_TEST(test_v1),	       UNIT_TEST(test_others_gone),
+		UNIT_TEST(test_late),	   UNIT_TEST(test_group_gone), UNIT_TEST(test_unknown),
+		UNIT_TEST(test_bad_files), UNIT_TEST(test_many_gone),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
