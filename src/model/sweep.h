@@ -69,7 +69,8 @@ struct sweep_row {
 	uint64_t room_bytes;	   /* below it, what can be reclaimed counted as room */
 	uint64_t seconds_to_limit; /* UINT64_MAX = not within years */
 	struct sweep_code *code;   /* owned; NULL = it is a group, or nobody looks at code */
-	/* The process that the service's restarts began with; 0 = this one. */
+	/* The process that the service's restarts began with, this one itself if it follows no
+	 * other; 0 = a group. */
 	pid_t first_pid;
 	uint64_t first_start_ns;
 	/* Owned reference: what was known of the code of the service's process before this one, or

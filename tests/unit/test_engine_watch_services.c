@@ -253,12 +253,14 @@ static void test_restart(void **state)
 	struct worker worker;
 	struct sweep_row row = {0};
 	struct scene scene;
+	pid_t first;
 
 	(void)state;
 	NEED_GROUPS();
 	make_group("/shop.service");
 	begin(&scene);
 	worker = start_worker("/shop.service", "shop");
+	first = worker.pid;
 	grow(&scene, &worker, 20);
 	end_worker(&worker);
 	for (int i = 0; i < 3; i++) { /* it cannot bind its port yet */
@@ -277,6 +279,8 @@ static void test_restart(void **state)
 	assert_int_equal(count_rows(&scene, &row), 1);
 	assert_int_equal(row.pid, worker.pid);
 	assert_int_equal(row.restarts, 4);
+	assert_int_equal(row.first_pid, first);
+	assert_true(row.first_start_ns && row.first_start_ns < row.start_ns);
 	assert_true(row.growth.lower <= 60.5 * MIB && row.growth.upper >= 59.5 * MIB);
 	end_worker(&worker);
 	watch__destroy(&scene.watch);
