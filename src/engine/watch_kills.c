@@ -16,8 +16,8 @@
 
 #define MAX_GONE 512
 #define MAX_KILLS 16
-#define WAIT_PASSES 3	 /* for victims to be gone, and for groups to tell */
-#define LIMIT_PASSES 256 /* limits of groups are looked for once in so many */
+#define WAIT_PASSES 3	/* for victims to be gone, and for groups to tell */
+#define LIMIT_PASSES 64 /* limits of groups are looked for once in so many */
 
 void watch_kills__init(struct watch_kills *kills)
 {
@@ -30,11 +30,15 @@ static void drop_gone(struct watch *watch, struct watch_gone *gone)
 	*gone = watch->kills.gone.items[--watch->kills.gone.cnt];
 }
 
+/* Its victims are those of no other kill. */
 void watch_kills__drop(struct watch *watch, const struct watch_kill *kill)
 {
 	struct watch_kills *kills = &watch->kills;
 	size_t at = (size_t)(kill - kills->list.items);
 
+	for (size_t i = kills->gone.cnt; i-- > 0;)
+		if (watch_kill__may_be(kill, &kills->gone.items[i]))
+			drop_gone(watch, &kills->gone.items[i]);
 	watch_groups__put(&watch->groups, kill->group);
 	kills->list.cnt--;
 	memmove(&kills->list.items[at], &kills->list.items[at + 1],
@@ -154,11 +158,13 @@ struct counting {
 
 static void find_limit(const struct watch *watch, struct watch_group *group)
 {
-	struct cgroup_memory limit;
+	struct cgroup_memory limit = {0};
+	int err;
 
 	if (group->is_counted && (watch->pass + group->nr) % LIMIT_PASSES)
 		return;
-	if (watch_group__limit(&watch->groups, group, 0, &limit))
+	err = watch_group__limit(&watch->groups, group, 0, &limit);
+	if (err && (err != -ENOENT || !group->is_read)) /* it is gone: what was known stays */
 		return;
 	cgroup_memory__free(&group->limit);
 	group->limit = limit;

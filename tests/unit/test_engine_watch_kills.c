@@ -182,6 +182,15 @@ static void check_kill(bool is_v1)
 	assert_int_equal(oom->list.items[1].row.pid, 11);
 	assert_int_equal(oom->list.items[1].fate, OOM_THERE);
 	sweep_oom__free(oom);
+	/* The next one at once: who was killed before is not told again. */
+	put_kills(&scene, "/app", 5);
+	put_counter(scene.host, 102);
+	end_process(&scene, 11);
+	oom = tell(&scene, pass(&scene));
+	assert_int_equal(oom->list.cnt, 1);
+	assert_int_equal(oom->list.items[0].row.pid, 11);
+	assert_int_equal(oom->list.items[0].fate, OOM_KILLED);
+	sweep_oom__free(oom);
 	assert_null(pass(&scene));
 	assert_false(watch_kills__waits(&scene.watch));
 	scene__destroy(&scene);
@@ -364,6 +373,37 @@ static void test_bad_files(void **state)
 	scene__destroy(&scene);
 }
 
+/* Limits are looked for now and then: one that is taken away is none any more, while that of a
+ * group that has gone stays known. */
+static void test_limits(void **state)
+{
+	const struct watch_group *group;
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/app", 0);
+	put_limit(&scene, "/app", "5000\n");
+	add_process(&scene, 10, "/app", 5);
+	group = scene.watch.items.items[0].group;
+	assert_null(pass(&scene));
+	assert_int_equal(group->limit.limit, 5000);
+	put_limit(&scene, "/app", "9000\n");
+	for (int i = 0; i < 100; i++)
+		pass(&scene);
+	assert_int_equal(group->limit.limit, 9000);
+	remove_group("/app");
+	for (int i = 0; i < 100; i++)
+		pass(&scene);
+	assert_int_equal(group->limit.limit, 9000);
+	put_limit(&scene, "/app", "max\n");
+	scene.watch.items.items[0].group->is_read = true;
+	for (int i = 0; i < 100; i++)
+		pass(&scene);
+	assert_null(group->limit.path);
+	scene__destroy(&scene);
+}
+
 /* What has gone is kept for some passes, of very many the largest. */
 static void test_many_gone(void **state)
 {
@@ -396,7 +436,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		UNIT_TEST(test_v2),	   UNIT_TEST(test_v1),	       UNIT_TEST(test_others_gone),
 		UNIT_TEST(test_late),	   UNIT_TEST(test_group_gone), UNIT_TEST(test_unknown),
-		UNIT_TEST(test_bad_files), UNIT_TEST(test_many_gone),
+		UNIT_TEST(test_bad_files), UNIT_TEST(test_many_gone),  UNIT_TEST(test_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
