@@ -112,7 +112,7 @@ static int read_window(struct suspects *suspects, struct suspect *suspect,
 					  suspect->cohort);
 	suspect->traced_ns += len;
 	suspect->window_cnt++;
-	suspect->hits += bill->hits;
+	suspect->cost_ns += window_plan__cost_ns(&suspects->plan, suspect->space, bill->hits);
 	suspect->begun = *to;
 	return err;
 }

@@ -65,8 +65,7 @@ static int tell(struct suspects *suspects, const struct suspect *suspect, struct
 	code->untold_bytes = cohort__untold_bytes(suspect->cohort);
 	err = code->obstacle ? 0 : -ENOMEM;
 	if (code->watched_ns)
-		code->lost_percent = 100 * (double)suspect->hits * suspects->ns_per_hit /
-				     (double)code->watched_ns;
+		code->lost_percent = 100 * suspect->cost_ns / (double)code->watched_ns;
 	if (!err)
 		err = add_sites(suspects, suspect, sweep, code, now_ns);
 	if (!err)

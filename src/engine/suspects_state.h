@@ -31,7 +31,8 @@ struct suspect {
 	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
 	struct suspect_moment billed; /* of exact tracing, what the plan knows */
 	uint64_t exact_hits;	      /* since `begun` */
-	uint64_t traced_ns, window_cnt, hits;
+	uint64_t traced_ns, window_cnt;
+	double cost_ns; /* CPU time that its probes took */
 };
 
 struct suspects {
