@@ -306,7 +306,8 @@ static int follow_events(struct session *session)
 	for (size_t i = 0; i < session->table.spaces.cnt && !err; i++) {
 		struct space_info *space = session->table.spaces.items[i];
 
-		if (space->state == PROC_RUNNING && (space->maps_stale || !space->start_ns))
+		if (space->state == PROC_RUNNING && (space->maps_stale || !space->start_ns) &&
+		    (space->is_root || !session->opts->in_windows))
 			err = cover(session, space);
 	}
 	/* What stacks have asked for can be answered now that the mappings are known. */
@@ -411,8 +412,11 @@ int session__add(struct session *session, pid_t pid, uint32_t *ret_space)
 
 	if (err)
 		return err;
-	space = space_table__add(&session->table, *ret_space, pid, clock_ns(CLOCK_MONOTONIC));
-	err = space ? cover(session, space) : -ENOMEM;
+	err = targets__add_root(session, pid, *ret_space);
+	if (err)
+		return err;
+	space = space_table__find(&session->table, *ret_space);
+	err = space ? cover(session, space) : -ESRCH;
 	return err ? err : session__poll_pythons(session);
 }
 
@@ -446,7 +450,10 @@ void session__drop(struct session *session, uint32_t id)
 	struct space_info *space = space_table__find(&session->table, id);
 
 	session__disarm(session, id);
-	if (!space || space->state != PROC_RUNNING)
+	if (!space)
+		return;
+	space->is_root = false; /* ... whose end a report would tell */
+	if (space->state != PROC_RUNNING)
 		return;
 	space->state = PROC_EXECED;
 	attacher__forget_space(session->attacher, space->tgid, id);

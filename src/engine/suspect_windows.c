@@ -180,13 +180,14 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 		return err == -ENOMEM ? err : 0;
 	}
 	suspect->billed = suspect->begun;
+	suspect->billed.hits -= suspects->window_hits;
 	suspects->poll_ns = order->length_ns / POLLS;
 	if (suspects->poll_ns < LEAST_POLL_NS)
 		suspects->poll_ns = LEAST_POLL_NS;
 	if (suspects->poll_ns > MOST_POLL_NS)
 		suspects->poll_ns = MOST_POLL_NS;
 	suspects->attach_ns = (double)(cpu_time_ns() - own_ns);
-	budget__pass(&suspects->budget, suspect->begun.time_ns, cpu_time_ns());
+	suspects__pass(suspects);
 	if (!order->is_exact)
 		window_plan__opened(&suspects->plan);
 	return 0;
@@ -210,10 +211,11 @@ static int end_window(struct suspects *suspects, const struct suspect_moment *to
 	bill = bill_of(suspects, &suspect->begun, to,
 		       to->hits - suspect->begun.hits -
 			       hits_of_others(suspects, &suspect->begun, to));
+	suspects->window_hits += bill.hits;
 	take_away(suspects, suspect);
 	suspects->open = NULL;
 	suspects->attach_ns += (double)(cpu_time_ns() - own_ns);
-	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), cpu_time_ns());
+	suspects__pass(suspects);
 	window_plan__closed(&suspects->plan, &bill, suspects->attach_ns);
 	return read_window(suspects, suspect, to, &bill);
 }
@@ -266,6 +268,7 @@ static int bill_exact(struct suspects *suspects, struct suspect *suspect)
 	err = suspect_windows__moment(suspects, suspect, &now);
 	if (err)
 		return err;
+	now.hits -= suspects->window_hits;
 	hits = (uint64_t)((double)(now.hits - suspect->billed.hits) * share_of(suspects, suspect));
 	suspects->exact_rate = (double)(now.hits - suspect->billed.hits) /
 			       (double)(now.time_ns - suspect->billed.time_ns + 1);

@@ -17,6 +17,7 @@
 #define LEAST_LEDGER_NS (10 * NS_PER_MS)
 #define MOST_LEDGER_NS (300 * NS_PER_MS)
 #define IDLE_NS NS_PER_SEC
+#define ROOM_NS (2 * NS_PER_SEC)
 
 /* The tables are for the blocks of windows, which are short, and for those remembered. */
 #define MAX_BLOCKS (1U << 17)
@@ -78,14 +79,22 @@ static void free_suspect(struct suspect *suspect)
 	free(suspect);
 }
 
+/* What is known of all is lost with it. */
+static void close_session(struct suspects *suspects)
+{
+	while (suspects->list.cnt)
+		suspects__drop(suspects, suspects->list.items[0]);
+	session__free(suspects->session);
+	suspects->session = NULL;
+}
+
 void suspects__free(struct suspects *suspects)
 {
 	if (!suspects)
 		return;
-	while (suspects->list.cnt)
-		suspects__drop(suspects, suspects->list.items[0]);
+	if (suspects->session)
+		close_session(suspects);
 	array_free(&suspects->list);
-	session__free(suspects->session);
 	symbolizer__free(suspects->symbolizer);
 	free(suspects->refusal);
 	free(suspects);
@@ -123,7 +132,21 @@ static void calibrate(struct suspects *suspects)
 	suspects->ns_per_hit = COLD * (trap_ns + PROGRAM_NS);
 }
 
-/* Loads everything, once. Returns 0 also when that cannot be, with `refusal`. */
+/* Ends the looking at code, for good. The sweep goes on. */
+static int give_up(struct suspects *suspects, int err)
+{
+	close_session(suspects);
+	if (asprintf(&suspects->refusal, "it could not go on (%s)", strerror(-err)) < 0)
+		suspects->refusal = NULL;
+	return suspects->refusal ? 0 : -ENOMEM;
+}
+
+static uint64_t own_cpu_ns(const struct suspects *suspects)
+{
+	return cpu_time_ns() - suspects->own_base_ns;
+}
+
+/* Loads everything, unless it is. Returns 0 also when that cannot be, with `refusal`. */
 static int open_session(struct suspects *suspects, uint64_t now_ns)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -132,6 +155,7 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 
 	if (suspects->session || suspects->refusal)
 		return 0;
+	suspects->own_base_ns = cpu_time_ns();
 	err = session__open(&suspects->capture, &suspects->session, &message);
 	if (!err)
 		err = session__begin(suspects->session, &message);
@@ -146,7 +170,7 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
 		return -errno;
 	budget__init(&suspects->budget, suspects->opts->budget, cpus > 0 ? (unsigned int)cpus : 1,
-		     now_ns, cpu_time_ns());
+		     now_ns, own_cpu_ns(suspects));
 	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);
 	return 0;
 }
@@ -242,8 +266,9 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 {
 	int err = 0;
 
-	if (!cnt && !suspects->session)
+	if (!cnt)
 		return 0;
+	suspects->idle_ns = now_ns + FORGET_NS;
 	if (suspects->opts->budget > 0)
 		err = open_session(suspects, now_ns);
 	if (err || !suspects->session)
@@ -299,6 +324,49 @@ static void drop_ended(struct suspects *suspects, uint64_t now_ns)
 	}
 }
 
+/*
+ * Whether the tables of stacks are nearly full, as nothing is ever taken out of them: one begins
+ * anew then.
+ */
+static bool is_worn_out(const struct suspects *suspects)
+{
+	const struct tables *tables = attacher__maps(suspects->session->attacher)->tables;
+
+	for (enum table table = TABLE_STACKS; table < TABLE_CNT; table++)
+		if (tables->used[table] > tables->capacity[table] / 4 * 3)
+			return true;
+	return false;
+}
+
+static int keep_house(struct suspects *suspects, uint64_t now_ns)
+{
+	suspects->room_due_ns = now_ns + ROOM_NS;
+	if (!suspects->open &&
+	    ((!suspects->list.cnt && now_ns > suspects->idle_ns) || is_worn_out(suspects))) {
+		close_session(suspects);
+		return 0;
+	}
+	return session__make_room(suspects->session);
+}
+
+static int work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
+{
+	int err = session__process_events(suspects->session);
+	if (err)
+		return err;
+	drop_ended(suspects, now_ns);
+	suspects__pass(suspects);
+	err = session__poll_pythons(suspects->session);
+	if (!err)
+		err = suspect_windows__work(suspects, now_ns, ret_due_ns);
+	return !err && now_ns >= suspects->room_due_ns ? keep_house(suspects, now_ns) : err;
+}
+
+void suspects__pass(struct suspects *suspects)
+{
+	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), own_cpu_ns(suspects));
+}
+
 int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
 {
 	int err;
@@ -306,19 +374,8 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	*ret_due_ns = UINT64_MAX;
 	if (!suspects->session)
 		return 0;
-	err = session__process_events(suspects->session);
-	if (err)
-		return err;
-	drop_ended(suspects, now_ns);
-	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), cpu_time_ns());
-	err = session__poll_pythons(suspects->session);
-	if (!err)
-		err = suspect_windows__work(suspects, now_ns, ret_due_ns);
-	if (!err && now_ns >= suspects->room_due_ns) {
-		suspects->room_due_ns = now_ns + 2 * NS_PER_SEC;
-		err = session__make_room(suspects->session);
-	}
+	err = work(suspects, now_ns, ret_due_ns);
 	if (*ret_due_ns > now_ns + IDLE_NS)
 		*ret_due_ns = now_ns + IDLE_NS;
-	return err;
+	return err ? give_up(suspects, err) : 0;
 }

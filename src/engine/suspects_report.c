@@ -38,7 +38,7 @@ static int add_sites(const struct suspects *suspects, const struct suspect *susp
 			err = array_push(&code->sites, site);
 	}
 	cohort_verdicts__free(&verdicts);
-	return err;
+	return err == -ENOENT ? 0 : err; /* the process has just ended */
 }
 
 static void add_ledger(struct suspects *suspects, const struct suspect *suspect,

@@ -50,6 +50,9 @@ struct suspects {
 	struct suspect *open;	      /* whose window is open, NULL = nobody's */
 	uint64_t poll_ns;	      /* between two looks at the open window */
 	double exact_rate;	      /* hits each ns of all exact suspects; 0 = there are none */
+	uint64_t window_hits;	      /* of windows, ever: the others are of exact tracing */
+	uint64_t own_base_ns;	      /* the tool's CPU time before it was opened */
+	uint64_t idle_ns;	      /* without suspects it is closed then */
 	uint64_t exact_due_ns, contents_due_ns, room_due_ns;
 };
 
@@ -59,6 +62,9 @@ struct suspect *suspects__find(const struct suspects *suspects, uint64_t id);
 /* Reads a suspect's ledger, as far as that fits into the budget. */
 void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
 			   struct ledger *ret);
+
+/* Lets the budget's time pass. */
+void suspects__pass(struct suspects *suspects);
 
 /* Takes a suspect off the list. */
 void suspects__drop(struct suspects *suspects, struct suspect *suspect);
