@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "engine/ledger_read.h"
+#include "engine/suspect_touches.h"
 #include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
@@ -48,6 +49,7 @@ struct suspects *suspects__new(const struct suspects_opts *opts)
 		.per_process = true,
 		.in_windows = true,
 		.attach = {.blocks_only = true,
+			   .watch_touches = true,
 			   .object_frees = true,
 			   .max_blocks = MAX_BLOCKS,
 			   .max_stacks = MAX_STACKS,
@@ -84,6 +86,8 @@ static void close_session(struct suspects *suspects)
 {
 	while (suspects->list.cnt)
 		suspects__drop(suspects, suspects->list.items[0]);
+	touches__free(suspects->touches);
+	suspects->touches = NULL;
 	session__free(suspects->session);
 	suspects->session = NULL;
 }
@@ -112,6 +116,7 @@ void suspects__drop(struct suspects *suspects, struct suspect *suspect)
 {
 	suspect_windows__end(suspects, suspect);
 	window_plan__forget(&suspects->plan, suspect->space);
+	suspect_touches__end(suspects, suspect);
 	session__drop(suspects->session, suspect->space);
 	for (size_t i = 0; i < suspects->list.cnt; i++)
 		if (suspects->list.items[i] == suspect)
@@ -166,6 +171,8 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 		return suspects->refusal ? 0 : -ENOMEM;
 	}
 	session__end_stats(suspects->session);
+	suspects->touches = touches__new(attacher__maps(suspects->session->attacher),
+					 suspects->session->collector);
 	calibrate(suspects);
 	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
 		return -errno;
@@ -254,6 +261,7 @@ static int add(struct suspects *suspects, const struct suspicion *suspicion, uin
 	suspect->told_ns = now_ns;
 	err = prepare(suspects, suspect);
 	if (!err) {
+		suspect_touches__watch(suspects, suspect);
 		suspects__read_ledger(suspects, suspect, &suspect->first_ledger);
 		return tell_plan(suspects, suspect);
 	}
@@ -269,8 +277,7 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 	if (!cnt)
 		return 0;
 	suspects->idle_ns = now_ns + FORGET_NS;
-	if (suspects->opts->budget > 0)
-		err = open_session(suspects, now_ns);
+	err = open_session(suspects, now_ns);
 	if (err || !suspects->session)
 		return err;
 	for (size_t i = 0; i < cnt && !err; i++) {

@@ -18,7 +18,7 @@
 #define MAX_SUSPECTS 8 /* each takes up to 8 MiB */
 
 struct suspects_opts {
-	double budget;	       /* share of each CPU, 0.01 = 1 %; 0 = nobody's code is looked at */
+	double budget;	       /* share of each CPU, 0.01 = 1 %; 0 = only first touches are told */
 	const char *cache_dir; /* of unwind tables and sites; NULL = none */
 	uint64_t cache_bytes;
 };
@@ -29,6 +29,7 @@ struct suspicion {
 	uint64_t start_ns;	/* since boot */
 	double growth_per_hour; /* bytes */
 	double growth_high;	/* the most that it may be; below 0 = not known */
+	uint64_t anon_bytes;	/* now */
 };
 
 struct suspects;

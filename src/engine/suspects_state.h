@@ -3,6 +3,7 @@
 #ifndef LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
 #define LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
 
+#include "collect/touches.h"
 #include "collect/window_blocks.h"
 #include "engine/budget.h"
 #include "engine/session.h"
@@ -33,6 +34,8 @@ struct suspect {
 	uint64_t exact_hits;	      /* since `begun` */
 	uint64_t traced_ns, window_cnt;
 	double cost_ns; /* CPU time that its probes took */
+	bool is_touch_watched;
+	uint64_t touched_from; /* its anonymous memory then, bytes */
 };
 
 struct suspects {
@@ -41,6 +44,7 @@ struct suspects {
 	struct session *session; /* NULL = nobody was suspected yet */
 	char *refusal;		 /* owned: why there can be no session */
 	struct symbolizer *symbolizer;
+	struct touches *touches; /* NULL = there are none */
 	struct budget budget;
 	struct window_plan plan;
 	double ns_per_hit; /* calibrated */
