@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "engine/suspect_touches.h"
 
+#include <bpf/bpf.h>
 #include <errno.h>
 
-#define MEAN_BYTES (64ULL << 10) /* a sample in so many, each takes some 5 us */
+#define MEAN_BYTES (64ULL << 10) /* a sample in so many */
+#define SAMPLE_NS 5000.0	 /* of one, with its stack */
+#define MOST_PER_SEC 200.0	 /* samples; 1 ms */
+#define LESS 8			 /* times, when there are more */
 #define LOOKUP_NS (10 * NS_PER_MS)
 #define MAX_TOUCHES 16 /* rows of a process that are told */
 
@@ -12,9 +16,34 @@ void suspect_touches__watch(struct suspects *suspects, struct suspect *suspect)
 	struct session *session = suspects->session;
 
 	suspect->touched_from = suspect->suspicion.anon_bytes;
+	suspect->touch_mean = MEAN_BYTES;
+	suspect->touch_billed_ns = clock_ns(CLOCK_MONOTONIC);
 	suspect->is_touch_watched =
 		suspects->touches &&
 		!attacher__watch_touches(session->attacher, suspect->space, MEAN_BYTES);
+}
+
+void suspect_touches__bill(struct suspects *suspects, struct suspect *suspect)
+{
+	struct session *session = suspects->session;
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC), ns = now_ns - suspect->touch_billed_ns;
+	struct touch_watch watch;
+	double cnt;
+
+	if (!suspect->is_touch_watched || !ns ||
+	    bpf_map_lookup_elem(attacher__maps(session->attacher)->touch_watches, &suspect->space,
+				&watch))
+		return;
+	cnt = (double)(watch.samples - suspect->touch_samples);
+	budget__spend(&suspects->budget, cnt * SAMPLE_NS);
+	suspect->touch_samples = watch.samples;
+	suspect->touch_billed_ns = now_ns;
+	/* It may touch anew what it gives back: that is no growth, and costs all the same. */
+	if (cnt * NS_PER_SEC / (double)ns > MOST_PER_SEC &&
+	    suspect->touch_mean < MAX_TOUCH_MEAN / LESS) {
+		suspect->touch_mean *= LESS;
+		attacher__watch_touches(session->attacher, suspect->space, suspect->touch_mean);
+	}
 }
 
 void suspect_touches__end(struct suspects *suspects, struct suspect *suspect)

@@ -8,6 +8,9 @@
 /* Begins to watch a suspect; where the kernel does not let it, nothing will be told. */
 void suspect_touches__watch(struct suspects *suspects, struct suspect *suspect);
 
+/* Spends what its samples have cost since the last time, and takes fewer if that is too much. */
+void suspect_touches__bill(struct suspects *suspects, struct suspect *suspect);
+
 /* Ends that. */
 void suspect_touches__end(struct suspects *suspects, struct suspect *suspect);
 

@@ -3,6 +3,7 @@
 #include "engine/suspects.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -19,6 +20,8 @@
 #define MOST_LEDGER_NS (300 * NS_PER_MS)
 #define IDLE_NS NS_PER_SEC
 #define ROOM_NS (2 * NS_PER_SEC)
+#define RETRY_NS (10 * 60 * NS_PER_SEC)
+#define REOPEN_NS (10 * 60 * NS_PER_SEC)
 
 /* The tables are for the blocks of windows, which are short, and for those remembered. */
 #define MAX_BLOCKS (1U << 17)
@@ -26,7 +29,7 @@
 #define MAX_PROCS (1U << 12) /* children are followed, though not looked at */
 #define RING_BYTES (1U << 20)
 #define UNWIND_BYTES (64ULL << 20)
-#define COHORT_BLOCKS (1U << 14)
+#define COHORT_BLOCKS (1U << 13) /* of all suspects half of the table */
 #define COHORT_SITES (1U << 10)
 
 /*
@@ -48,7 +51,7 @@ struct suspects *suspects__new(const struct suspects_opts *opts)
 	suspects->capture = (struct capture_opts){
 		.per_process = true,
 		.in_windows = true,
-		.attach = {.blocks_only = true,
+		.attach = {.in_windows = true,
 			   .watch_touches = true,
 			   .object_frees = true,
 			   .max_blocks = MAX_BLOCKS,
@@ -137,11 +140,14 @@ static void calibrate(struct suspects *suspects)
 	suspects->ns_per_hit = COLD * (trap_ns + PROGRAM_NS);
 }
 
-/* Ends the looking at code, for good. The sweep goes on. */
-static int give_up(struct suspects *suspects, int err)
+/* Ends the looking at code, for a while. The sweep goes on. */
+static int give_up(struct suspects *suspects, int err, uint64_t now_ns)
 {
 	close_session(suspects);
-	if (asprintf(&suspects->refusal, "it could not go on (%s)", strerror(-err)) < 0)
+	suspects->retry_ns = now_ns + RETRY_NS;
+	free(suspects->refusal);
+	if (asprintf(&suspects->refusal, "it could not go on (%s), and will be tried again",
+		     strerror(-err)) < 0)
 		suspects->refusal = NULL;
 	return suspects->refusal ? 0 : -ENOMEM;
 }
@@ -158,9 +164,12 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 	char *message = NULL;
 	int err;
 
-	if (suspects->session || suspects->refusal)
+	if (suspects->session || now_ns < suspects->retry_ns)
 		return 0;
-	suspects->own_base_ns = cpu_time_ns();
+	free(suspects->refusal);
+	suspects->refusal = NULL;
+	if (!suspects->has_budget)
+		suspects->own_base_ns = cpu_time_ns();
 	err = session__open(&suspects->capture, &suspects->session, &message);
 	if (!err)
 		err = session__begin(suspects->session, &message);
@@ -168,6 +177,7 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 		session__free(suspects->session);
 		suspects->session = NULL;
 		suspects->refusal = message ? message : strdup(strerror(-err));
+		suspects->retry_ns = UINT64_MAX; /* what the host does not allow it never will */
 		return suspects->refusal ? 0 : -ENOMEM;
 	}
 	session__end_stats(suspects->session);
@@ -176,8 +186,12 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 	calibrate(suspects);
 	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
 		return -errno;
-	budget__init(&suspects->budget, suspects->opts->budget, cpus > 0 ? (unsigned int)cpus : 1,
-		     now_ns, own_cpu_ns(suspects));
+	/* What was spent before it was opened anew counts still. */
+	if (!suspects->has_budget)
+		budget__init(&suspects->budget, suspects->opts->budget,
+			     cpus > 0 ? (unsigned int)cpus : 1, now_ns, own_cpu_ns(suspects));
+	suspects->has_budget = true;
+	suspects->opened_ns = now_ns;
 	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);
 	return 0;
 }
@@ -199,17 +213,22 @@ static struct suspect *find_process(const struct suspects *suspects,
 /* Makes room for one that grows faster than some that are not told any more, or than others. */
 static bool make_room(struct suspects *suspects, double growth, uint64_t now_ns)
 {
+	double least_worth = INFINITY;
 	struct suspect *least = NULL;
 
 	if (suspects->list.cnt < MAX_SUSPECTS)
 		return true;
 	for (size_t i = 0; i < suspects->list.cnt; i++) {
 		struct suspect *suspect = suspects->list.items[i];
-		double worth = suspect->told_ns == now_ns ? suspect->suspicion.growth_per_hour : 0;
+		double worth = suspect->told_ns == now_ns && !suspect->obstacle
+				       ? suspect->suspicion.growth_per_hour
+				       : 0;
 
 		/* What is known of one is worth something: it takes twice as much to drop it. */
-		if (2 * worth < growth && (!least || worth < least->suspicion.growth_per_hour))
+		if (2 * worth < growth && worth < least_worth) {
 			least = suspect;
+			least_worth = worth;
+		}
 	}
 	if (!least)
 		return false;
@@ -349,10 +368,13 @@ static int keep_house(struct suspects *suspects, uint64_t now_ns)
 {
 	suspects->room_due_ns = now_ns + ROOM_NS;
 	if (!suspects->open &&
-	    ((!suspects->list.cnt && now_ns > suspects->idle_ns) || is_worn_out(suspects))) {
+	    ((!suspects->list.cnt && now_ns > suspects->idle_ns) ||
+	     (now_ns - suspects->opened_ns > REOPEN_NS && is_worn_out(suspects)))) {
 		close_session(suspects);
 		return 0;
 	}
+	for (size_t i = 0; i < suspects->list.cnt; i++)
+		suspect_touches__bill(suspects, suspects->list.items[i]);
 	return session__make_room(suspects->session);
 }
 
@@ -384,5 +406,12 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	err = work(suspects, now_ns, ret_due_ns);
 	if (*ret_due_ns > now_ns + IDLE_NS)
 		*ret_due_ns = now_ns + IDLE_NS;
-	return err ? give_up(suspects, err) : 0;
+	return err ? give_up(suspects, err, now_ns) : 0;
+}
+
+int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns)
+{
+	int err = suspects->session ? suspect_windows__pause(suspects, is_end) : 0;
+
+	return err ? give_up(suspects, err, now_ns) : 0;
 }

@@ -52,6 +52,12 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns);
 
 /*
+ * To be called before something that takes longer than some milliseconds: probes are not left
+ * alone. `is_end`: there will be no more work. Returns 0 or -ENOMEM.
+ */
+int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns);
+
+/*
  * Adds to a sweep what is known of the code of its processes, and a note if nothing can be. Waits
  * for files of debug information. Returns 0 or a negative errno.
  */

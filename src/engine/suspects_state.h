@@ -14,9 +14,10 @@
 
 /* What a process's probes have seen up to a moment. */
 struct suspect_moment {
-	uint64_t time_ns;    /* CLOCK_MONOTONIC */
-	uint64_t busy_ns;    /* CPU time that the process has used, ever */
-	uint64_t hits, lost; /* of all suspects' probes, and blocks that had no room, ever */
+	uint64_t time_ns; /* CLOCK_MONOTONIC */
+	uint64_t busy_ns; /* CPU time that the process has used, ever */
+	/* Of all suspects' probes, ever: hits, blocks that were seen, and that had no room. */
+	uint64_t hits, seen, lost;
 };
 
 struct suspect {
@@ -35,7 +36,10 @@ struct suspect {
 	uint64_t traced_ns, window_cnt;
 	double cost_ns; /* CPU time that its probes took */
 	bool is_touch_watched;
-	uint64_t touched_from; /* its anonymous memory then, bytes */
+	uint64_t touched_from;	/* its anonymous memory then, bytes */
+	uint64_t touch_mean;	/* one sample in so many bytes */
+	uint64_t touch_samples; /* that are billed */
+	uint64_t touch_billed_ns;
 };
 
 struct suspects {
@@ -57,6 +61,9 @@ struct suspects {
 	uint64_t window_hits;	      /* of windows, ever: the others are of exact tracing */
 	uint64_t own_base_ns;	      /* the tool's CPU time before it was opened */
 	uint64_t idle_ns;	      /* without suspects it is closed then */
+	uint64_t opened_ns;	      /* when the session was */
+	uint64_t retry_ns;	      /* after a refusal */
+	bool has_budget;	      /* which stays over sessions */
 	uint64_t exact_due_ns, contents_due_ns, room_due_ns;
 };
 
