@@ -18,7 +18,7 @@
 #define MAX_SUSPECTS 8 /* each takes up to 8 MiB */
 
 struct suspects_opts {
-	double budget;	       /* share of each CPU, 0.01 = 1 %; 0 = nobody's code is looked at */
+	double budget;	       /* share of each CPU, 0.01 = 1 %; 0 = only first touches are told */
 	const char *cache_dir; /* of unwind tables and sites; NULL = none */
 	uint64_t cache_bytes;
 };
@@ -31,6 +31,7 @@ struct suspicion {
 	uint64_t first_start_ns;
 	double growth_per_hour; /* bytes */
 	double growth_high;	/* the most that it may be; below 0 = not known */
+	uint64_t anon_bytes;	/* now */
 };
 
 struct suspects;
@@ -66,6 +67,12 @@ bool suspects__was_killed(const struct suspects *suspects, pid_t pid, uint64_t s
  * negative errno.
  */
 int suspects__tell_row(struct suspects *suspects, struct sweep_row *row, uint64_t now_ns);
+
+/*
+ * To be called before something that takes longer than some milliseconds: probes are not left
+ * alone. `is_end`: there will be no more work. Returns 0 or -ENOMEM.
+ */
+int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns);
 
 /*
  * Adds to a sweep what is known of the code of its processes, where that is nothing what was known

@@ -56,7 +56,12 @@ static struct suspect_memo *find_before(const struct suspects *suspects,
 	return NULL;
 }
 
-/* Of a process that has ended the ledger can be read no more: the last one stays. */
+/* Of a process that has ended neither the ledger nor where it touched memory can be read. */
+static bool says_more(const struct suspect_memo *before, const struct sweep_code *code)
+{
+	return before && !sweep_code__stacks(code) && sweep_code__stacks(before->code->code);
+}
+
 static void keep_ledger(const struct suspect_memo *before, struct sweep_code *code)
 {
 	if (!before || code->ledger.is_known)
@@ -75,6 +80,10 @@ static int keep(struct suspects *suspects, const struct suspect *suspect, const 
 	};
 	struct suspect_memo *before = find_own(suspects, row->pid, row->start_ns);
 
+	if (says_more(before, row->code)) {
+		before->was_killed = memo.was_killed;
+		return 0;
+	}
 	keep_ledger(before, row->code);
 	memo.code = kept_code__new(sweep, row);
 	if (!memo.code)
@@ -90,7 +99,7 @@ static int keep(struct suspects *suspects, const struct suspect *suspect, const 
 	return -ENOMEM;
 }
 
-int suspects__keep(struct suspects *suspects, const struct suspect *suspect, uint64_t now_ns)
+int suspects__keep(struct suspects *suspects, struct suspect *suspect, uint64_t now_ns)
 {
 	const struct sweep_row row = {
 		.pid = suspect->suspicion.pid,
@@ -99,15 +108,15 @@ int suspects__keep(struct suspects *suspects, const struct suspect *suspect, uin
 	struct sweep *sweep;
 	int err;
 
-	if (!suspect->window_cnt && !suspect->is_exact) /* nothing is known of it */
-		return 0;
+	if (!suspect->window_cnt && !suspect->is_exact && !suspect->is_touch_watched)
+		return 0; /* nothing is known of it */
 	sweep = sweep__new();
 	err = sweep ? sweep__add(sweep, &row) : -ENOMEM;
 	if (!err)
 		err = suspects__begin_stacks(suspects, sweep);
 	if (!err)
 		err = suspects__tell_code(suspects, suspect, sweep, now_ns);
-	if (!err && sweep_code__growing(sweep->rows.items[0].code))
+	if (!err && sweep_code__stacks(sweep->rows.items[0].code))
 		err = suspects__name_frames(suspects, sweep);
 	if (!err)
 		err = keep(suspects, suspect, sweep, &sweep->rows.items[0], now_ns);
@@ -145,14 +154,14 @@ int suspects__keep_told(struct suspects *suspects, struct sweep *sweep, uint64_t
 
 int suspects__tell_row(struct suspects *suspects, struct sweep_row *row, uint64_t now_ns)
 {
-	const struct suspect *suspect = suspects__find_process(suspects, row->pid, row->start_ns);
+	struct suspect *suspect = suspects__find_process(suspects, row->pid, row->start_ns);
 	const struct suspect_memo *memo;
 	int err = suspect ? suspects__keep(suspects, suspect, now_ns) : 0;
 
 	if (err)
 		return err;
 	memo = find_own(suspects, row->pid, row->start_ns);
-	if (!memo || !sweep_code__growing(memo->code->code)) {
+	if (!memo || !sweep_code__stacks(memo->code->code)) {
 		const struct suspect_memo *before = find_before(suspects, row);
 
 		memo = before ? before : memo;

@@ -4,16 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/suspect_touches.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
 
 #define MAX_SITES 64		 /* of a process; those that grow go first */
 #define LEAST_CAUSE (1ULL << 20) /* bytes; less has no cause */
 
-static enum sweep_look look_of(const struct suspect *suspect)
+static enum sweep_look look_of(const struct suspects *suspects, const struct suspect *suspect)
 {
 	if (suspect->obstacle)
 		return SWEEP_LOOK_REFUSED;
+	if (!suspects->opts->budget)
+		return SWEEP_LOOK_OFF;
 	if (suspect->is_exact)
 		return SWEEP_LOOK_EXACT;
 	return suspect->window_cnt ? SWEEP_LOOK_WINDOWS : SWEEP_LOOK_WAITS;
@@ -38,7 +41,7 @@ static int add_sites(const struct suspects *suspects, const struct suspect *susp
 			err = array_push(&code->sites, site);
 	}
 	cohort_verdicts__free(&verdicts);
-	return err;
+	return err == -ENOENT ? 0 : err; /* the process has just ended */
 }
 
 static void add_ledger(struct suspects *suspects, const struct suspect *suspect,
@@ -49,15 +52,15 @@ static void add_ledger(struct suspects *suspects, const struct suspect *suspect,
 		code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
 }
 
-int suspects__tell_code(struct suspects *suspects, const struct suspect *suspect,
-			struct sweep *sweep, uint64_t now_ns)
+int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
+			uint64_t now_ns)
 {
 	struct sweep_code *code = calloc(1, sizeof(*code));
 	int err;
 
 	if (!code)
 		return -ENOMEM;
-	code->look = look_of(suspect);
+	code->look = look_of(suspects, suspect);
 	code->obstacle = strdup(suspect->obstacle ? suspect->obstacle : "");
 	code->watched_ns = now_ns - suspect->first.time_ns;
 	code->traced_ns = suspect->traced_ns;
@@ -65,10 +68,11 @@ int suspects__tell_code(struct suspects *suspects, const struct suspect *suspect
 	code->untold_bytes = cohort__untold_bytes(suspect->cohort);
 	err = code->obstacle ? 0 : -ENOMEM;
 	if (code->watched_ns)
-		code->lost_percent = 100 * (double)suspect->hits * suspects->ns_per_hit /
-				     (double)code->watched_ns;
+		code->lost_percent = 100 * suspect->cost_ns / (double)code->watched_ns;
 	if (!err)
 		err = add_sites(suspects, suspect, sweep, code, now_ns);
+	if (!err)
+		err = suspect_touches__tell(suspects, suspect, sweep, code);
 	if (!err)
 		add_ledger(suspects, suspect, code);
 	if (err ||
@@ -107,21 +111,27 @@ int suspects__begin_stacks(struct suspects *suspects, struct sweep *sweep)
 		   : collector__fill_processes(suspects->session->collector, &collect, sweep->snap);
 }
 
+static int tell_all(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns)
+{
+	int err;
+
+	tell_budget(suspects, sweep);
+	if (!suspects->list.cnt)
+		return 0;
+	err = suspects__begin_stacks(suspects, sweep);
+	for (size_t i = 0; i < suspects->list.cnt && !err; i++)
+		err = suspects__tell_code(suspects, suspects->list.items[i], sweep, now_ns);
+	return err ? err : suspects__name_frames(suspects, sweep);
+}
+
 int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns)
 {
 	int err = 0;
 
 	if (suspects->refusal)
-		return snapshot__add_note(sweep->snap, "no code is looked at: %s",
-					  suspects->refusal);
-	if (!suspects->session)
-		return 0;
-	tell_budget(suspects, sweep);
-	if (suspects->list.cnt)
-		err = suspects__begin_stacks(suspects, sweep);
-	for (size_t i = 0; i < suspects->list.cnt && !err; i++)
-		err = suspects__tell_code(suspects, suspects->list.items[i], sweep, now_ns);
-	if (!err && suspects->list.cnt)
-		err = suspects__name_frames(suspects, sweep);
+		err = snapshot__add_note(sweep->snap, "no code is looked at: %s",
+					 suspects->refusal);
+	else if (suspects->session)
+		err = tell_all(suspects, sweep, now_ns);
 	return err ? err : suspects__keep_told(suspects, sweep, now_ns);
 }

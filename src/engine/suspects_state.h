@@ -3,6 +3,7 @@
 #ifndef LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
 #define LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
 
+#include "collect/touches.h"
 #include "collect/window_blocks.h"
 #include "engine/budget.h"
 #include "engine/session.h"
@@ -14,9 +15,10 @@
 
 /* What a process's probes have seen up to a moment. */
 struct suspect_moment {
-	uint64_t time_ns;    /* CLOCK_MONOTONIC */
-	uint64_t busy_ns;    /* CPU time that the process has used, ever */
-	uint64_t hits, lost; /* of all suspects' probes, and blocks that had no room, ever */
+	uint64_t time_ns; /* CLOCK_MONOTONIC */
+	uint64_t busy_ns; /* CPU time that the process has used, ever */
+	/* Of all suspects' probes, ever: hits, blocks that were seen, and that had no room. */
+	uint64_t hits, seen, lost;
 };
 
 struct suspect {
@@ -32,7 +34,13 @@ struct suspect {
 	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
 	struct suspect_moment billed; /* of exact tracing, what the plan knows */
 	uint64_t exact_hits;	      /* since `begun` */
-	uint64_t traced_ns, window_cnt, hits;
+	uint64_t traced_ns, window_cnt;
+	double cost_ns; /* CPU time that its probes took */
+	bool is_touch_watched;
+	uint64_t touched_from;	/* its anonymous memory then, bytes */
+	uint64_t touch_mean;	/* one sample in so many bytes */
+	uint64_t touch_samples; /* that are billed */
+	uint64_t touch_billed_ns;
 };
 
 /* What was told last of a process's code. */
@@ -49,6 +57,7 @@ struct suspects {
 	struct session *session; /* NULL = nobody was suspected yet */
 	char *refusal;		 /* owned: why there can be no session */
 	struct symbolizer *symbolizer;
+	struct touches *touches; /* NULL = there are none */
 	struct budget budget;
 	struct window_plan plan;
 	double ns_per_hit; /* calibrated */
@@ -58,7 +67,14 @@ struct suspects {
 	ARRAY(struct suspect_memo) memos; /* those told last go last */
 	struct suspect *open;		  /* whose window is open, NULL = nobody's */
 	uint64_t poll_ns;		  /* between two looks at the open window */
-	double exact_rate; /* hits each ns of all exact suspects; 0 = there are none */
+	double exact_rate;    /* hits each ns of all exact suspects; 0 = there are none */
+	uint64_t window_hits; /* of windows, ever: the others are of exact tracing */
+	uint64_t own_base_ns; /* the tool's CPU time before it was opened */
+	uint64_t idle_ns;     /* without suspects it is closed then */
+	uint64_t opened_ns;   /* when the session was */
+	uint64_t retry_ns;    /* after a refusal */
+	bool has_budget;      /* which stays over sessions */
+	bool is_over;	      /* nothing will be told any more */
 	uint64_t exact_due_ns, contents_due_ns, room_due_ns;
 };
 
@@ -73,12 +89,15 @@ struct suspect *suspects__find_process(const struct suspects *suspects, pid_t pi
 void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
 			   struct ledger *ret);
 
+/* Lets the budget's time pass. */
+void suspects__pass(struct suspects *suspects);
+
 /*
  * Adds to a sweep what is known of the code of one of its processes, without names. Returns 0 or a
  * negative errno.
  */
-int suspects__tell_code(struct suspects *suspects, const struct suspect *suspect,
-			struct sweep *sweep, uint64_t now_ns);
+int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
+			uint64_t now_ns);
 
 /* Names the frames of a sweep's stacks. Returns 0 or a negative errno. */
 int suspects__name_frames(struct suspects *suspects, struct sweep *sweep);
@@ -86,16 +105,16 @@ int suspects__name_frames(struct suspects *suspects, struct sweep *sweep);
 /* Begins to fill a sweep with stacks. Returns 0 or a negative errno. */
 int suspects__begin_stacks(struct suspects *suspects, struct sweep *sweep);
 
-/* Keeps what is known of a suspect's code, in the place of what was known before; a last time when
- * its process has ended. Returns 0 or -ENOMEM. */
-int suspects__keep(struct suspects *suspects, const struct suspect *suspect, uint64_t now_ns);
+/* Keeps what is known of a suspect's code, in the place of what was known before unless that says
+ * more: its process may have ended. Returns 0 or -ENOMEM. */
+int suspects__keep(struct suspects *suspects, struct suspect *suspect, uint64_t now_ns);
 
 /* Keeps what a sweep tells of the code of its processes, and tells what was kept of those before
  * them. Returns 0 or -ENOMEM. */
 int suspects__keep_told(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns);
 void suspects__forget_kept(struct suspects *suspects);
 
-/* Takes a suspect off the list. */
+/* Takes a suspect off the list, and keeps what is known of its code. */
 void suspects__drop(struct suspects *suspects, struct suspect *suspect);
 
 #endif

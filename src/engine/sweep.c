@@ -114,12 +114,14 @@ static void warn(struct sweeper *sweeper, int err)
 	sweeper->has_warned = true;
 }
 
-static int read_sweep(struct sweeper *sweeper, struct sweep **ret)
+static int read_sweep(struct sweeper *sweeper, bool is_final, struct sweep **ret)
 {
 	struct sweep *sweep = NULL;
 	int err;
 
-	err = sweep__of_watch(&sweeper->watch, &sweep);
+	err = suspects__pause(sweeper->suspects, is_final, clock_ns(CLOCK_MONOTONIC));
+	if (!err)
+		err = sweep__of_watch(&sweeper->watch, &sweep);
 	if (err)
 		return err;
 	err = suspects__report(sweeper->suspects, sweep, clock_ns(CLOCK_MONOTONIC));
@@ -137,7 +139,7 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	struct sweep *sweep = NULL;
 	int err;
 
-	err = read_sweep(sweeper, &sweep);
+	err = read_sweep(sweeper, is_final, &sweep);
 	if (err)
 		return err;
 	fill_times(sweeper, sweep, is_final);
@@ -164,7 +166,7 @@ static int report_kills(struct sweeper *sweeper)
 
 	if (sweeper->opts->once)
 		return 0;
-	err = read_sweep(sweeper, &sweep);
+	err = read_sweep(sweeper, false, &sweep);
 	if (err)
 		return err;
 	sweep->is_event = true;
@@ -227,7 +229,9 @@ static int pass(struct sweeper *sweeper)
 	int err;
 
 	sweeper->next_pass_ns = now_ns + jittered(sweeper, is_dense ? DENSE_PASS_NS : PASS_NS);
-	err = watch__pass(&sweeper->watch, now_ns);
+	err = suspects__pause(sweeper->suspects, false, now_ns);
+	if (!err)
+		err = watch__pass(&sweeper->watch, now_ns);
 	if (err)
 		return err;
 	cnt = sweep__suspicions(&sweeper->watch, suspicions, MAX_SUSPECTS);

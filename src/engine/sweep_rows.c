@@ -194,6 +194,7 @@ static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 		.first_pid = item->first.pid,
 		.first_start_ns = item->first.start_ns,
 		.growth_high = -1,
+		.anon_bytes = item->anon_bytes,
 	};
 	life__judge(item->life, item->growth, watch__noise_bytes(), &verdict);
 	switch (verdict.state) {

@@ -151,17 +151,34 @@ static int keep_sites(struct keeping *keeping, const struct sweep_code *from)
 	return err;
 }
 
+static int keep_touches(struct keeping *keeping, const struct sweep_code *from)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < from->touches.cnt && i < MAX_KEPT_STACKS && !err; i++) {
+		struct sweep_touch touch = from->touches.items[i];
+
+		err = keep_stack(keeping, touch.stack, &touch.stack);
+		if (!err)
+			err = array_push(&keeping->kept->code->touches, touch);
+	}
+	return err;
+}
+
 static int keep_code(struct keeping *keeping, const struct sweep_code *from)
 {
 	struct sweep_code *code = calloc(1, sizeof(*code));
+	int err;
 
 	if (!code)
 		return -ENOMEM;
 	*code = *from;
 	memset(&code->sites, 0, sizeof(code->sites));
+	memset(&code->touches, 0, sizeof(code->touches));
 	code->obstacle = strdup(from->obstacle);
 	keeping->kept->code = code;
-	return code->obstacle ? keep_sites(keeping, from) : -ENOMEM;
+	err = code->obstacle ? keep_sites(keeping, from) : -ENOMEM;
+	return err ? err : keep_touches(keeping, from);
 }
 
 static int keep(struct keeping *keeping, const struct sweep_row *row)

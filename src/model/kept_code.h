@@ -14,7 +14,7 @@
 #include "model/symbol.h"
 #include "util/array.h"
 
-#define MAX_KEPT_STACKS 8
+#define MAX_KEPT_STACKS 8  /* of sites, and as many of touches */
 #define MAX_KEPT_FRAMES 128 /* of a stack; those next to the root are cut */
 
 struct kept_code {
@@ -24,7 +24,7 @@ struct kept_code {
 	double growth_per_hour;	 /* of that process, then */
 	struct snapshot *snap;	 /* owned: nothing but the stacks of the first sites that grow */
 	struct symbol *symbols;	 /* owned: of its frames */
-	struct sweep_code *code; /* owned; of all other sites the stack is 0 */
+	struct sweep_code *code; /* owned; where a stack is not kept it is 0 */
 	ARRAY(char *) texts;	 /* owned: of the symbols */
 	ARRAY(struct symbol_inline *) inlines;
 };

@@ -10,10 +10,9 @@
 const char *sweep_look__name(enum sweep_look look)
 {
 	static const char *const names[SWEEP_LOOK_CNT] = {
-		[SWEEP_LOOK_WAITS] = "waits",
-		[SWEEP_LOOK_WINDOWS] = "windows",
-		[SWEEP_LOOK_EXACT] = "exact",
-		[SWEEP_LOOK_REFUSED] = "refused",
+		[SWEEP_LOOK_WAITS] = "waits", [SWEEP_LOOK_WINDOWS] = "windows",
+		[SWEEP_LOOK_EXACT] = "exact", [SWEEP_LOOK_REFUSED] = "refused",
+		[SWEEP_LOOK_OFF] = "off",
 	};
 
 	return look > 0 && look < SWEEP_LOOK_CNT ? names[look] : "unknown";
@@ -38,6 +37,7 @@ void sweep_code__free(struct sweep_code *code)
 		return;
 	free(code->obstacle);
 	array_free(&code->sites);
+	array_free(&code->touches);
 	free(code);
 }
 
@@ -121,6 +121,11 @@ size_t sweep_code__growing(const struct sweep_code *code)
 	for (size_t i = 0; code && i < code->sites.cnt; i++)
 		cnt += code->sites.items[i].verdict.state == COHORT_GROWING;
 	return cnt;
+}
+
+size_t sweep_code__stacks(const struct sweep_code *code)
+{
+	return code ? sweep_code__growing(code) + code->touches.cnt : 0;
 }
 
 static int compare_rows(const void *a, const void *b)

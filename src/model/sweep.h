@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "include/touch.h"
 #include "model/cohort.h"
 #include "model/growth.h"
 #include "model/ledger.h"
@@ -20,6 +21,7 @@ enum sweep_look {
 	SWEEP_LOOK_WINDOWS = 2, /* now and then, all that it allocates */
 	SWEEP_LOOK_EXACT = 3,	/* all the time */
 	SWEEP_LOOK_REFUSED = 4, /* not at all */
+	SWEEP_LOOK_OFF = 5,	/* nobody wants it: only first touches are told */
 	SWEEP_LOOK_CNT,
 };
 
@@ -35,6 +37,18 @@ struct sweep_site {
 	struct cohort_verdict verdict;
 };
 
+/*
+ * Where new memory of a process was first touched. That need not be who keeps it: an allocator
+ * gives old memory to one and new memory to another. It is where memory comes from mappings.
+ */
+struct sweep_touch {
+	uint32_t stack;	      /* node of the snapshot's stack tree, 0 = it is lost */
+	enum touch_kind kind; /* include/touch.h */
+	uint64_t bytes;	      /* that it still has, scaled to what the process has grown by */
+	uint64_t error_bytes; /* by chance: one standard error */
+	uint64_t samples;
+};
+
 /* Which code of a process keeps memory, as far as it is known. */
 struct sweep_code {
 	enum sweep_look look;
@@ -44,9 +58,11 @@ struct sweep_code {
 	uint64_t window_cnt;   /* ... in so many windows */
 	double lost_percent;   /* of one CPU since then, that took the process */
 	uint64_t untold_bytes; /* allocated at sites that there was no room for */
-	ARRAY(struct sweep_site) sites; /* growing ones first, by their lower bounds */
-	struct ledger ledger;		/* now; is_known false = it was not read */
-	struct ledger_verdict cause;	/* what of it grew since it was looked at first */
+	ARRAY(struct sweep_site) sites;	   /* growing ones first, by their lower bounds */
+	ARRAY(struct sweep_touch) touches; /* the most bytes first */
+	uint64_t grown_bytes;	     /* since it was watched for that; 0 = it was not, or has not */
+	struct ledger ledger;	     /* now; is_known false = it was not read */
+	struct ledger_verdict cause; /* what of it grew since it was looked at first */
 };
 
 /* A process that grows, or a control group that grows by more than its processes tell. */
@@ -110,8 +126,10 @@ void sweep_row__free(struct sweep_row *row);
  * such a row, else the code stays the caller's. */
 bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct sweep_code *code);
 
-/* Returns how many stacks are known to grow, of no code 0. */
+/* Return how many stacks are known to grow, and with those where memory was first touched; of no
+ * code 0. */
 size_t sweep_code__growing(const struct sweep_code *code);
+size_t sweep_code__stacks(const struct sweep_code *code);
 void sweep_code__free(struct sweep_code *code);
 
 /* Puts the rows in order: bytes per hour, then PID and path. */

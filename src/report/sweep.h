@@ -25,27 +25,31 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 /*
  * One object, in the style of the other reports: "leaksweep", "mode" ("sweep"), "started_at",
  * "duration_ns", "interval" (0 = final), "host", and
- *   "event": null, or "oom": told between reports, for what the kernel has killed; its "interval"
- * is 0 "memory": {"total_bytes", "available_bytes"} of the host "watched": {"processes", "cgroups",
- * "left_out"}, the last for want of room in the tool's list "overhead": {"tool_cpu_percent",
- * "tool_bytes", "budget_percent", "spent_percent"}: the last two of each CPU, what looking at code
- * may take, and took in the last minute with all that the tool does itself; null = no code is
- * looked at "states": processes by state: {"too_early", "flat", "warming_up", "growing",
- * "shrinking"} "growing_total": rows there are, "growing": the first --top of them, the fastest
- * first: "pid" (null = a control group that grows by more than its processes tell), "start_ns",
+ *   "event": null, or "oom": told between reports, for what was killed; its "interval" is 0
+ *   "memory": {"total_bytes", "available_bytes"} of the host
+ *   "watched": {"processes", "cgroups", "left_out"}, the last for want of room in the tool's list
+ *   "overhead": {"tool_cpu_percent", "tool_bytes", "budget_percent", "spent_percent"}: the last
+ *     two of each CPU, what looking at code may take, and took in the last minute with all that
+ *     the tool does itself; null = no code is looked at
+ *   "states": processes by state: {"too_early", "flat", "warming_up", "growing", "shrinking"}
+ *   "growing_total": rows there are, "growing": the first --top of them, the fastest first:
+ *     "pid" (null = a control group that grows by more than its processes tell), "start_ns",
  *     "comm", "cgroup", "title", "runtime", "service" (title and runtime are a unit's or a
  *     container's), "restarts" of the service since the sweep began, "anon_bytes" (swap included),
  *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)},
  *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache and swap
- *     that may be used counted as room), "seconds" (until it is used up at this rate; null = not
- * within 100 years)}, "known": null or what was told of the code of the service's process before
- * this one, as long as nothing of its own is known to grow: {"pid", "start_ns" (whose it was),
- * "ago_ns" (since that was told last, or that process ended), "code" (as the next; of sites that do
- * not grow without frames)} "code": null (a group, or nobody looks), or which code keeps its
- * memory: "look": "waits" (others come first), "windows" (now and then), "exact" (all the time),
- *       "refused"; "obstacle" (why, or what is not seen; "" = nothing), "watched_ns" (since it was
- *       looked at first), "traced_ns" (of that), "windows", "lost_percent" (of one CPU, taken
- *       by that), "untold_bytes" (allocated at stacks that there was no room for),
+ *       that may be used counted as room), "seconds" (until it is used up at this rate; null = not
+ *       within 100 years)},
+ *     "known": null or what was told of the code of the service's process before this one, as long
+ *       as nothing of its own is known to grow: {"pid", "start_ns" (whose it was), "ago_ns" (since
+ *       that was told last, or that process ended), "code" (as the next, with frames only of the
+ *       first 8 sites that grow and of the first 8 touches)},
+ *     "code": null (a group, or nobody looks), or which code keeps its memory:
+ *       "look": "waits" (others come first), "windows" (now and then), "exact" (all the time),
+ *       "refused", "off" (no budget); "obstacle" (why, or what is not seen; "" = nothing),
+ *       "watched_ns" (since it was looked at first), "traced_ns" (of that), "windows",
+ *       "lost_percent" (of one CPU, taken by that), "untold_bytes" (allocated at stacks that there
+ *       was no room for),
  *       "ledger": null or what its anonymous memory is made of: {"anon_bytes", "parts" (by name,
  *       they add up to it), "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
  *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
@@ -56,9 +60,12 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
  *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
  *       "mixed", "resized", "process": the process grows less, "minor": far more; else null),
- * "layer", "rate" (null unless growing: {"bytes_per_hour", "lower", "upper"}), "confidence" (that
- * it is growing, 0 to 0.999), "evidence" (as in model/cohort.h; of "contents" those in
- * model/imprint.h), "frames" (leaf first, as in other reports)}
+ *       "layer", "rate" (null unless growing: {"bytes_per_hour", "lower", "upper"}), "confidence"
+ *       (that it is growing, 0 to 0.999), "evidence" (as in model/cohort.h; of "contents" those in
+ *       model/imprint.h), "frames" (leaf first, as in other reports)},
+ *       "grown_bytes" (since it was looked at first; 0 = not watched for this) and "touches": where
+ *       that was first touched, which need not be who keeps it: {"kind" ("user", "kernel" for the
+ *       program, "populate"), "bytes" and "error_bytes" (one standard error), "samples", "frames"}
  *   "oom": a list of what the kernel's OOM killer did and was not told yet: {"at" (when that was
  *     noticed), "kills", "cgroup" (of those that were killed, null = not known), "title", "limit":
  *     {"cgroup" (null = the host's memory), "bytes": the nearest one that is known}, "processes"

@@ -203,6 +203,37 @@ static void test_bounds(void **state)
 	kept_code__put(kept);
 }
 
+/* Where memory was first touched is kept, too: the first ones. */
+static void test_touches(void **state)
+{
+	struct kept_code *kept;
+	struct scene scene;
+	const struct symbol *symbol;
+
+	(void)state;
+	scene__init(&scene);
+	for (int i = 0; i < MAX_KEPT_STACKS + 3; i++) {
+		const struct sweep_touch touch = {.stack = i % 2 ? 0 : scene.native,
+						  .bytes = (uint64_t)(100 - i)};
+
+		assert_int_equal(array_push(&scene.sweep->rows.items[0].code->touches, touch), 0);
+	}
+	kept = keep(&scene);
+	assert_int_equal(sweep_code__stacks(kept->code), MAX_KEPT_STACKS);
+	assert_int_equal(sweep_code__growing(kept->code), 0);
+	for (int i = 0; i < MAX_KEPT_STACKS; i++) {
+		assert_int_equal(kept->code->touches.items[i].bytes, 100 - i);
+		if (i % 2)
+			assert_int_equal(kept->code->touches.items[i].stack, 0);
+		else
+			assert_int_equal(
+				frame_of(kept, kept->code->touches.items[i].stack, 1, &symbol)
+					->offset,
+				0x99);
+	}
+	kept_code__put(kept);
+}
+
 /* Nodes that are not in the tree are no stack. */
 static void test_wrong_node(void **state)
 {
@@ -224,6 +255,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_bounds),
+		cmocka_unit_test(test_touches),
 		cmocka_unit_test(test_wrong_node),
 	};
 
