@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "engine/suspect_touches.h"
 
-#include <bpf/bpf.h>
 #include <errno.h>
 
 #define MEAN_BYTES (64ULL << 10) /* a sample in so many */
@@ -25,24 +24,22 @@ void suspect_touches__watch(struct suspects *suspects, struct suspect *suspect)
 
 void suspect_touches__bill(struct suspects *suspects, struct suspect *suspect)
 {
-	struct session *session = suspects->session;
-	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC), ns = now_ns - suspect->touch_billed_ns;
-	struct touch_watch watch;
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC), ns = now_ns - suspect->touch_billed_ns, taken;
 	double cnt;
 
-	if (!suspect->is_touch_watched || !ns ||
-	    bpf_map_lookup_elem(attacher__maps(session->attacher)->touch_watches, &suspect->space,
-				&watch))
+	if (!suspect->is_touch_watched || !ns)
 		return;
-	cnt = (double)(watch.samples - suspect->touch_samples);
+	taken = touches__sample_cnt(suspects->touches, suspect->space);
+	cnt = taken > suspect->touch_samples ? (double)(taken - suspect->touch_samples) : 0;
 	budget__spend(&suspects->budget, cnt * SAMPLE_NS);
-	suspect->touch_samples = watch.samples;
+	suspect->touch_samples = taken;
 	suspect->touch_billed_ns = now_ns;
 	/* It may touch anew what it gives back: that is no growth, and costs all the same. */
 	if (cnt * NS_PER_SEC / (double)ns > MOST_PER_SEC &&
 	    suspect->touch_mean < MAX_TOUCH_MEAN / LESS) {
 		suspect->touch_mean *= LESS;
-		attacher__watch_touches(session->attacher, suspect->space, suspect->touch_mean);
+		attacher__watch_touches(suspects->session->attacher, suspect->space,
+					suspect->touch_mean);
 	}
 }
 
