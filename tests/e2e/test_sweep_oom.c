@@ -11,7 +11,7 @@
 
 #include "lib/container.h"
 
-#define LIMIT_MIB 40
+#define LIMIT_MIB 44
 #define CHURN_PER_S "10000" /* few others, for the leak to be named within half a minute */
 #define LEAK_PER_MIN "66000000"
 #define FAST_LEAK_PER_MIN "300000000"
@@ -229,7 +229,7 @@ static void test_without_programs(void **state)
 	ooms = field(docs.items[0], "oom");
 	assert_int_equal(json_object_array_length(ooms), 1);
 	assert_group(json_object_array_get_idx(ooms, 0), service);
-	assert_victim(json_object_array_get_idx(ooms, 0), leak->pid, LIMIT_MIB * 2 / 3);
+	assert_victim(json_object_array_get_idx(ooms, 0), leak->pid, LIMIT_MIB / 4);
 	free_docs(&docs);
 }
 
