@@ -39,7 +39,7 @@ void sweep_code__free(struct sweep_code *code)
 	free(code);
 }
 
-static void free_row(struct sweep_row *row)
+void sweep_row__free(struct sweep_row *row)
 {
 	sweep_code__free(row->code);
 	free(row->comm);
@@ -54,7 +54,7 @@ void sweep__free(struct sweep *sweep)
 	if (!sweep)
 		return;
 	for (size_t i = 0; i < sweep->rows.cnt; i++)
-		free_row(&sweep->rows.items[i]);
+		sweep_row__free(&sweep->rows.items[i]);
 	array_free(&sweep->rows);
 	free(sweep->symbols);
 	snapshot__free(sweep->snap);
@@ -79,7 +79,7 @@ int sweep__add(struct sweep *sweep, const struct sweep_row *row)
 	if (copy.comm && copy.cgroup && copy.title && copy.runtime && copy.limit_cgroup &&
 	    !array_push(&sweep->rows, copy))
 		return 0;
-	free_row(&copy);
+	sweep_row__free(&copy);
 	return -ENOMEM;
 }
 
@@ -117,9 +117,13 @@ double sweep__fastest_lower(const struct sweep *sweep)
 {
 	double fastest = 0;
 
-	for (size_t i = 0; i < sweep->rows.cnt; i++)
-		if (sweep->rows.items[i].growth.lower > fastest)
-			fastest = sweep->rows.items[i].growth.lower;
+	for (size_t i = 0; i < sweep->rows.cnt; i++) {
+		const struct sweep_row *row = &sweep->rows.items[i];
+		double lower = row->growth.lower - (row->code ? row->code->suppressed_high : 0);
+
+		if (lower > fastest)
+			fastest = lower;
+	}
 	return fastest;
 }
 

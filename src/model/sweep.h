@@ -42,8 +42,12 @@ struct sweep_code {
 	double lost_percent;   /* of one CPU since then, that took the process */
 	uint64_t untold_bytes; /* allocated at sites that there was no room for */
 	ARRAY(struct sweep_site) sites; /* growing ones first, by their lower bounds */
-	struct ledger ledger;		/* now; is_known false = it was not read */
-	struct ledger_verdict cause;	/* what of it grew since it was looked at first */
+	/* Growing ones that nobody wants to be told: how many, what they keep, and at most; bytes
+	 * per hour. */
+	size_t suppressed_cnt;
+	double suppressed_rate, suppressed_high;
+	struct ledger ledger;	     /* now; is_known false = it was not read */
+	struct ledger_verdict cause; /* what of it grew since it was looked at first */
 };
 
 /* A process that grows, or a control group that grows by more than its processes tell. */
@@ -80,6 +84,8 @@ struct sweep {
 	double budget_percent, spent_percent;
 	uint64_t states[GROWTH_STATE_CNT]; /* processes, by state */
 	ARRAY(struct sweep_row) rows;	   /* the fastest first, once sorted */
+	/* Taken out of these, and out of the code of those that are left (suppress.h). */
+	uint64_t suppressed_rows, suppressed_stacks;
 };
 
 /* Returns an empty one, of this host, or NULL (no memory). */
@@ -94,10 +100,14 @@ int sweep__add(struct sweep *sweep, const struct sweep_row *row);
 bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct sweep_code *code);
 void sweep_code__free(struct sweep_code *code);
 
+/* Frees what a row owns. */
+void sweep_row__free(struct sweep_row *row);
+
 /* Puts the rows in order: bytes per hour, then PID and path. */
 void sweep__sort(struct sweep *sweep);
 
-/* Returns the highest lower bound of all rows, 0 = nothing grows. */
+/* Returns the highest lower bound of all rows, what suppressed stacks keep at most left out; 0 =
+ * nothing grows. */
 double sweep__fastest_lower(const struct sweep *sweep);
 
 /* Returns whether there are processes, and nothing is known yet of any of them. */

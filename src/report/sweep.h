@@ -31,18 +31,22 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     two of each CPU, what looking at code may take, and took in the last minute with all that
  *     the tool does itself; null = no code is looked at
  *   "states": processes by state: {"too_early", "flat", "warming_up", "growing", "shrinking"}
+ *   "suppressed": {"rows" (of "growing"), "stacks" (of those that are left)}: counted, not told
  *   "growing_total": rows there are, "growing": the first --top of them, the fastest first:
  *     "pid" (null = a control group that grows by more than its processes tell), "start_ns",
  *     "comm", "cgroup", "title", "runtime", "service" (title and runtime are a unit's or a
  *     container's), "restarts" of the service since the sweep began, "anon_bytes" (swap included),
  *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)},
  *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache and swap
- *     that may be used counted as room), "seconds" (until it is used up at this rate; null = not within 100 years)},
+ *     that may be used counted as room), "seconds" (until it is used up at this rate; null = not
+ *     within 100 years)},
  *     "code": null (a group, or nobody looks), or which code keeps its memory:
  *       "look": "waits" (others come first), "windows" (now and then), "exact" (all the time),
  *       "refused"; "obstacle" (why, or what is not seen; "" = nothing), "watched_ns" (since it was
  *       looked at first), "traced_ns" (of that), "windows", "lost_percent" (of one CPU, taken
  *       by that), "untold_bytes" (allocated at stacks that there was no room for),
+ *       "suppressed": {"stacks", "bytes_per_hour", "upper"}: growing ones that are left out below,
+ *       and what they keep, at most; --fail-over leaves it out, too,
  *       "ledger": null or what its anonymous memory is made of: {"anon_bytes", "parts" (by name,
  *       they add up to it), "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
  *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
