@@ -36,6 +36,13 @@
 #define TRAP_NS 1500.0 /* where it cannot be measured */
 #define ATTACH_NS 5e6  /* until it was measured */
 
+static unsigned int cpu_cnt(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus > 0 ? (unsigned int)cpus : 1;
+}
+
 struct suspects *suspects__new(const struct suspects_opts *opts)
 {
 	struct suspects *suspects = calloc(1, sizeof(*suspects));
@@ -78,17 +85,35 @@ static void free_suspect(struct suspect *suspect)
 	free(suspect);
 }
 
+/* As if nobody had been suspected yet. */
+static void close_session(struct suspects *suspects)
+{
+	while (suspects->list.cnt)
+		suspects__drop(suspects, suspects->list.items[0]);
+	session__free(suspects->session);
+	suspects->session = NULL;
+	suspects->exact_rate = 0;
+	free(suspects->refusal);
+	suspects->refusal = NULL;
+}
+
 void suspects__free(struct suspects *suspects)
 {
 	if (!suspects)
 		return;
-	while (suspects->list.cnt)
-		suspects__drop(suspects, suspects->list.items[0]);
+	close_session(suspects);
 	array_free(&suspects->list);
-	session__free(suspects->session);
 	symbolizer__free(suspects->symbolizer);
-	free(suspects->refusal);
 	free(suspects);
+}
+
+void suspects__change(struct suspects *suspects, const struct suspects_opts *opts)
+{
+	suspects->opts = opts;
+	if (opts->budget <= 0)
+		close_session(suspects);
+	else if (suspects->session)
+		budget__set_share(&suspects->budget, opts->budget, cpu_cnt());
 }
 
 struct suspect *suspects__find(const struct suspects *suspects, uint64_t id)
@@ -126,7 +151,6 @@ static void calibrate(struct suspects *suspects)
 /* Loads everything, once. Returns 0 also when that cannot be, with `refusal`. */
 static int open_session(struct suspects *suspects, uint64_t now_ns)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	char *message = NULL;
 	int err;
 
@@ -145,8 +169,7 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 	calibrate(suspects);
 	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
 		return -errno;
-	budget__init(&suspects->budget, suspects->opts->budget, cpus > 0 ? (unsigned int)cpus : 1,
-		     now_ns, cpu_time_ns());
+	budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns, cpu_time_ns());
 	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);
 	return 0;
 }
