@@ -24,7 +24,7 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 
 /*
  * One object, in the style of the other reports: "leaksweep", "mode" ("sweep"), "started_at",
- * "duration_ns", "interval" (0 = final), "host", and
+ * "duration_ns", "interval" (0 = final), "host", "notes" (why no code is looked at), and
  *   "memory": {"total_bytes", "available_bytes"} of the host
  *   "watched": {"processes", "cgroups", "left_out"}, the last for want of room in the tool's list
  *   "overhead": {"tool_cpu_percent", "tool_bytes", "budget_percent", "spent_percent"}: the last

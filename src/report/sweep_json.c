@@ -56,6 +56,7 @@ static int put_head(const struct sweep *sweep, FILE *out)
 
 	fields__new_document(&head, snap);
 	add_host(&head, snap);
+	add_notes(&head, snap);
 	add_memory(&head, sweep);
 	add_states(&head, sweep);
 	return put_fields(&head, false, out);

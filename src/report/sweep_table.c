@@ -258,6 +258,7 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 	} else {
 		table_title(&screen, sweep->snap);
 		put_host(&screen, sweep);
+		table_notes(&screen, sweep->snap);
 		if (sweep->rows.cnt)
 			err = put_rows(&screen, sweep, opts->top);
 		screen__label(&screen, sweep->rows.cnt ? "others" : "growing");

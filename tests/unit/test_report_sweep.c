@@ -94,6 +94,24 @@ static void test_nothing_grows(void **state)
 	sweep__free(sweep);
 }
 
+/* Why no code is looked at, for people and for programs. */
+static void test_notes(void **state)
+{
+	static const char note[] = "no code is looked at: no BPF here";
+	struct sweep *sweep = new_sweep();
+
+	(void)state;
+	assert_int_equal(snapshot__add_note(sweep->snap, "%s", note), 0);
+	for (int json = 0; json < 2; json++) {
+		char *text = render_sweep(sweep, json ? "json" : "table", 10, false);
+
+		if (!strstr(text, note))
+			fail_msg("no note: %s", text);
+		free(text);
+	}
+	sweep__free(sweep);
+}
+
 /* All that grow are suppressed: nothing is told to grow, and they are counted. */
 static void test_suppressed(void **state)
 {
@@ -235,10 +253,11 @@ static void test_formats(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_growing),	  cmocka_unit_test(test_nothing_grows),
-		cmocka_unit_test(test_json),	  cmocka_unit_test(test_hostile_names),
-		cmocka_unit_test(test_formats),	  cmocka_unit_test(test_suppressed),
-		cmocka_unit_test(test_too_early), cmocka_unit_test(test_next),
+		cmocka_unit_test(test_growing), cmocka_unit_test(test_nothing_grows),
+		cmocka_unit_test(test_json),	cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_formats), cmocka_unit_test(test_suppressed),
+		cmocka_unit_test(test_notes),	cmocka_unit_test(test_too_early),
+		cmocka_unit_test(test_next),
 	};
 
 	return cmocka_run_group_tests_name("sweep reports", tests, NULL, NULL);
