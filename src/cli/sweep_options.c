@@ -231,7 +231,6 @@ static int finish(struct sweep_options *options, char **ret_message)
 		sweep->render.top = sweep->report == report_sweep_table ? DEFAULT_TOP : 0;
 	if (sweep->once && !sweep->duration_ns)
 		sweep->duration_ns = DEFAULT_ONCE_NS;
-	sweep->rereads = options->config != NULL;
 	set_screen(options);
 	return 0;
 }
@@ -239,6 +238,7 @@ static int finish(struct sweep_options *options, char **ret_message)
 int sweep_options__read(struct sweep_options *ret, int argc, char **argv, char **ret_message)
 {
 	const char *path;
+	bool is_asked;
 	int err;
 
 	begin(ret);
@@ -246,6 +246,7 @@ int sweep_options__read(struct sweep_options *ret, int argc, char **argv, char *
 	if (err)
 		return err;
 	path = config_path(ret);
+	is_asked = ret->config != NULL;
 	if (path) {
 		sweep_options__free(ret);
 		begin(ret);
@@ -254,6 +255,8 @@ int sweep_options__read(struct sweep_options *ret, int argc, char **argv, char *
 			err = read_argv(ret, argc, argv, ret_message);
 	}
 	ret->config = path;
+	/* A hang-up of the terminal that it was started from ends it, unless it was told better. */
+	ret->sweep.rereads = path && (is_asked || !isatty(STDIN_FILENO));
 	return err ? err : finish(ret, ret_message);
 }
 

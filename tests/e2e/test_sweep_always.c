@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The sweep as a service: its config file, read again while it runs, and what it is told not to
  * tell. */
+#include <ctype.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -216,13 +217,134 @@ static void test_suppressed(void **state)
 	free(path);
 }
 
+/* ---- the unit ---- */
+
+#define UNIT "src/install/leaksweep.service"
+
+/*
+ * What systemd makes of the unit, as far as it can be had without: file systems that are read-only
+ * but for the cache, no network, no kernel symbols, and its capabilities.
+ */
+static const char confine[] =
+	"set -e\n"
+	"mount --bind \"$XDG_CACHE_HOME\" \"$XDG_CACHE_HOME\"\n"
+	"mount -o remount,bind,ro /\n"
+	"mount --bind /proc/sys /proc/sys\n"
+	"mount -o remount,bind,ro /proc/sys\n"
+	"mount -o remount,bind,ro /sys\n"
+	"mount --bind /dev/null /proc/kallsyms\n"
+	"exec setpriv --no-new-privs --inh-caps=-all --bounding-set=\"-all$CAPS\" -- \"$@\"\n";
+
+/* Returns the unit's capabilities in setpriv(1)'s words, ",+bpf,+kill", owned by the caller. */
+static char *unit_caps(void)
+{
+	char *path = realpath(UNIT, NULL), *line = NULL, *caps = format("%s", ""), *more;
+	size_t cap = 0;
+	FILE *file;
+
+	if (!path)
+		fail_msg("%s is not here: run it from the top of the tree", UNIT);
+	file = fopen(path, "re");
+	assert_non_null(file);
+	while (getline(&line, &cap, file) > 0) {
+		char *at = line, *word;
+
+		if (strncmp(line, "CapabilityBoundingSet=", 22))
+			continue;
+		for (at += 22; (word = strtok(at, " \n")); at = NULL) {
+			assert_int_equal(strncmp(word, "CAP_", 4), 0);
+			more = format("%s,+%s", caps, word + 4);
+			free(caps);
+			caps = more;
+		}
+	}
+	fclose(file);
+	free(line);
+	free(path);
+	for (char *at = caps; *at; at++)
+		*at = (char)tolower((unsigned char)*at);
+	assert_true(strlen(caps) > 0);
+	return caps;
+}
+
+static struct child *start_as_unit(const char *cgroup, const char *duration)
+{
+	char *words = unit_caps(), *caps = format("CAPS=%s", words);
+	char *cache = format("XDG_CACHE_HOME=%s", scratch_dir()), *tool = tool_path();
+	struct child *child;
+
+	child = child__start(ARGS("/usr/bin/unshare", "--mount", "--net", "/bin/sh", "-c", confine,
+				  "sh", tool, "sweep", "--config", "none", "--cgroup", cgroup,
+				  "--once", "--duration", duration, "--format", "json"),
+			     &(struct child_opts){.env = ARGS(caps, cache)});
+	free(words);
+	free(tool);
+	free(cache);
+	free(caps);
+	return child;
+}
+
+/* Returns the frame of a function in any of the stacks, or NULL. */
+static struct json_object *frame_of(struct json_object *code, const char *function)
+{
+	struct json_object *sites = field(code, "sites");
+
+	for (size_t i = 0; i < json_object_array_length(sites); i++) {
+		struct json_object *frames = field(json_object_array_get_idx(sites, i), "frames");
+
+		for (size_t j = 0; j < json_object_array_length(frames); j++) {
+			struct json_object *frame = json_object_array_get_idx(frames, j);
+			const char *name = text_of(frame, "function");
+
+			if (name && !strcmp(name, function))
+				return frame;
+		}
+	}
+	return NULL;
+}
+
+/* In a container, and its program deleted since: who grows, which code, with lines, and what of. */
+static void test_unit(void **state)
+{
+	const struct container_opts opts = {.leakers = ARGS("service")};
+	char *duration = format("%ds", 45 * patience()), *path;
+	struct container *container;
+	struct child *leak, *tool;
+	struct json_object *row, *code, *frame;
+	struct report report;
+
+	(void)state;
+	if (access("/usr/bin/setpriv", X_OK) || access("/usr/bin/unshare", X_OK)) {
+		print_message("skipped: setpriv or unshare is not here\n");
+		skip();
+	}
+	container = container__start("unit.service", &opts);
+	leak = container__leaker(container, ARGS("service", "--rate", "300", "leak", "10000000"));
+	path = container__path(container, CONTAINER_LEAKERS "/service");
+	assert_int_equal(unlink(path), 0);
+	tool = start_as_unit(container->cgroup, duration);
+	sleep_ms(40000 * patience());
+	assert_exit(tool, 0);
+	report = read_reports(tool);
+	row = row_of(&report, leak->pid);
+	code = row ? field(row, "code") : NULL;
+	if (!code)
+		fail_msg("no code is looked at: %s", json_object_to_json_string(report.root));
+	assert_string_equal(text_of(row, "title"), "unit.service");
+	assert_string_equal(text_of(code, "obstacle"), "");
+	assert_non_null(field(code, "ledger"));
+	frame = frame_of(code, "leak_block");
+	if (!frame || !text_of(frame, "file") || !frame_of(code, "main"))
+		fail_msg("no whole stack with a line: %s", json_object_to_json_string(code));
+	free(path);
+	free(duration);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		E2E_TEST(test_bad_file),
-		CONTAINER_TEST(test_reread),
-		E2E_TEST(test_hangup),
-		CONTAINER_TEST(test_suppressed),
+		E2E_TEST(test_bad_file),	 CONTAINER_TEST(test_reread), E2E_TEST(test_hangup),
+		CONTAINER_TEST(test_suppressed), CONTAINER_TEST(test_unit),
 	};
 
 	return harness__main("e2e sweep always", tests, sizeof(tests) / sizeof(tests[0]));
