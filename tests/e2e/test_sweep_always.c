@@ -176,6 +176,73 @@ static void test_hangup(void **state)
 	assert_int_equal(json_object_get_int(field(report.root, "interval")), 0);
 }
 
+/* Asks for a report, and returns it. */
+static struct report ask(struct child *tool, size_t before)
+{
+	struct report report;
+
+	kill(tool->pid, SIGUSR1);
+	for (int waited = 0; waited < TIMEOUT_MS; waited += 50) {
+		char *out = child__stdout(tool);
+		size_t ends = 0;
+
+		for (const char *at = out; (at = strstr(at, "]}\n")); at++)
+			ends++;
+		free(out);
+		if (ends > before)
+			break;
+		sleep_ms(50);
+	}
+	report = read_reports(tool);
+	assert_int_equal(report.cnt, before + 1);
+	return report;
+}
+
+static void assert_budget(const struct report *report, double percent, pid_t pid)
+{
+	struct json_object *budget = field(field(report->root, "overhead"), "budget_percent");
+	struct json_object *row = row_of(report, pid);
+
+	if (!row || (percent > 0) != (field(row, "code") != NULL) ||
+	    (percent > 0) != (budget != NULL) ||
+	    (budget && json_object_get_double(budget) != percent))
+		fail_msg("not a budget of %.1f %%: %s", percent,
+			 json_object_to_json_string(report->root));
+}
+
+/* A budget that goes and comes back: all probes go, and others come. */
+static void test_budget(void **state)
+{
+	struct container *container = container__start("budget", &container_opts);
+	struct child *leak = container__leaker(container, ARGS("grower", "leak", LEAK_KIB_S));
+	char *path = write_config("budget = 1\n"), *text = format("leaksweep: %s is read", path);
+	struct child *tool = tool__start(ARGS("--config", path, "--interval", "1h", "--cgroup",
+					      container->cgroup, "--format", "json"),
+					 NULL);
+	struct report report;
+
+	(void)state;
+	child__poke(leak);
+	/* The first report is on its own, just before this one. */
+	sleep_ms(32000 * patience());
+	report = ask(tool, 1);
+	assert_budget(&report, 1, leak->pid);
+	rewrite(path, "budget = 0\n");
+	kill(tool->pid, SIGHUP);
+	await_says(tool, text);
+	report = ask(tool, 2);
+	assert_budget(&report, 0, leak->pid);
+	rewrite(path, "budget = 2\n");
+	kill(tool->pid, SIGHUP);
+	sleep_ms(10000 * patience());
+	report = ask(tool, 3);
+	assert_budget(&report, 2, leak->pid);
+	kill(tool->pid, SIGTERM);
+	assert_exit(tool, 0);
+	free(text);
+	free(path);
+}
+
 /* ---- suppressions ---- */
 
 /* One of two that leak is known; for scripts, too. */
@@ -343,7 +410,8 @@ static void test_unit(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		E2E_TEST(test_bad_file),	 CONTAINER_TEST(test_reread), E2E_TEST(test_hangup),
+		E2E_TEST(test_bad_file),	 CONTAINER_TEST(test_reread),
+		E2E_TEST(test_hangup),		 CONTAINER_TEST(test_budget),
 		CONTAINER_TEST(test_suppressed), CONTAINER_TEST(test_unit),
 	};
 
