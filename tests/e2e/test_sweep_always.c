@@ -341,8 +341,9 @@ static struct child *start_as_unit(const char *cgroup, const char *duration)
 	struct child *child;
 
 	child = child__start(ARGS("/usr/bin/unshare", "--mount", "--net", "/bin/sh", "-c", confine,
-				  "sh", tool, "sweep", "--config", "none", "--cgroup", cgroup,
-				  "--once", "--duration", duration, "--format", "json"),
+				  "sh", tool, "sweep", "--config", "none", "--budget", "50",
+				  "--cgroup", cgroup, "--once", "--duration", duration, "--format",
+				  "json"),
 			     &(struct child_opts){.env = ARGS(caps, cache)});
 	free(words);
 	free(tool);
