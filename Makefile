@@ -153,7 +153,7 @@ include tests/python/python.mk
 include tests/vm/vm.mk
 include tests/arm64/arm64.mk
 
-.PHONY: deps unit unit-san e2e test check-layers
+.PHONY: deps unit unit-san e2e test check-layers check-install
 deps: ## install missing distribution packages (root)
 	$(Q)tests/lib/install-deps.sh
 
@@ -169,9 +169,12 @@ e2e: $(OUTPUT)/leaksweep $(E2E_BINS) leakers ## end-to-end tests on real process
 check-layers: ## the rules of the one-way flow that the linker cannot see
 	$(Q)tests/lib/check-layers.sh
 
+check-install: all ## what is installed, into a folder of its own
+	$(Q)OUTPUT=$(OUTPUT) tests/lib/check-install.sh
+
 test: ## everything: installs what is missing, builds, runs every test (root)
 	$(Q)tests/lib/install-deps.sh test
-	$(Q)$(MAKE) --no-print-directory all check-layers unit
+	$(Q)$(MAKE) --no-print-directory all check-layers check-install unit
 	$(Q)$(MAKE) --no-print-directory unit-san
 	$(Q)$(MAKE) --no-print-directory e2e
 	$(Q)$(MAKE) --no-print-directory vm-short
@@ -190,11 +193,19 @@ run: all ## run the built tool: make run ARGS="doctor"
 bench: all bench-programs ## cost per call, beside bcc's memleak, in one run (root); ROUNDS=5
 	$(Q)OUTPUT=$(OUTPUT) tests/bench/run.sh $(ARGS)
 
-install: all ## install to $(DESTDIR)$(PREFIX)/sbin
-	install -D -m 0755 $(OUTPUT)/leaksweep $(DESTDIR)$(PREFIX)/sbin/leaksweep
+UNIT := $(DESTDIR)$(PREFIX)/lib/systemd/system/leaksweep.service
+CONFIG := $(DESTDIR)/etc/leaksweep/sweep.conf
 
-uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/sbin/leaksweep
+install: all ## install the tool and its systemd unit to $(DESTDIR)$(PREFIX), a config file to $(DESTDIR)/etc
+	install -D -m 0755 $(OUTPUT)/leaksweep $(DESTDIR)$(PREFIX)/sbin/leaksweep
+	install -D -m 0644 src/install/leaksweep.service $(UNIT)
+	sed -i 's|/usr/local/|$(PREFIX)/|' $(UNIT)
+	test -e $(CONFIG) || install -D -m 0644 src/install/sweep.conf $(CONFIG)
+
+uninstall: ## remove what install put there, but a config file that was changed
+	rm -f $(DESTDIR)$(PREFIX)/sbin/leaksweep $(UNIT)
+	! cmp -s src/install/sweep.conf $(CONFIG) || rm -f $(CONFIG)
+	! test -d $(dir $(CONFIG)) || rmdir --ignore-fail-on-non-empty $(dir $(CONFIG))
 
 clean: ## remove everything built
 	rm -rf build build-san build-arm64

@@ -139,6 +139,24 @@ int options__parse(const struct option_spec *specs, size_t cnt, void *target, in
 	return 0;
 }
 
+int options__set(const struct option_spec *specs, size_t cnt, void *target, const char *name,
+		 const char *value, char **ret_message)
+{
+	const struct option_spec *spec = find_long(specs, cnt, name, strlen(name));
+
+	if (!spec)
+		return fail(ret_message, -EINVAL, "there is no option '%s'", name);
+	if (spec->type != OPT_FLAG)
+		return value ? set_value(spec, target, value, ret_message)
+			     : fail(ret_message, -EINVAL, "--%s needs a value: %s", spec->name,
+				    spec->value);
+	if (value && strcmp(value, "yes") && strcmp(value, "no"))
+		return fail(ret_message, -EINVAL, "--%s: '%s' is neither yes nor no", spec->name,
+			    value);
+	*(bool *)((char *)target + spec->offset) = !value || !strcmp(value, "yes");
+	return 0;
+}
+
 void options__print(const struct option_spec *specs, size_t cnt)
 {
 	for (size_t i = 0; i < cnt; i++) {

@@ -10,7 +10,7 @@ enum option_type {
 	OPT_SIZE,     /* uint64_t, bytes */
 	OPT_DURATION, /* uint64_t, nanoseconds */
 	OPT_COUNT,    /* uint64_t */
-	OPT_STRING,   /* const char *, borrowed from argv */
+	OPT_STRING,   /* const char *, borrowed from argv, or from whoever sets it */
 	OPT_CALL,     /* handled by `call`, may be repeated */
 };
 
@@ -32,6 +32,13 @@ struct option_spec {
  */
 int options__parse(const struct option_spec *specs, size_t cnt, void *target, int argc, char **argv,
 		   int *ret_rest, char **ret_message);
+
+/*
+ * Sets one option by its long name, as a line of a file gives it: a flag has no value, "yes" or
+ * "no"; the value is borrowed like one of argv. Errors as of options__parse.
+ */
+int options__set(const struct option_spec *specs, size_t cnt, void *target, const char *name,
+		 const char *value, char **ret_message);
 
 /* Prints the table as help text. */
 void options__print(const struct option_spec *specs, size_t cnt);

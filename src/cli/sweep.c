@@ -2,135 +2,52 @@
 #include "cli/sweep.h"
 
 #include <errno.h>
-#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
-#include "cli/options.h"
-#include "engine/sweep.h"
+#include "cli/sweep_options.h"
 #include "unwind/loader.h"
-#include "util/clock.h"
 #include "util/message.h"
-#include "util/units.h"
 
-#define DEFAULT_INTERVAL_NS (30 * NS_PER_SEC)
-#define DEFAULT_ONCE_NS (60 * NS_PER_SEC)
-#define DEFAULT_TOP 10
-#define DEFAULT_BUDGET 0.01
-
-struct sweep_options {
-	struct sweep_opts sweep;
-	const char *format;
+/* Options that are read again take the place of the others when they are in force. */
+struct command {
+	int argc;
+	char **argv;
 	char *cache_dir; /* owned */
-	uint64_t top, fail_over;
-	bool has_fail_over, no_color;
+	struct sweep_options slots[2];
+	struct sweep_options *options; /* the slot that is in force */
 };
 
-static int set_cgroup(void *target, const char *value, char **ret_message)
+static void say(const char *message, int err)
 {
-	struct sweep_options *options = target;
-
-	if (!*value)
-		return fail(ret_message, -EINVAL,
-			    "--cgroup needs a path, as /proc/PID/cgroup shows it");
-	return array_push(&options->sweep.cgroups, value);
+	fprintf(stderr, "leaksweep: %s\n", message ? message : strerror(-err));
 }
 
-static int set_fail_over(void *target, const char *value, char **ret_message)
+/* What is wrong with the new options leaves the old ones in force. */
+static void reread(struct command *command, struct sweeper *sweeper)
 {
-	struct sweep_options *options = target;
+	struct sweep_options *options = &command->slots[command->options == command->slots];
+	const char *path = command->options->config;
+	char *message = NULL;
+	int err;
 
-	if (parse_size(value, &options->fail_over))
-		return fail(ret_message, -EINVAL,
-			    "--fail-over: '%s' is not a size: write 4096, 64K or 1.5MiB", value);
-	options->has_fail_over = true;
-	return 0;
-}
-
-static int set_budget(void *target, const char *value, char **ret_message)
-{
-	struct sweep_options *options = target;
-	uint64_t millis;
-
-	if (parse_percent(value, &millis))
-		return fail(ret_message, -EINVAL,
-			    "--budget: '%s' is not a part of a hundred: write 1, 0.5 or 5", value);
-	options->sweep.suspects.budget = (double)millis / 1e5;
-	return 0;
-}
-
-#define AT(member) offsetof(struct sweep_options, member)
-
-static const struct option_spec specs[] = {
-	{'i', "interval", OPT_DURATION, "TIME", AT(sweep.interval_ns),
-	 "report at intervals (default 30s); the first report comes within 30s", NULL},
-	{'d', "duration", OPT_DURATION, "TIME", AT(sweep.duration_ns),
-	 "end after this time (default: until Ctrl-C; with --once 60s)", NULL},
-	{0, "budget", OPT_CALL, "PERCENT", 0,
-	 "of each CPU, for looking at the code of processes that grow (default 1; 0 = only tell "
-	 "where new memory is first touched)",
-	 set_budget},
-	{0, "once", OPT_FLAG, NULL, AT(sweep.once), "one report, at the end", NULL},
-	{0, "cgroup", OPT_CALL, "PATH", 0,
-	 "watch only this cgroup and below; may be given several times", set_cgroup},
-	{0, "fail-over", OPT_CALL, "BYTES", 0,
-	 "exit with status 3 if at the end something grows by more than this an hour",
-	 set_fail_over},
-	{0, "top", OPT_COUNT, "N", AT(top),
-	 "show N rows (default 10 in a table, all in JSON; 0 = all)", NULL},
-	{'f', "format", OPT_STRING, "NAME", AT(format), SWEEP_REPORT_NAMES " (default: the first)",
-	 NULL},
-	{'o', "output", OPT_STRING, "FILE", AT(sweep.path), "write the report there, atomically",
-	 NULL},
-	{0, "no-color", OPT_FLAG, NULL, AT(no_color), "no colours on a terminal", NULL},
-};
-
-#define SPEC_CNT (sizeof(specs) / sizeof(specs[0]))
-
-static void print_help(void)
-{
-	printf("usage: leaksweep [sweep] [OPTIONS]\n\n"
-	       "Watches all processes of the host and tells whose memory grows: how fast, with "
-	       "bounds, and when it will be at\n"
-	       "its limit; and, within a budget, which code of theirs keeps the memory. Nobody is "
-	       "stopped. SIGUSR1 prints a\nreport at once.\n\n");
-	options__print(specs, SPEC_CNT);
-}
-
-static int parse(struct sweep_options *options, int argc, char **argv, char **ret_message)
-{
-	struct sweep_opts *sweep = &options->sweep;
-	struct report_opts *screen = &sweep->render.screen;
-	struct winsize size = {0};
-	int rest = argc, err;
-
-	err = options__parse(specs, SPEC_CNT, options, argc, argv, &rest, ret_message);
-	if (err)
-		return err;
-	if (rest < argc)
-		return fail(ret_message, -EINVAL,
-			    "a sweep takes no arguments: what is '%s'? See `leaksweep --help`",
-			    argv[rest]);
-	if (!sweep->interval_ns)
-		return fail(ret_message, -EINVAL, "--interval: it has to be more than 0");
-	sweep->report = sweep_report__by_name(options->format ? options->format : "table");
-	if (!sweep->report)
-		return fail(ret_message, -EINVAL, "--format: '%s' is not one of %s",
-			    options->format, SWEEP_REPORT_NAMES);
-	if (options->top == UINT64_MAX)
-		options->top = sweep->report == report_sweep_table ? DEFAULT_TOP : 0;
-	if (sweep->once && !sweep->duration_ns)
-		sweep->duration_ns = DEFAULT_ONCE_NS;
-	sweep->render.top = options->top;
-	sweep->fd = STDOUT_FILENO;
-	if (!sweep->path && isatty(STDOUT_FILENO)) {
-		screen->color = !options->no_color && !getenv("NO_COLOR");
-		if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size))
-			screen->columns = size.ws_col;
+	err = sweep_options__read(options, command->argc, command->argv, &message);
+	if (!err && !options->config)
+		err = fail(&message, -ENOENT, "%s is not there any more", path);
+	options->sweep.suspects.cache_dir = command->cache_dir;
+	if (!err)
+		err = sweeper__change(sweeper, &options->sweep, &message);
+	if (err) {
+		fprintf(stderr, "leaksweep: %s; the sweep goes on as before\n",
+			message ? message : strerror(-err));
+		sweep_options__free(options);
+	} else {
+		fprintf(stderr, "leaksweep: %s is read again\n", path);
+		sweep_options__free(command->options);
+		command->options = options;
 	}
-	return 0;
+	free(message);
 }
 
 /* Nothing was found, for nothing was looked at for long enough: that is no success. */
@@ -142,41 +59,52 @@ static int too_early(void)
 	return 1;
 }
 
+static int status_of(const struct sweep_options *options, const struct sweep_result *result)
+{
+	if (!options->has_fail_over)
+		return 0;
+	if (result->is_too_early)
+		return too_early();
+	return result->fastest_lower > (double)options->fail_over ? 3 : 0;
+}
+
+static int run(struct command *command)
+{
+	struct sweep_result result = {0};
+	struct sweeper *sweeper = NULL;
+	int err;
+
+	command->options->sweep.suspects.cache_dir = command->cache_dir;
+	err = sweeper__new(&command->options->sweep, &sweeper, &result.message);
+	if (!err)
+		while ((err = sweeper__run(sweeper, &result)) > 0)
+			reread(command, sweeper);
+	if (err)
+		say(result.message, err);
+	sweeper__free(sweeper);
+	free(result.message);
+	return err ? 1 : status_of(command->options, &result);
+}
+
 int cmd_sweep(int argc, char **argv)
 {
-	struct sweep_options options = {
-		.sweep.interval_ns = DEFAULT_INTERVAL_NS,
-		.sweep.suspects.budget = DEFAULT_BUDGET,
-		.sweep.suspects.cache_bytes = DEFAULT_CACHE_BYTES,
-		.top = UINT64_MAX,
-	};
-	struct sweep_result result = {0};
+	struct command command = {.argc = argc, .argv = argv};
 	char *message = NULL;
-	int err, status;
+	int err, status = 0;
 
-	err = parse(&options, argc, argv, &message);
+	command.options = &command.slots[0];
+	err = sweep_options__read(command.options, argc, argv, &message);
 	if (err == 1) {
-		print_help();
-		status = 0;
+		sweep_options__print_help();
 	} else if (err) {
-		fprintf(stderr, "leaksweep: %s\n", message ? message : strerror(-err));
+		say(message, err);
 		status = 2;
 	} else {
-		options.cache_dir = table_loader__default_dir();
-		options.sweep.suspects.cache_dir = options.cache_dir;
-		err = sweep__run(&options.sweep, &result);
-		status = err ? 1 : 0;
-		if (err)
-			fprintf(stderr, "leaksweep: %s\n",
-				result.message ? result.message : strerror(-err));
-		else if (options.has_fail_over && result.is_too_early)
-			status = too_early();
-		else if (options.has_fail_over && result.fastest_lower > (double)options.fail_over)
-			status = 3;
+		command.cache_dir = table_loader__default_dir();
+		status = run(&command);
 	}
 	free(message);
-	free(result.message);
-	free(options.cache_dir);
-	array_free(&options.sweep.cgroups);
+	sweep_options__free(command.options);
+	free(command.cache_dir);
 	return status;
 }

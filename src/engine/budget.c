@@ -44,6 +44,12 @@ void budget__init(struct budget *budget, double share, unsigned int cpu_cnt, uin
 	*slot_now(budget) = own_cpu_ns;
 }
 
+void budget__set_share(struct budget *budget, double share, unsigned int cpu_cnt)
+{
+	budget->rate = share * cpu_cnt;
+	budget->saved_ns = fmin(budget->saved_ns, budget->rate * BURST_NS);
+}
+
 /* Returns what each ns brings. */
 static double fill_rate(const struct budget *budget)
 {

@@ -46,6 +46,9 @@ struct budget {
 void budget__init(struct budget *budget, double share, unsigned int cpu_cnt, uint64_t clock_ns,
 		  uint64_t own_cpu_ns);
 
+/* Changes what may be spent from now on; what was spent stays so. */
+void budget__set_share(struct budget *budget, double share, unsigned int cpu_cnt);
+
 /*
  * Lets time pass up to `clock_ns` (any clock, ns) and spends what the tool has used since the last
  * call; `own_cpu_ns` is its CPU time since its start, children included.

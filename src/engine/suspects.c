@@ -41,6 +41,13 @@
 #define TRAP_NS 1500.0 /* where it cannot be measured */
 #define ATTACH_NS 5e6  /* until it was measured */
 
+static unsigned int cpu_cnt(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus > 0 ? (unsigned int)cpus : 1;
+}
+
 struct suspects *suspects__new(const struct suspects_opts *opts)
 {
 	struct suspects *suspects = calloc(1, sizeof(*suspects));
@@ -93,6 +100,7 @@ static void close_session(struct suspects *suspects)
 	suspects->touches = NULL;
 	session__free(suspects->session);
 	suspects->session = NULL;
+	suspects->exact_rate = 0;
 }
 
 void suspects__free(struct suspects *suspects)
@@ -102,11 +110,20 @@ void suspects__free(struct suspects *suspects)
 	suspects->is_over = true;
 	if (suspects->session)
 		close_session(suspects);
+	free(suspects->refusal);
 	array_free(&suspects->list);
 	suspects__forget_kept(suspects);
 	symbolizer__free(suspects->symbolizer);
-	free(suspects->refusal);
 	free(suspects);
+}
+
+void suspects__change(struct suspects *suspects, const struct suspects_opts *opts)
+{
+	suspects->opts = opts;
+	if (opts->budget <= 0 && suspects->session)
+		close_session(suspects);
+	if (suspects->has_budget)
+		budget__set_share(&suspects->budget, opts->budget, cpu_cnt());
 }
 
 struct suspect *suspects__find(const struct suspects *suspects, uint64_t id)
@@ -164,7 +181,6 @@ static uint64_t own_cpu_ns(const struct suspects *suspects)
 /* Loads everything, unless it is. Returns 0 also when that cannot be, with `refusal`. */
 static int open_session(struct suspects *suspects, uint64_t now_ns)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	char *message = NULL;
 	int err;
 
@@ -192,8 +208,8 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 		return -errno;
 	/* What was spent before it was opened anew counts still. */
 	if (!suspects->has_budget)
-		budget__init(&suspects->budget, suspects->opts->budget,
-			     cpus > 0 ? (unsigned int)cpus : 1, now_ns, own_cpu_ns(suspects));
+		budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns,
+			     own_cpu_ns(suspects));
 	suspects->has_budget = true;
 	suspects->opened_ns = now_ns;
 	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);

@@ -40,6 +40,10 @@ struct suspects;
 struct suspects *suspects__new(const struct suspects_opts *opts);
 void suspects__free(struct suspects *suspects);
 
+/* Goes on with another budget; all else of `opts` has to be as it was. Without any, nobody's code
+ * is looked at any more, and what was known of it is forgotten. */
+void suspects__change(struct suspects *suspects, const struct suspects_opts *opts);
+
 /*
  * Tells who grows now, the fastest first: those that are not known are taken up as far as there is
  * room, in the place of others that are not told any more. Returns 0 or a negative errno.

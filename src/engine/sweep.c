@@ -142,6 +142,7 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	err = read_sweep(sweeper, is_final, &sweep);
 	if (err)
 		return err;
+	sweep__suppress(sweep, sweeper->opts->suppressions);
 	fill_times(sweeper, sweep, is_final);
 	sweeper->fastest_lower = sweep__fastest_lower(sweep);
 	sweeper->is_too_early = sweep__is_too_early(sweep);
@@ -234,7 +235,8 @@ static int pass(struct sweeper *sweeper)
 		err = watch__pass(&sweeper->watch, now_ns);
 	if (err)
 		return err;
-	cnt = sweep__suspicions(&sweeper->watch, suspicions, MAX_SUSPECTS);
+	cnt = sweep__suspicions(&sweeper->watch, sweeper->opts->suppressions, suspicions,
+				MAX_SUSPECTS);
 	err = suspects__tell(sweeper->suspects, suspicions, cnt, now_ns);
 	return err ? err : pass_kills(sweeper, now_ns);
 }
@@ -269,17 +271,21 @@ static void plan_report(struct sweeper *sweeper, uint64_t now_ns)
 	}
 }
 
+static void plan_end(struct sweeper *sweeper)
+{
+	uint64_t duration_ns = sweeper->opts->duration_ns;
+
+	sweeper->end_ns = duration_ns ? add_time(sweeper->started_ns, duration_ns) : UINT64_MAX;
+}
+
 static void start(struct sweeper *sweeper)
 {
-	const struct sweep_opts *opts = sweeper->opts;
-
 	sweeper->started_ns = sweeper->next_pass_ns = clock_ns(CLOCK_MONOTONIC);
 	sweeper->next_work_ns = UINT64_MAX;
 	sweeper->started_real_ns = clock_ns(CLOCK_REALTIME);
 	sweeper->started_cpu_ns = cpu_time_ns();
 	sweeper->chance = sweeper->started_real_ns;
-	sweeper->end_ns =
-		opts->duration_ns ? add_time(sweeper->started_ns, opts->duration_ns) : UINT64_MAX;
+	plan_end(sweeper);
 	plan_report(sweeper, sweeper->started_ns);
 }
 
@@ -309,6 +315,7 @@ static int await(const struct sweeper *sweeper)
 	return signal_nr > 0 ? signal_nr : 0;
 }
 
+/* Returns 1 when other options are asked for, else the last report is written. */
 static int run_loop(struct sweeper *sweeper)
 {
 	uint64_t now_ns;
@@ -317,6 +324,8 @@ static int run_loop(struct sweeper *sweeper)
 	while (!err) {
 		signal_nr = await(sweeper);
 		now_ns = clock_ns(CLOCK_MONOTONIC);
+		if (signal_nr == SIGHUP && sweeper->opts->rereads)
+			return 1;
 		if ((signal_nr && signal_nr != SIGUSR1) || now_ns >= sweeper->end_ns)
 			break;
 		err = suspects__work(sweeper->suspects, now_ns, &sweeper->next_work_ns);
@@ -333,6 +342,18 @@ static int run_loop(struct sweeper *sweeper)
 	return err ? err : report(sweeper, true, false);
 }
 
+int sweeper__run(struct sweeper *sweeper, struct sweep_result *ret)
+{
+	int err = run_loop(sweeper);
+
+	ret->fastest_lower = sweeper->fastest_lower;
+	ret->is_too_early = sweeper->is_too_early;
+	return err < 0 ? fail(&ret->message, err, "the sweep cannot go on: %s", strerror(-err))
+		       : err;
+}
+
+/* ---- beginning and end ---- */
+
 static int check(const struct sweep_opts *opts, char **ret_message)
 {
 	int err;
@@ -344,33 +365,62 @@ static int check(const struct sweep_opts *opts, char **ret_message)
 	return err ? err : report_file__check_option(opts->path, ret_message);
 }
 
-int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret)
+int sweeper__new(const struct sweep_opts *opts, struct sweeper **ret, char **ret_message)
 {
-	struct sweeper sweeper = {.opts = opts};
 	const struct watch_opts watch = {
 		.cgroups = opts->cgroups.items,
 		.cgroup_cnt = opts->cgroups.cnt,
 		.max_open = watch__raise_files(),
 		.max_procs = MAX_PROCS,
 	};
+	struct sweeper *sweeper;
 	int err;
 
-	*ret = (struct sweep_result){0};
-	err = check(opts, &ret->message);
+	err = check(opts, ret_message);
 	if (err)
 		return err;
-	block_signals(&sweeper);
-	start(&sweeper);
-	sweeper.suspects = suspects__new(&opts->suspects);
-	err = watch__init(&sweeper.watch, &watch);
-	if (!err)
-		err = sweeper.suspects ? run_loop(&sweeper) : -ENOMEM;
-	ret->fastest_lower = sweeper.fastest_lower;
-	ret->is_too_early = sweeper.is_too_early;
+	sweeper = calloc(1, sizeof(*sweeper));
+	if (!sweeper)
+		return -ENOMEM;
+	sweeper->opts = opts;
+	block_signals(sweeper);
+	start(sweeper);
+	err = watch__init(&sweeper->watch, &watch);
+	sweeper->suspects = suspects__new(&opts->suspects);
+	if (err || !sweeper->suspects) {
+		sweeper__free(sweeper);
+		return -ENOMEM;
+	}
+	*ret = sweeper;
+	return 0;
+}
+
+int sweeper__change(struct sweeper *sweeper, const struct sweep_opts *opts, char **ret_message)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	int err;
+
+	err = check(opts, ret_message);
 	if (err)
-		fail(&ret->message, err, "the sweep cannot go on: %s", strerror(-err));
-	forget_ooms(&sweeper);
-	watch__destroy(&sweeper.watch);
-	suspects__free(sweeper.suspects);
-	return err;
+		return err;
+	sweeper->opts = opts;
+	sweeper->has_warned = false;
+	sweeper->watch.opts.cgroups = opts->cgroups.items;
+	sweeper->watch.opts.cgroup_cnt = opts->cgroups.cnt;
+	suspects__change(sweeper->suspects, &opts->suspects);
+	plan_end(sweeper);
+	if (!sweeper->interval)
+		sweeper->next_report_ns = 0;
+	plan_report(sweeper, now_ns);
+	return 0;
+}
+
+void sweeper__free(struct sweeper *sweeper)
+{
+	if (!sweeper)
+		return;
+	forget_ooms(sweeper);
+	watch__destroy(&sweeper->watch);
+	suspects__free(sweeper->suspects);
+	free(sweeper);
 }

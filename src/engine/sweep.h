@@ -12,6 +12,7 @@
 #include "engine/suspects.h"
 #include "engine/watch.h"
 #include "model/sweep_oom.h"
+#include "model/suppress.h"
 #include "report/sweep.h"
 
 struct sweep_opts {
@@ -22,8 +23,12 @@ struct sweep_opts {
 	int fd;
 	sweep_report_fn report;
 	struct sweep_report_opts render;
+	const struct suppressions *suppressions;
 	struct suspects_opts suspects;
+	bool rereads; /* SIGHUP asks for other options, and ends nothing */
 };
+
+struct sweeper;
 
 struct sweep_result {
 	char *message;	      /* owned: one sentence when it failed, NULL = there is none */
@@ -32,14 +37,29 @@ struct sweep_result {
 };
 
 /*
+ * Begins a sweep. `opts` is borrowed until there are others. Returns 0 or a negative errno with an
+ * owned sentence. Signal dispositions and the limit of open files of the process are changed.
+ */
+int sweeper__new(const struct sweep_opts *opts, struct sweeper **ret, char **ret_message);
+void sweeper__free(struct sweeper *sweeper);
+
+/*
  * Sweeps until it is over: SIGINT, SIGTERM, SIGHUP or the duration, each with a last report.
  * SIGUSR1 asks for one now, and when the kernel has killed a process for memory what was known of
  * its group is told at once, with `once` in that report. The first comes within 30 s, however long
  * the interval. Signals that are ignored stay so. A report that `path` cannot take is told on
- * stderr, unless it is the last one. Returns 0 or a negative errno. Signal dispositions and the
- * limit of open files of the process are changed.
+ * stderr, unless it is the last one. Returns 0, a negative errno, or 1: SIGHUP has come, and the
+ * options say that it asks for others (sweeper__change); the sweep goes on when this is called
+ * again.
  */
-int sweep__run(const struct sweep_opts *opts, struct sweep_result *ret);
+int sweeper__run(struct sweeper *sweeper, struct sweep_result *ret);
+
+/*
+ * Goes on with other options, all of which count from now on; durations and intervals go by the
+ * sweep's beginning. What is known of processes stays, but for those that are not watched any more.
+ * Returns 0 or a negative errno with an owned sentence: then the old ones stay.
+ */
+int sweeper__change(struct sweeper *sweeper, const struct sweep_opts *opts, char **ret_message);
 
 /*
  * Tells what a watch knows, without times and cost. Bounded waits: files of /proc. Returns 0 or a
@@ -56,8 +76,9 @@ int sweep__oom_of_watch(struct watch *watch, const struct watch_kill *kill,
 
 /*
  * Lists the processes of a watch that grow, or have gained enough to be suspected of it, the
- * fastest first. Returns how many: `max` at most.
+ * fastest first, without those that are suppressed. Returns how many: `max` at most.
  */
-size_t sweep__suspicions(const struct watch *watch, struct suspicion *ret, size_t max);
+size_t sweep__suspicions(struct watch *watch, const struct suppressions *suppressions,
+			 struct suspicion *ret, size_t max);
 
 #endif

@@ -218,14 +218,30 @@ static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 	return false;
 }
 
-size_t sweep__suspicions(const struct watch *watch, struct suspicion *ret, size_t max)
+/* Looking at its code would be for nothing. */
+static bool is_suppressed(struct watch *watch, const struct suppressions *suppressions,
+			  const struct watched *item)
+{
+	const struct cgroup_name *name = NULL;
+
+	if (!suppressions->items.cnt)
+		return false;
+	if (item->group)
+		name = watch_group__name(&watch->groups, item->group);
+	return suppressions__has(suppressions, item->comm, item->group ? item->group->path : NULL,
+				 name && cgroup_name__is_service(name) ? name->title : NULL);
+}
+
+size_t sweep__suspicions(struct watch *watch, const struct suppressions *suppressions,
+			 struct suspicion *ret, size_t max)
 {
 	struct suspicion suspicion;
 	size_t cnt = 0, at;
 
 	for (size_t i = 0; i < watch->items.cnt; i++) {
 		if (!watch->items.items[i].growth ||
-		    !is_suspicious(&watch->items.items[i], &suspicion))
+		    !is_suspicious(&watch->items.items[i], &suspicion) ||
+		    is_suppressed(watch, suppressions, &watch->items.items[i]))
 			continue;
 		at = cnt < max ? cnt++ : max;
 		for (; at && ret[at - 1].growth_per_hour < suspicion.growth_per_hour; at--)

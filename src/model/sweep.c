@@ -149,9 +149,13 @@ double sweep__fastest_lower(const struct sweep *sweep)
 {
 	double fastest = 0;
 
-	for (size_t i = 0; i < sweep->rows.cnt; i++)
-		if (sweep->rows.items[i].growth.lower > fastest)
-			fastest = sweep->rows.items[i].growth.lower;
+	for (size_t i = 0; i < sweep->rows.cnt; i++) {
+		const struct sweep_row *row = &sweep->rows.items[i];
+		double lower = row->growth.lower - (row->code ? row->code->suppressed_high : 0);
+
+		if (lower > fastest)
+			fastest = lower;
+	}
 	return fastest;
 }
 

@@ -58,6 +58,10 @@ struct sweep_code {
 	uint64_t window_cnt;   /* ... in so many windows */
 	double lost_percent;   /* of one CPU since then, that took the process */
 	uint64_t untold_bytes; /* allocated at sites that there was no room for */
+	/* Growing ones that nobody wants to be told: how many, what they keep, and at most; bytes
+	 * per hour. */
+	size_t suppressed_cnt;
+	double suppressed_rate, suppressed_high;
 	ARRAY(struct sweep_site) sites;	   /* growing ones first, by their lower bounds */
 	ARRAY(struct sweep_touch) touches; /* the most bytes first */
 	uint64_t grown_bytes;	     /* since it was watched for that; 0 = it was not, or has not */
@@ -109,6 +113,8 @@ struct sweep {
 	ARRAY(struct sweep_row) rows;	   /* the fastest first, once sorted */
 	bool is_event; /* it is told between reports, for what the kernel has killed */
 	ARRAY(const struct sweep_oom *) ooms; /* borrowed: what it has killed, the last one last */
+	/* Taken out of these, and out of the code of those that are left (suppress.h). */
+	uint64_t suppressed_rows, suppressed_stacks;
 };
 
 /* Returns an empty one, of this host, or NULL (no memory). */
@@ -135,7 +141,8 @@ void sweep_code__free(struct sweep_code *code);
 /* Puts the rows in order: bytes per hour, then PID and path. */
 void sweep__sort(struct sweep *sweep);
 
-/* Returns the highest lower bound of all rows, 0 = nothing grows. */
+/* Returns the highest lower bound of all rows, what suppressed stacks keep at most left out; 0 =
+ * nothing grows. */
 double sweep__fastest_lower(const struct sweep *sweep);
 
 /* Returns whether there are processes, and nothing is known yet of any of them. */

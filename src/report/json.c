@@ -93,15 +93,6 @@ static void add_unwind(struct fields *head, const struct snapshot *snap)
 	add_fields(head, "unwind", &fields);
 }
 
-static void add_notes(struct fields *head, const struct snapshot *snap)
-{
-	struct json_object *notes = json_object_new_array();
-
-	for (size_t i = 0; i < snap->notes.cnt && notes && !head->err; i++)
-		head->err = append_value(notes, new_text(snap->notes.items[i]));
-	add_value(head, "notes", notes);
-}
-
 /* Writes everything before the lists, without a closing brace. */
 static int put_head(const struct profile *profile, FILE *out)
 {

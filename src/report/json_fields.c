@@ -176,3 +176,12 @@ void add_host(struct fields *head, const struct snapshot *snap)
 	add_uint(&host, "cpus", snap->cpus);
 	add_fields(head, "host", &host);
 }
+
+void add_notes(struct fields *root, const struct snapshot *snap)
+{
+	struct json_object *notes = json_object_new_array();
+
+	for (size_t i = 0; i < snap->notes.cnt && notes && !root->err; i++)
+		root->err = append_value(notes, new_text(snap->notes.items[i]));
+	add_value(root, "notes", notes);
+}

@@ -50,6 +50,9 @@ void fields__new_document(struct fields *root, const struct snapshot *snap);
 /* Adds "host": on which machine the snapshot was taken. */
 void add_host(struct fields *root, const struct snapshot *snap);
 
+/* Adds "notes": sentences. */
+void add_notes(struct fields *root, const struct snapshot *snap);
+
 /* Append an owned value, or finished fields, to an array and take it over. Return 0 or -ENOMEM. */
 int append_value(struct json_object *array, struct json_object *value);
 int append_fields(struct json_object *array, struct fields *fields);

@@ -24,7 +24,7 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
 
 /*
  * One object, in the style of the other reports: "leaksweep", "mode" ("sweep"), "started_at",
- * "duration_ns", "interval" (0 = final), "host", and
+ * "duration_ns", "interval" (0 = final), "host", "notes" (why no code is looked at), and
  *   "event": null, or "oom": told between reports, for what was killed; its "interval" is 0
  *   "memory": {"total_bytes", "available_bytes"} of the host
  *   "watched": {"processes", "cgroups", "left_out"}, the last for want of room in the tool's list
@@ -32,6 +32,7 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     two of each CPU, what looking at code may take, and took in the last minute with all that
  *     the tool does itself; null = no code is looked at
  *   "states": processes by state: {"too_early", "flat", "warming_up", "growing", "shrinking"}
+ *   "suppressed": {"rows" (of "growing"), "stacks" (of those that are left)}: counted, not told
  *   "growing_total": rows there are, "growing": the first --top of them, the fastest first:
  *     "pid" (null = a control group that grows by more than its processes tell), "start_ns",
  *     "comm", "cgroup", "title", "runtime", "service" (title and runtime are a unit's or a
@@ -50,6 +51,8 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       "watched_ns" (since it was looked at first), "traced_ns" (of that), "windows",
  *       "lost_percent" (of one CPU, taken by that), "untold_bytes" (allocated at stacks that there
  *       was no room for),
+ *       "suppressed": {"stacks", "bytes_per_hour", "upper"}: growing ones that are left out below,
+ *       and what they keep, at most; --fail-over leaves it out, too,
  *       "ledger": null or what its anonymous memory is made of: {"anon_bytes", "parts" (by name,
  *       they add up to it), "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
  *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose

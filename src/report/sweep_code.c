@@ -169,13 +169,31 @@ static void put_all_ends(struct screen *screen, const struct tally *tally)
 		      screen->line);
 }
 
+/* What somebody knows already. */
+static void put_suppressed(struct screen *screen, const struct sweep_code *code)
+{
+	char buf[UNITS_MAX];
+
+	fprintf(screen->line, "%zu stack%s suppressed, allocating %s per hour that nobody frees",
+		code->suppressed_cnt, code->suppressed_cnt == 1 ? "" : "s",
+		format_bytes(code->suppressed_rate, buf));
+}
+
 /* What is the first to be said of a process. */
-enum headline { HEADLINE_LEAK, HEADLINE_CAUSE, HEADLINE_REFUSED, HEADLINE_NO_LEAK };
+enum headline {
+	HEADLINE_LEAK,
+	HEADLINE_SUPPRESSED,
+	HEADLINE_CAUSE,
+	HEADLINE_REFUSED,
+	HEADLINE_NO_LEAK,
+};
 
 static enum headline headline_of(const struct sweep_code *code, const struct tally *tally)
 {
 	if (tally->sites[COHORT_GROWING])
 		return HEADLINE_LEAK;
+	if (code->suppressed_cnt)
+		return HEADLINE_SUPPRESSED;
 	if (sweep_has_cause(code))
 		return HEADLINE_CAUSE;
 	return code->look == SWEEP_LOOK_REFUSED ? HEADLINE_REFUSED : HEADLINE_NO_LEAK;
@@ -205,6 +223,9 @@ static void put_headline(struct screen *screen, const struct sweep_row *row,
 	screen__label(screen, "");
 	if (headline == HEADLINE_LEAK) {
 		put_leak(screen, row, tally);
+	} else if (headline == HEADLINE_SUPPRESSED) {
+		fputs("no other leak told: ", screen->line);
+		put_suppressed(screen, row->code);
 	} else if (headline == HEADLINE_CAUSE) {
 		sweep_put_cause(screen, row->code);
 	} else if (headline == HEADLINE_REFUSED) {
@@ -414,6 +435,11 @@ int sweep_put_code(struct screen *screen, const struct profile *profile,
 	for (size_t i = 0; i < shown && !err; i++)
 		err = put_site(screen, profile, &code->sites.items[i]);
 	put_tally(screen, &tally, shown);
+	if (code->suppressed_cnt && headline != HEADLINE_SUPPRESSED) {
+		screen__label(screen, "");
+		put_suppressed(screen, code);
+		screen__end(screen);
+	}
 	if (!shown && !err)
 		err = put_touches(screen, profile, code);
 	sweep_put_ledger(screen, code, headline == HEADLINE_CAUSE);

@@ -39,12 +39,16 @@ static void add_memory(struct fields *head, const struct sweep *sweep)
 
 static void add_states(struct fields *head, const struct sweep *sweep)
 {
-	struct fields states;
+	struct fields states, suppressed;
 
 	fields__new(&states);
 	for (enum growth_state state = 0; state < GROWTH_STATE_CNT; state++)
 		add_uint(&states, growth_state__name(state), sweep->states[state]);
 	add_fields(head, "states", &states);
+	fields__new(&suppressed);
+	add_uint(&suppressed, "rows", sweep->suppressed_rows);
+	add_uint(&suppressed, "stacks", sweep->suppressed_stacks);
+	add_fields(head, "suppressed", &suppressed);
 	add_uint(head, "growing_total", sweep->rows.cnt);
 }
 
@@ -56,6 +60,7 @@ static int put_head(const struct sweep *sweep, FILE *out)
 	fields__new_document(&head, snap);
 	add_known_text(&head, "event", sweep->is_event ? "oom" : NULL);
 	add_host(&head, snap);
+	add_notes(&head, snap);
 	add_memory(&head, sweep);
 	add_states(&head, sweep);
 	return put_fields(&head, false, out);
@@ -215,6 +220,17 @@ static int put_touch(const struct profile *profile, const struct sweep_touch *it
 	return err ? err : json_put_calls(profile, item->stack, texts, out);
 }
 
+static void add_suppressed(struct fields *code, const struct sweep_code *item)
+{
+	struct fields fields;
+
+	fields__new(&fields);
+	add_uint(&fields, "stacks", item->suppressed_cnt);
+	add_float(&fields, "bytes_per_hour", item->suppressed_rate);
+	add_float(&fields, "upper", item->suppressed_high);
+	add_fields(code, "suppressed", &fields);
+}
+
 static int put_code(const struct profile *profile, const struct sweep_code *code,
 		    struct call_texts *texts, FILE *out)
 {
@@ -230,6 +246,7 @@ static int put_code(const struct profile *profile, const struct sweep_code *code
 	add_float(&fields, "lost_percent", code->lost_percent);
 	add_uint(&fields, "untold_bytes", code->untold_bytes);
 	add_uint(&fields, "grown_bytes", code->grown_bytes);
+	add_suppressed(&fields, code);
 	add_ledger(&fields, &code->ledger);
 	add_cause(&fields, &code->cause);
 	err = put_fields(&fields, false, out);

@@ -76,7 +76,14 @@ static void put_states(struct screen *screen, const struct sweep *sweep)
 		separator = ", ";
 	}
 	if (!*separator)
-		fputs("there are no processes", screen->line);
+		fputs(sweep->suppressed_rows ? "no others" : "there are no processes",
+		      screen->line);
+	if (sweep->suppressed_rows)
+		fprintf(screen->line, "; %" PRIu64 " that grow%s suppressed",
+			sweep->suppressed_rows, sweep->suppressed_rows == 1 ? "s is" : " are");
+	if (sweep->suppressed_stacks)
+		fprintf(screen->line, "; %" PRIu64 " stack%s suppressed", sweep->suppressed_stacks,
+			sweep->suppressed_stacks == 1 ? "" : "s");
 }
 
 static void put_limit(struct screen *screen, const struct sweep_row *row)
@@ -247,6 +254,7 @@ static int put_report(struct screen *screen, const struct sweep *sweep, size_t t
 
 	table_title(screen, sweep->snap);
 	put_host(screen, sweep);
+	table_notes(screen, sweep->snap);
 	if (sweep->rows.cnt)
 		err = put_rows(screen, sweep, top);
 	screen__label(screen, sweep->rows.cnt ? "others" : "growing");

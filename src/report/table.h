@@ -82,6 +82,9 @@ int table_group(struct screen *screen, const struct profile *profile, const stru
 void table_types(struct screen *screen, const struct profile *profile,
 		 const struct profile_row *row);
 
+/* Writes what a snapshot says in sentences. */
+void table_notes(struct screen *screen, const struct snapshot *snap);
+
 /* Writes below the list what a reader should know about it (what is folded, how stacks ended), and
  * the last line. */
 void table_foot(struct screen *screen, const struct profile *profile,

@@ -522,6 +522,15 @@ static int put_coverage(struct screen *screen, const struct snapshot *snap,
 	return 0;
 }
 
+void table_notes(struct screen *screen, const struct snapshot *snap)
+{
+	for (size_t i = 0; i < snap->notes.cnt; i++) {
+		screen__label(screen, i ? "" : "note");
+		text_put(screen->line, snap->notes.items[i]);
+		screen__end(screen);
+	}
+}
+
 int table_head(struct screen *screen, const struct profile *profile,
 	       const struct situation *situation)
 {
@@ -539,10 +548,6 @@ int table_head(struct screen *screen, const struct profile *profile,
 	put_cost(screen, &snap->overhead);
 	put_unwind(screen, &snap->unwind);
 	put_losses(screen, snap, situation);
-	for (size_t i = 0; i < snap->notes.cnt; i++) {
-		screen__label(screen, i ? "" : "note");
-		text_put(screen->line, snap->notes.items[i]);
-		screen__end(screen);
-	}
+	table_notes(screen, snap);
 	return 0;
 }

@@ -215,9 +215,28 @@ static void test_greed(void **state)
 	assert_true(least_used > 0.85);
 }
 
+/* Another budget counts from now on: what was saved beyond it is gone, what was spent is not. */
+static void test_other_share(void **state)
+{
+	struct budget budget = two_cpus(0);
+
+	(void)state;
+	budget__set_share(&budget, 0.005, 2);
+	check_ms("minute", budget__minute_ns(&budget), MINUTE_MS / 2, MINUTE_MS / 2);
+	check_ms("saved", budget__room_ns(&budget), 50, 50);
+	budget__spend(&budget, 50 * MS);
+	check_ms("all spent", budget__room_ns(&budget), 0, 0);
+	budget__set_share(&budget, 0.02, 2);
+	check_ms("nothing is given", budget__room_ns(&budget), 0, 0);
+	check_ms("spent", budget__spent_ns(&budget), 50, 50);
+	pass_ms(&budget, 1000);
+	check_ms("a second", budget__room_ns(&budget), 40, 40);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_other_share),
 		cmocka_unit_test(test_bucket),
 		cmocka_unit_test(test_no_budget),
 		cmocka_unit_test(test_start_up_is_charged),

@@ -94,6 +94,52 @@ static void test_nothing_grows(void **state)
 	sweep__free(sweep);
 }
 
+/* Why no code is looked at, for people and for programs. */
+static void test_notes(void **state)
+{
+	static const char note[] = "no code is looked at: no BPF here";
+	struct sweep *sweep = new_sweep();
+
+	(void)state;
+	assert_int_equal(snapshot__add_note(sweep->snap, "%s", note), 0);
+	for (int json = 0; json < 2; json++) {
+		char *text = render_sweep(sweep, json ? "json" : "table", 10, false);
+
+		if (!strstr(text, note))
+			fail_msg("no note: %s", text);
+		free(text);
+	}
+	sweep__free(sweep);
+}
+
+/* All that grow are suppressed: nothing is told to grow, and they are counted. */
+static void test_suppressed(void **state)
+{
+	struct sweep *sweep = new_sweep();
+	char *text;
+
+	(void)state;
+	sweep->suppressed_rows = 3;
+	for (int brief = 0; brief < 2; brief++) {
+		text = render_sweep(sweep, "table", 10, brief);
+		if (!strstr(text, "1 shrinking, 12 too early to tell; 3 that grow are suppressed"))
+			fail_msg("3 are suppressed: %s", text);
+		free(text);
+	}
+	text = render_sweep(sweep, "json", 10, false);
+	if (!strstr(text, "\"suppressed\":{\"rows\":3,\"stacks\":0},\"growing_total\":0"))
+		fail_msg("3 are suppressed: %s", text);
+	free(text);
+	memset(sweep->states, 0, sizeof(sweep->states));
+	sweep->states[GROWTH_GROWING] = sweep->suppressed_rows = 1;
+	assert_false(sweep__is_too_early(sweep));
+	text = render_sweep(sweep, "table", 10, true);
+	if (!strstr(text, "nothing grows: no others; 1 that grows is suppressed; "))
+		fail_msg("1 is suppressed: %s", text);
+	free(text);
+	sweep__free(sweep);
+}
+
 /* What nobody has looked at for long enough is not said to be fine. */
 static void test_too_early(void **state)
 {
@@ -209,7 +255,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_growing), cmocka_unit_test(test_nothing_grows),
 		cmocka_unit_test(test_json),	cmocka_unit_test(test_hostile_names),
-		cmocka_unit_test(test_formats), cmocka_unit_test(test_too_early),
+		cmocka_unit_test(test_formats), cmocka_unit_test(test_suppressed),
+		cmocka_unit_test(test_notes),	cmocka_unit_test(test_too_early),
 		cmocka_unit_test(test_next),
 	};
 

@@ -218,6 +218,28 @@ static void test_no_leaks(void **state)
 	sweep__free(scene.sweep);
 }
 
+/* One leak of two is known already; of another process all are, and a third is left out whole. */
+static void test_suppressed(void **state)
+{
+	struct code_scene scene;
+	struct sweep_code *code;
+
+	(void)state;
+	code_scene__init(&scene);
+	add_leak(&scene);
+	code = scene.sweep->rows.items[0].code;
+	code->suppressed_cnt = 1;
+	code->suppressed_rate = 2 * MIB;
+	code = add_process(&scene, "known", 30);
+	add_site(code, scene.handle, COHORT_CHURN, COHORT_CERTAIN);
+	code->suppressed_cnt = 2;
+	code->suppressed_rate = 28 * MIB;
+	scene.sweep->suppressed_stacks = 3;
+	scene.sweep->suppressed_rows = 1;
+	check_both_widths(&scene, "sweep-code-suppressed.txt", "sweep-code-suppressed-narrow.txt");
+	sweep__free(scene.sweep);
+}
+
 /* ---- what programs read ---- */
 
 static struct json_object *get(struct json_object *object, const char *name)
@@ -413,7 +435,7 @@ int main(void)
 		cmocka_unit_test(test_leaks),	cmocka_unit_test(test_no_leaks),
 		cmocka_unit_test(test_json),	cmocka_unit_test(test_confidence),
 		cmocka_unit_test(test_hostile), cmocka_unit_test(test_without_symbols),
-		cmocka_unit_test(test_next),
+		cmocka_unit_test(test_next),	cmocka_unit_test(test_suppressed),
 	};
 
 	return cmocka_run_group_tests_name("sweep reports of code", tests, NULL, NULL);
