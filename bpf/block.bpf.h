@@ -116,9 +116,12 @@ static __noinline bool block_is_inherited(struct space *space, __u64 addr)
  */
 static __always_inline void block_unknown(__u32 space_id, __u64 addr)
 {
-	struct space *space = bpf_map_lookup_elem(&spaces, &space_id);
+	struct space *space;
 	struct event *event;
 
+	if (in_windows)
+		return;
+	space = bpf_map_lookup_elem(&spaces, &space_id);
 	if (!space || !space->parent) {
 		if (!min_size && !~max_size && !sample_bytes)
 			count(STAT_UNKNOWN_FREES, 1);

@@ -445,6 +445,7 @@ SHARED const volatile __u64 hash_seed;
 SHARED const volatile bool trace_all;
 SHARED const volatile bool object_frees; /* frees of Python objects are watched too */
 SHARED const volatile bool watch_execs;	 /* report the exec of processes that are not traced too */
+SHARED const volatile bool in_windows; /* probes come and go: children and what nobody knows do not matter */
 SHARED const volatile __u32 own_tgid;	 /* never trace the tool itself */
 
 /* Always false, known to the verifier and not to clang. */

@@ -59,7 +59,7 @@ UNPREEMPTED(process_fork, "?raw_tp/sched_process_fork")
 	struct python_proc *python;
 	struct space *space;
 
-	if (parent_tgid == child_tgid)
+	if (parent_tgid == child_tgid || in_windows)
 		return;
 	proc = bpf_map_lookup_elem(&procs, &parent_tgid);
 	if (!proc)

@@ -82,7 +82,8 @@ static __noinline struct thread *thread_join(struct task_struct *task, struct th
 			return NULL;
 		}
 	}
-	if (thread->space != space) {
+	/* A window that begins: the returns of calls that the last one cut off were not seen. */
+	if (thread->space != space || in_windows) {
 		thread->depth = 0;
 		__builtin_memset(thread->pools, 0, sizeof(thread->pools));
 	}

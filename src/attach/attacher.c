@@ -87,6 +87,7 @@ static int configure(struct attacher *attacher, const struct attacher_opts *opts
 	skel->rodata->trace_all = opts->trace_all;
 	skel->rodata->watch_execs = opts->watch_execs;
 	skel->rodata->object_frees = opts->object_frees;
+	skel->rodata->in_windows = opts->in_windows;
 	skel->rodata->own_tgid = getpid();
 	skel->bss->target_epoch = 1;
 	tables__share(&skel->bss->tables, opts);
@@ -121,10 +122,12 @@ static void select_programs(struct attacher *attacher, const struct attacher_opt
 		bpf_program__set_expected_attach_type(skel->progs.alloc_session,
 						      ATTACH_TRACE_UPROBE_SESSION);
 	bpf_program__set_autoload(skel->progs.cgroup_attach, opts->watch_cgroups);
-	bpf_program__set_autoload(skel->progs.memory_enter, !opts->blocks_only);
-	bpf_program__set_autoload(skel->progs.memory_exit, !opts->blocks_only);
-	bpf_program__set_autoload(skel->progs.python_no_memory, !opts->blocks_only);
-	bpf_program__set_autoload(skel->progs.python_finalize, !opts->blocks_only);
+	bpf_program__set_autoload(skel->progs.memory_enter, !opts->in_windows);
+	bpf_program__set_autoload(skel->progs.memory_exit, !opts->in_windows);
+	bpf_program__set_autoload(skel->progs.python_no_memory, !opts->in_windows);
+	bpf_program__set_autoload(skel->progs.python_finalize, !opts->in_windows);
+	bpf_program__set_autoload(skel->progs.signal_deliver, !opts->in_windows);
+	bpf_program__set_autoload(skel->progs.signal_return, !opts->in_windows);
 	bpf_program__set_autoload(skel->progs.oom_victim, tracepoint_id("oom", "mark_victim") >= 0);
 	if (!multi)
 		return;
@@ -253,7 +256,7 @@ int attacher__open(const struct attacher_opts *opts, const struct features *feat
 	if (err)
 		goto cleanup;
 	attacher->mmap_layer_err =
-		opts->blocks_only ? -EOPNOTSUPP : attach_memory_syscalls(attacher);
+		opts->in_windows ? -EOPNOTSUPP : attach_memory_syscalls(attacher);
 	if (!attacher->mmap_layer_err)
 		attacher->mmap_layer_err =
 			links__add_tracepoint(&attacher->links, attacher->skel->progs.signal_return,
@@ -310,6 +313,11 @@ static void detach_probes(struct attacher *attacher, pid_t pid)
 void attacher__forget_proc(struct attacher *attacher, pid_t pid)
 {
 	detach_probes(attacher, pid);
+}
+
+void attacher__begin_window(struct attacher *attacher)
+{
+	__sync_fetch_and_add(&attacher->skel->bss->target_epoch, 1);
 }
 
 void attacher__await_gone(struct attacher *attacher)

@@ -25,7 +25,9 @@ struct attacher_opts {
 	bool watch_execs;	     /* tell of the exec of processes that are not traced */
 	bool watch_cgroups;	     /* ... and when they are moved to another control group */
 	bool watch_touches;	     /* attacher__watch_touches will be called */
-	bool blocks_only;  /* neither system calls nor moments of interpreters are looked at */
+	/* Probes are made for windows of time: neither system calls, signals, moments of interpreters
+	 * nor children are looked at. */
+	bool in_windows;
 	bool object_frees; /* frees of Python objects are probed, see attacher__attach_role */
 	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
 	bool share_tables;   /* no control group may fill them (include/maps.h) */
@@ -93,6 +95,9 @@ void attacher__forget_python(struct attacher *attacher, uint32_t space);
 /* Takes away the probes that were made for this process alone: breakpoints at once, the rest on
  * threads. */
 void attacher__forget_proc(struct attacher *attacher, pid_t pid);
+
+/* A window begins: calls that were under way when the last one ended are forgotten. */
+void attacher__begin_window(struct attacher *attacher);
 
 /* Waits until all that was taken away is gone: some 0.1 s. */
 void attacher__await_gone(struct attacher *attacher);

@@ -119,7 +119,8 @@ static const struct option_spec specs[] = {
 	{'d', "duration", OPT_DURATION, "TIME", AT(sweep.duration_ns),
 	 "end after this time (default: until Ctrl-C; with --once 60s)", NULL},
 	{0, "budget", OPT_CALL, "PERCENT", 0,
-	 "of each CPU, for looking at the code of processes that grow (default 1; 0 = none)",
+	 "of each CPU, for looking at the code of processes that grow (default 1; 0 = only tell "
+	 "where new memory is first touched)",
 	 set_budget},
 	{0, "once", OPT_FLAG, NULL, AT(sweep.once), "one report, at the end", NULL},
 	{0, "cgroup", OPT_CALL, "PATH", 0,

@@ -554,6 +554,11 @@ int collector__fill_processes(struct collector *c, const struct collect_opts *op
 	return err ? err : pass__build(c, snap);
 }
 
+void collector__note_removed(struct collector *c, uint64_t cnt)
+{
+	c->purged_blocks += cnt;
+}
+
 uint64_t collector__same_stack(const struct collector *c, uint64_t id)
 {
 	return stack_cache__same(c->stacks, id);

@@ -75,6 +75,9 @@ int collector__fill_processes(struct collector *collector, const struct collect_
  */
 int collector__read_failures(struct collector *collector, struct snapshot *snap);
 
+/* Somebody else has removed so many entries from the table of blocks. */
+void collector__note_removed(struct collector *collector, uint64_t cnt);
+
 /* Returns the id under which a stack and all equal ones are counted. */
 uint64_t collector__same_stack(const struct collector *collector, uint64_t id);
 

@@ -277,6 +277,14 @@ static void finish_rows(const struct pass *pass, int64_t growth_bytes, struct to
 		qsort(report->rows.items, report->rows.cnt, sizeof(struct touch_row), compare_rows);
 }
 
+uint64_t touches__sample_cnt(const struct touches *touches, uint32_t space)
+{
+	struct touch_watch watch;
+
+	return bpf_map_lookup_elem(touches->maps->touch_watches, &space, &watch) ? 0
+										 : watch.samples;
+}
+
 int touches__read(struct touches *touches, uint32_t space, pid_t pid,
 		  const struct touch_read_opts *opts, struct touch_report *ret)
 {

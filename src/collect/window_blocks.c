@@ -15,9 +15,10 @@ struct survivors {
 struct reading {
 	struct window_blocks *blocks;
 	const struct map_fds *maps;
-	const struct collector *collector;
+	struct collector *collector;
 	uint32_t space;
 	uint64_t begin_ns, end_ns;
+	bool goes_on;
 	struct cohort *cohort;
 	ARRAY(struct survivors) survivors;   /* of those born in the window ... */
 	struct hashmap survivor_index;	     /* {stack, layer} -> index, as the kernel has it */
@@ -63,14 +64,19 @@ static int take_block(struct reading *reading, const struct block_key *key,
 
 	if (block->flags & BLOCK_NESTED)
 		return array_push(&reading->gone, *key);
-	if (block->born_ns > reading->end_ns)
-		return 0; /* of the next one */
-	if (block->born_ns < reading->begin_ns) {
+	if (cohort__follows(reading->cohort, key->addr, block->born_ns)) {
 		cohort__alive(reading->cohort, key->addr, block->born_ns);
 	} else {
+		/* Probes come and go one after the other: what is born while they do is in nobody's
+		 * window, and in the sums of its stack. */
+		err = count_survivor(reading, block);
+		if (err)
+			return err;
+		if (block->born_ns > reading->end_ns && reading->goes_on)
+			return 0;
+		if (block->born_ns < reading->begin_ns || block->born_ns > reading->end_ns)
+			return array_push(&reading->gone, *key);
 		err = cohort__birth(reading->cohort, &birth);
-		if (!err)
-			err = count_survivor(reading, block);
 		if (err)
 			return err;
 	}
@@ -174,6 +180,7 @@ static int remove_gone(struct reading *reading)
 	bpf_map_lookup_elem(reading->maps->spaces, &reading->space, &space);
 	for (int i = 0; i < removed; i++)
 		tables__give(tables, space.group ? space.group - 1 : 0, TABLE_BLOCKS);
+	collector__note_removed(reading->collector, (uint64_t)removed);
 	return 0;
 }
 
@@ -187,8 +194,8 @@ static void end_reading(struct reading *reading)
 }
 
 int window_blocks__read(struct window_blocks *blocks, const struct map_fds *maps,
-			const struct collector *collector, uint32_t space,
-			const struct cohort_window *window, struct cohort *cohort)
+			struct collector *collector, uint32_t space,
+			const struct cohort_window *window, bool goes_on, struct cohort *cohort)
 {
 	struct reading reading = {
 		.blocks = blocks,
@@ -197,6 +204,7 @@ int window_blocks__read(struct window_blocks *blocks, const struct map_fds *maps
 		.space = space,
 		.begin_ns = window->begin_ns,
 		.end_ns = window->end_ns,
+		.goes_on = goes_on,
 		.cohort = cohort,
 	};
 	int err;

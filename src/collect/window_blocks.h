@@ -7,6 +7,7 @@
 #ifndef LEAKSWEEP_COLLECT_WINDOW_BLOCKS_H
 #define LEAKSWEEP_COLLECT_WINDOW_BLOCKS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "attach/attacher.h"
@@ -31,10 +32,11 @@ void window_blocks__free(struct window_blocks *blocks);
 
 /*
  * Tells `cohort` of a window that is over and of what the tables say of it. `collector` knows which
- * stacks are one. Returns 0 or a negative errno.
+ * stacks are one. `goes_on`: probes are still there, and what is born after the window belongs to
+ * the next one. Returns 0 or a negative errno.
  */
 int window_blocks__read(struct window_blocks *blocks, const struct map_fds *maps,
-			const struct collector *collector, uint32_t space,
-			const struct cohort_window *window, struct cohort *cohort);
+			struct collector *collector, uint32_t space,
+			const struct cohort_window *window, bool goes_on, struct cohort *cohort);
 
 #endif

@@ -276,6 +276,15 @@ void session__tell_failures(const struct session *session, uint64_t now_ns)
 	}
 }
 
+/* What a process has become by exec is not looked at until somebody asks for it. */
+static void forget_root(struct session *session, uint32_t id)
+{
+	struct space_info *space = space_table__find(&session->table, id);
+
+	if (space)
+		space->is_root = false;
+}
+
 /* Applies what is waiting, once. */
 static int follow_events(struct session *session)
 {
@@ -298,6 +307,8 @@ static int follow_events(struct session *session)
 		if (!err)
 			err = failures__apply(session->failures, &events[i], &session->table);
 		session->finalized += events[i].kind == EV_PYTHON_FINALIZE;
+		if (session->opts->in_windows && events[i].kind == EV_EXEC && !err)
+			forget_root(session, events[i].space);
 		/* After exec the process is probed anew: what it maps now may be other files. */
 		if (session->opts->per_process &&
 		    (events[i].kind == EV_EXIT || events[i].kind == EV_EXEC))
@@ -306,7 +317,8 @@ static int follow_events(struct session *session)
 	for (size_t i = 0; i < session->table.spaces.cnt && !err; i++) {
 		struct space_info *space = session->table.spaces.items[i];
 
-		if (space->state == PROC_RUNNING && (space->maps_stale || !space->start_ns))
+		if (space->state == PROC_RUNNING && (space->maps_stale || !space->start_ns) &&
+		    (space->is_root || !session->opts->in_windows))
 			err = cover(session, space);
 	}
 	/* What stacks have asked for can be answered now that the mappings are known. */
@@ -411,8 +423,17 @@ int session__add(struct session *session, pid_t pid, uint32_t *ret_space)
 
 	if (err)
 		return err;
-	space = space_table__add(&session->table, *ret_space, pid, clock_ns(CLOCK_MONOTONIC));
-	err = space ? cover(session, space) : -ENOMEM;
+	/* Whose memory is another's is looked at there (clone(CLONE_VM)). */
+	space = space_table__find(&session->table, *ret_space);
+	if (space && space->tgid != pid) {
+		*ret_space = SPACE_NONE;
+		return -ESRCH;
+	}
+	err = targets__add_root(session, pid, *ret_space);
+	if (err)
+		return err;
+	space = space_table__find(&session->table, *ret_space);
+	err = space ? cover(session, space) : -ESRCH;
 	return err ? err : session__poll_pythons(session);
 }
 
@@ -426,6 +447,7 @@ int session__arm(struct session *session, uint32_t id)
 	/* What it has mapped since the last time nobody has told. */
 	space->maps_stale = true;
 	space->is_armed = true;
+	attacher__begin_window(session->attacher);
 	err = cover(session, space);
 	return err ? err : pythons__probe(session->pythons, id);
 }
@@ -446,7 +468,10 @@ void session__drop(struct session *session, uint32_t id)
 	struct space_info *space = space_table__find(&session->table, id);
 
 	session__disarm(session, id);
-	if (!space || space->state != PROC_RUNNING)
+	if (!space)
+		return;
+	space->is_root = false; /* ... whose end a report would tell */
+	if (space->state != PROC_RUNNING)
 		return;
 	space->state = PROC_EXECED;
 	attacher__forget_space(session->attacher, space->tgid, id);

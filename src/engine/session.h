@@ -77,7 +77,8 @@ void session__free(struct session *session);
 int session__begin(struct session *session, char **ret_message);
 
 /*
- * For capture_opts.in_windows, once it has begun. session__add prepares a process for its probes:
+ * For capture_opts.in_windows, once it has begun: children of a process are not looked at.
+ * session__add prepares a process for its probes:
  * tables for its stacks, places for the probes; *ret_space is its space. Returns 0, -ESRCH (it has
  * ended), -E2BIG or another negative errno.
  */

@@ -42,6 +42,16 @@ static uint64_t sum_hits(const uint64_t stats[static STAT_MAX])
 	       stats[STAT_HITS_OBJECT] + stats[STAT_HITS_OBJECT_FREE] + stats[STAT_HITS_FOREIGN];
 }
 
+static int read_hits(const struct suspects *suspects, uint64_t *ret)
+{
+	uint64_t stats[STAT_MAX];
+	int err = map_read_counters(attacher__maps(suspects->session->attacher)->stats, stats,
+				    STAT_MAX);
+
+	*ret = err ? 0 : sum_hits(stats);
+	return err;
+}
+
 /* Blocks that were asked for and are in nobody's table. */
 static uint64_t sum_lost(const uint64_t stats[static STAT_MAX])
 {
@@ -62,6 +72,7 @@ int suspect_windows__moment(const struct suspects *suspects, const struct suspec
 		.time_ns = clock_ns(CLOCK_MONOTONIC),
 		.busy_ns = busy_ns(suspect->suspicion.pid),
 		.hits = sum_hits(stats),
+		.seen = stats[STAT_BLOCKS_ADDED],
 		.lost = sum_lost(stats),
 	};
 	return ret->busy_ns ? 0 : -ESRCH;
@@ -96,10 +107,10 @@ static int read_window(struct suspects *suspects, struct suspect *suspect,
 		.end_ns = to->time_ns,
 		/* Who waits for work most of the time does it all the same. */
 		.lost_low_ns = (double)busy > IS_BUSY * (double)len
-				       ? (uint64_t)(bill->lost_low * (double)len)
+				       ? (uint64_t)(bill->lost_low * (double)busy)
 				       : 0,
 		.lost_high_ns = (uint64_t)(bill->lost_high * (double)busy),
-		.hits = bill->hits,
+		.hits = to->seen - suspect->begun.seen,
 		.lost_hits = to->lost - suspect->begun.lost,
 	};
 	struct session *session = suspects->session;
@@ -109,10 +120,10 @@ static int read_window(struct suspects *suspects, struct suspect *suspect,
 	if (!err)
 		err = window_blocks__read(&suspect->blocks, attacher__maps(session->attacher),
 					  session->collector, suspect->space, &window,
-					  suspect->cohort);
+					  suspect->is_exact, suspect->cohort);
 	suspect->traced_ns += len;
 	suspect->window_cnt++;
-	suspect->hits += bill->hits;
+	suspect->cost_ns += window_plan__cost_ns(&suspects->plan, suspect->space, bill->hits);
 	suspect->begun = *to;
 	return err;
 }
@@ -126,14 +137,30 @@ static void take_away(struct suspects *suspects, struct suspect *suspect)
 	suspect->is_exact = false;
 }
 
+/* Spends what was hit since `from`, while probes were made or taken away: in nobody's window. */
+static void bill_between(struct suspects *suspects, const struct suspect *suspect, uint64_t from)
+{
+	uint64_t hits = 0, total;
+
+	if (!read_hits(suspects, &total) && total > from)
+		hits = total - from;
+	budget__spend(&suspects->budget,
+		      window_plan__cost_ns(&suspects->plan, suspect->space, hits));
+	suspects->window_hits += hits;
+}
+
 void suspect_windows__end(struct suspects *suspects, struct suspect *suspect)
 {
-	const struct window_bill nothing = {0};
+	struct window_bill bill = {0};
+	uint64_t total;
 
 	if (suspects->open == suspect) {
 		take_away(suspects, suspect);
 		suspects->open = NULL;
-		window_plan__closed(&suspects->plan, &nothing, suspects->attach_ns);
+		if (!read_hits(suspects, &total) && total > suspect->begun.hits)
+			bill.hits = total - suspect->begun.hits;
+		suspects->window_hits += bill.hits;
+		window_plan__closed(&suspects->plan, &bill, suspects->attach_ns);
 	} else if (suspect->is_exact) {
 		take_away(suspects, suspect);
 	}
@@ -161,10 +188,12 @@ static char *obstacle_of(const struct suspects *suspects, const struct suspect *
 static int begin(struct suspects *suspects, const struct window_order *order)
 {
 	struct suspect *suspect = suspects__find(suspects, order->id);
-	uint64_t own_ns = cpu_time_ns();
+	uint64_t own_ns = cpu_time_ns(), before;
 	char *obstacle;
 	int err;
 
+	read_hits(suspects, &before);
+	suspect->begun = (struct suspect_moment){.hits = before};
 	if (!order->is_exact)
 		suspects->open = suspect;
 	suspect->is_exact = order->is_exact;
@@ -180,15 +209,19 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 		return err == -ENOMEM ? err : 0;
 	}
 	suspect->billed = suspect->begun;
+	suspect->billed.hits -= suspects->window_hits + (suspect->begun.hits - before);
 	suspects->poll_ns = order->length_ns / POLLS;
 	if (suspects->poll_ns < LEAST_POLL_NS)
 		suspects->poll_ns = LEAST_POLL_NS;
 	if (suspects->poll_ns > MOST_POLL_NS)
 		suspects->poll_ns = MOST_POLL_NS;
 	suspects->attach_ns = (double)(cpu_time_ns() - own_ns);
-	budget__pass(&suspects->budget, suspect->begun.time_ns, cpu_time_ns());
+	suspects__pass(suspects);
 	if (!order->is_exact)
 		window_plan__opened(&suspects->plan);
+	budget__spend(&suspects->budget, window_plan__cost_ns(&suspects->plan, suspect->space,
+							      suspect->begun.hits - before));
+	suspects->window_hits += suspect->begun.hits - before;
 	return 0;
 }
 
@@ -210,10 +243,12 @@ static int end_window(struct suspects *suspects, const struct suspect_moment *to
 	bill = bill_of(suspects, &suspect->begun, to,
 		       to->hits - suspect->begun.hits -
 			       hits_of_others(suspects, &suspect->begun, to));
+	suspects->window_hits += bill.hits;
 	take_away(suspects, suspect);
+	bill_between(suspects, suspect, to->hits);
 	suspects->open = NULL;
 	suspects->attach_ns += (double)(cpu_time_ns() - own_ns);
-	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), cpu_time_ns());
+	suspects__pass(suspects);
 	window_plan__closed(&suspects->plan, &bill, suspects->attach_ns);
 	return read_window(suspects, suspect, to, &bill);
 }
@@ -266,6 +301,7 @@ static int bill_exact(struct suspects *suspects, struct suspect *suspect)
 	err = suspect_windows__moment(suspects, suspect, &now);
 	if (err)
 		return err;
+	now.hits -= suspects->window_hits;
 	hits = (uint64_t)((double)(now.hits - suspect->billed.hits) * share_of(suspects, suspect));
 	suspects->exact_rate = (double)(now.hits - suspect->billed.hits) /
 			       (double)(now.time_ns - suspect->billed.time_ns + 1);
@@ -302,6 +338,24 @@ static int bill_all_exact(struct suspects *suspects)
 	if (!any)
 		suspects->exact_rate = 0;
 	return err;
+}
+
+int suspect_windows__pause(struct suspects *suspects, bool is_end)
+{
+	struct suspect_moment now;
+	int err = 0;
+
+	if (suspects->open) {
+		err = suspect_windows__moment(suspects, suspects->open, &now);
+		if (!err)
+			err = end_window(suspects, &now);
+		else
+			suspects__drop(suspects, suspects->open);
+	}
+	for (size_t i = 0; is_end && i < suspects->list.cnt; i++)
+		if (suspects->list.items[i]->is_exact)
+			take_away(suspects, suspects->list.items[i]);
+	return err == -ESRCH ? 0 : err;
 }
 
 /* ---- time ---- */

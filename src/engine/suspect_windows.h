@@ -13,6 +13,12 @@ int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *
  * lost. */
 void suspect_windows__end(struct suspects *suspects, struct suspect *suspect);
 
+/*
+ * Closes the window that is open, as nobody will watch it for a while; at the end of it all takes
+ * the probes of exact tracing away, too. Returns 0 or a negative errno.
+ */
+int suspect_windows__pause(struct suspects *suspects, bool is_end);
+
 /* Tells what there is at this moment. Returns 0, -ESRCH or another negative errno. */
 int suspect_windows__moment(const struct suspects *suspects, const struct suspect *suspect,
 			    struct suspect_moment *ret);

@@ -3,12 +3,14 @@
 #include "engine/suspects.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include "engine/ledger_read.h"
+#include "engine/suspect_touches.h"
 #include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
@@ -17,6 +19,9 @@
 #define LEAST_LEDGER_NS (10 * NS_PER_MS)
 #define MOST_LEDGER_NS (300 * NS_PER_MS)
 #define IDLE_NS NS_PER_SEC
+#define ROOM_NS (2 * NS_PER_SEC)
+#define RETRY_NS (10 * 60 * NS_PER_SEC)
+#define REOPEN_NS (10 * 60 * NS_PER_SEC)
 
 /* The tables are for the blocks of windows, which are short, and for those remembered. */
 #define MAX_BLOCKS (1U << 17)
@@ -24,7 +29,7 @@
 #define MAX_PROCS (1U << 12) /* children are followed, though not looked at */
 #define RING_BYTES (1U << 20)
 #define UNWIND_BYTES (64ULL << 20)
-#define COHORT_BLOCKS (1U << 14)
+#define COHORT_BLOCKS (1U << 13) /* of all suspects half of the table */
 #define COHORT_SITES (1U << 10)
 
 /*
@@ -53,7 +58,8 @@ struct suspects *suspects__new(const struct suspects_opts *opts)
 	suspects->capture = (struct capture_opts){
 		.per_process = true,
 		.in_windows = true,
-		.attach = {.blocks_only = true,
+		.attach = {.in_windows = true,
+			   .watch_touches = true,
 			   .object_frees = true,
 			   .max_blocks = MAX_BLOCKS,
 			   .max_stacks = MAX_STACKS,
@@ -85,34 +91,33 @@ static void free_suspect(struct suspect *suspect)
 	free(suspect);
 }
 
-/* As if nobody had been suspected yet. */
+/* What is known of all is lost with it. */
 static void close_session(struct suspects *suspects)
 {
 	while (suspects->list.cnt)
 		suspects__drop(suspects, suspects->list.items[0]);
+	touches__free(suspects->touches);
+	suspects->touches = NULL;
 	session__free(suspects->session);
 	suspects->session = NULL;
-	suspects->exact_rate = 0;
-	free(suspects->refusal);
-	suspects->refusal = NULL;
 }
 
 void suspects__free(struct suspects *suspects)
 {
 	if (!suspects)
 		return;
-	close_session(suspects);
+	if (suspects->session)
+		close_session(suspects);
 	array_free(&suspects->list);
 	symbolizer__free(suspects->symbolizer);
+	free(suspects->refusal);
 	free(suspects);
 }
 
 void suspects__change(struct suspects *suspects, const struct suspects_opts *opts)
 {
 	suspects->opts = opts;
-	if (opts->budget <= 0)
-		close_session(suspects);
-	else if (suspects->session)
+	if (suspects->has_budget)
 		budget__set_share(&suspects->budget, opts->budget, cpu_cnt());
 }
 
@@ -128,6 +133,7 @@ void suspects__drop(struct suspects *suspects, struct suspect *suspect)
 {
 	suspect_windows__end(suspects, suspect);
 	window_plan__forget(&suspects->plan, suspect->space);
+	suspect_touches__end(suspects, suspect);
 	session__drop(suspects->session, suspect->space);
 	for (size_t i = 0; i < suspects->list.cnt; i++)
 		if (suspects->list.items[i] == suspect)
@@ -148,14 +154,35 @@ static void calibrate(struct suspects *suspects)
 	suspects->ns_per_hit = COLD * (trap_ns + PROGRAM_NS);
 }
 
-/* Loads everything, once. Returns 0 also when that cannot be, with `refusal`. */
+/* Ends the looking at code, for a while. The sweep goes on. */
+static int give_up(struct suspects *suspects, int err, uint64_t now_ns)
+{
+	close_session(suspects);
+	suspects->retry_ns = now_ns + RETRY_NS;
+	free(suspects->refusal);
+	if (asprintf(&suspects->refusal, "it could not go on (%s), and will be tried again",
+		     strerror(-err)) < 0)
+		suspects->refusal = NULL;
+	return suspects->refusal ? 0 : -ENOMEM;
+}
+
+static uint64_t own_cpu_ns(const struct suspects *suspects)
+{
+	return cpu_time_ns() - suspects->own_base_ns;
+}
+
+/* Loads everything, unless it is. Returns 0 also when that cannot be, with `refusal`. */
 static int open_session(struct suspects *suspects, uint64_t now_ns)
 {
 	char *message = NULL;
 	int err;
 
-	if (suspects->session || suspects->refusal)
+	if (suspects->session || now_ns < suspects->retry_ns)
 		return 0;
+	free(suspects->refusal);
+	suspects->refusal = NULL;
+	if (!suspects->has_budget)
+		suspects->own_base_ns = cpu_time_ns();
 	err = session__open(&suspects->capture, &suspects->session, &message);
 	if (!err)
 		err = session__begin(suspects->session, &message);
@@ -163,13 +190,21 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 		session__free(suspects->session);
 		suspects->session = NULL;
 		suspects->refusal = message ? message : strdup(strerror(-err));
+		suspects->retry_ns = UINT64_MAX; /* what the host does not allow it never will */
 		return suspects->refusal ? 0 : -ENOMEM;
 	}
 	session__end_stats(suspects->session);
+	suspects->touches = touches__new(attacher__maps(suspects->session->attacher),
+					 suspects->session->collector);
 	calibrate(suspects);
 	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
 		return -errno;
-	budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns, cpu_time_ns());
+	/* What was spent before it was opened anew counts still. */
+	if (!suspects->has_budget)
+		budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns,
+			     own_cpu_ns(suspects));
+	suspects->has_budget = true;
+	suspects->opened_ns = now_ns;
 	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);
 	return 0;
 }
@@ -191,17 +226,22 @@ static struct suspect *find_process(const struct suspects *suspects,
 /* Makes room for one that grows faster than some that are not told any more, or than others. */
 static bool make_room(struct suspects *suspects, double growth, uint64_t now_ns)
 {
+	double least_worth = INFINITY;
 	struct suspect *least = NULL;
 
 	if (suspects->list.cnt < MAX_SUSPECTS)
 		return true;
 	for (size_t i = 0; i < suspects->list.cnt; i++) {
 		struct suspect *suspect = suspects->list.items[i];
-		double worth = suspect->told_ns == now_ns ? suspect->suspicion.growth_per_hour : 0;
+		double worth = suspect->told_ns == now_ns && !suspect->obstacle
+				       ? suspect->suspicion.growth_per_hour
+				       : 0;
 
 		/* What is known of one is worth something: it takes twice as much to drop it. */
-		if (2 * worth < growth && (!least || worth < least->suspicion.growth_per_hour))
+		if (2 * worth < growth && worth < least_worth) {
 			least = suspect;
+			least_worth = worth;
+		}
 	}
 	if (!least)
 		return false;
@@ -253,6 +293,7 @@ static int add(struct suspects *suspects, const struct suspicion *suspicion, uin
 	suspect->told_ns = now_ns;
 	err = prepare(suspects, suspect);
 	if (!err) {
+		suspect_touches__watch(suspects, suspect);
 		suspects__read_ledger(suspects, suspect, &suspect->first_ledger);
 		return tell_plan(suspects, suspect);
 	}
@@ -265,10 +306,10 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 {
 	int err = 0;
 
-	if (!cnt && !suspects->session)
+	if (!cnt)
 		return 0;
-	if (suspects->opts->budget > 0)
-		err = open_session(suspects, now_ns);
+	suspects->idle_ns = now_ns + FORGET_NS;
+	err = open_session(suspects, now_ns);
 	if (err || !suspects->session)
 		return err;
 	for (size_t i = 0; i < cnt && !err; i++) {
@@ -322,6 +363,52 @@ static void drop_ended(struct suspects *suspects, uint64_t now_ns)
 	}
 }
 
+/*
+ * Whether the tables of stacks are nearly full, as nothing is ever taken out of them: one begins
+ * anew then.
+ */
+static bool is_worn_out(const struct suspects *suspects)
+{
+	const struct tables *tables = attacher__maps(suspects->session->attacher)->tables;
+
+	for (enum table table = TABLE_STACKS; table < TABLE_CNT; table++)
+		if (tables->used[table] > tables->capacity[table] / 4 * 3)
+			return true;
+	return false;
+}
+
+static int keep_house(struct suspects *suspects, uint64_t now_ns)
+{
+	suspects->room_due_ns = now_ns + ROOM_NS;
+	if (!suspects->open &&
+	    ((!suspects->list.cnt && now_ns > suspects->idle_ns) ||
+	     (now_ns - suspects->opened_ns > REOPEN_NS && is_worn_out(suspects)))) {
+		close_session(suspects);
+		return 0;
+	}
+	for (size_t i = 0; i < suspects->list.cnt; i++)
+		suspect_touches__bill(suspects, suspects->list.items[i]);
+	return session__make_room(suspects->session);
+}
+
+static int work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
+{
+	int err = session__process_events(suspects->session);
+	if (err)
+		return err;
+	drop_ended(suspects, now_ns);
+	suspects__pass(suspects);
+	err = session__poll_pythons(suspects->session);
+	if (!err)
+		err = suspect_windows__work(suspects, now_ns, ret_due_ns);
+	return !err && now_ns >= suspects->room_due_ns ? keep_house(suspects, now_ns) : err;
+}
+
+void suspects__pass(struct suspects *suspects)
+{
+	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), own_cpu_ns(suspects));
+}
+
 int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
 {
 	int err;
@@ -329,19 +416,15 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	*ret_due_ns = UINT64_MAX;
 	if (!suspects->session)
 		return 0;
-	err = session__process_events(suspects->session);
-	if (err)
-		return err;
-	drop_ended(suspects, now_ns);
-	budget__pass(&suspects->budget, clock_ns(CLOCK_MONOTONIC), cpu_time_ns());
-	err = session__poll_pythons(suspects->session);
-	if (!err)
-		err = suspect_windows__work(suspects, now_ns, ret_due_ns);
-	if (!err && now_ns >= suspects->room_due_ns) {
-		suspects->room_due_ns = now_ns + 2 * NS_PER_SEC;
-		err = session__make_room(suspects->session);
-	}
+	err = work(suspects, now_ns, ret_due_ns);
 	if (*ret_due_ns > now_ns + IDLE_NS)
 		*ret_due_ns = now_ns + IDLE_NS;
-	return err;
+	return err ? give_up(suspects, err, now_ns) : 0;
+}
+
+int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns)
+{
+	int err = suspects->session ? suspect_windows__pause(suspects, is_end) : 0;
+
+	return err ? give_up(suspects, err, now_ns) : 0;
 }

@@ -18,7 +18,7 @@
 #define MAX_SUSPECTS 8 /* each takes up to 8 MiB */
 
 struct suspects_opts {
-	double budget;	       /* share of each CPU, 0.01 = 1 %; 0 = nobody's code is looked at */
+	double budget;	       /* share of each CPU, 0.01 = 1 %; 0 = only first touches are told */
 	const char *cache_dir; /* of unwind tables and sites; NULL = none */
 	uint64_t cache_bytes;
 };
@@ -29,6 +29,7 @@ struct suspicion {
 	uint64_t start_ns;	/* since boot */
 	double growth_per_hour; /* bytes */
 	double growth_high;	/* the most that it may be; below 0 = not known */
+	uint64_t anon_bytes;	/* now */
 };
 
 struct suspects;
@@ -37,8 +38,7 @@ struct suspects;
 struct suspects *suspects__new(const struct suspects_opts *opts);
 void suspects__free(struct suspects *suspects);
 
-/* Goes on with another budget; all else of `opts` has to be as it was. Without any, nobody's code
- * is looked at any more, and what was known of it is forgotten. */
+/* Goes on with another budget, from now on; all else of `opts` has to be as it was. */
 void suspects__change(struct suspects *suspects, const struct suspects_opts *opts);
 
 /*
@@ -53,6 +53,12 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
  * be called again at the latest (CLOCK_MONOTONIC). Returns 0 or a negative errno.
  */
 int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns);
+
+/*
+ * To be called before something that takes longer than some milliseconds: probes are not left
+ * alone. `is_end`: there will be no more work. Returns 0 or -ENOMEM.
+ */
+int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns);
 
 /*
  * Adds to a sweep what is known of the code of its processes, and a note if nothing can be. Waits

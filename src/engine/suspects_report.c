@@ -4,16 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/suspect_touches.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
 
 #define MAX_SITES 64		 /* of a process; those that grow go first */
 #define LEAST_CAUSE (1ULL << 20) /* bytes; less has no cause */
 
-static enum sweep_look look_of(const struct suspect *suspect)
+static enum sweep_look look_of(const struct suspects *suspects, const struct suspect *suspect)
 {
 	if (suspect->obstacle)
 		return SWEEP_LOOK_REFUSED;
+	if (!suspects->opts->budget)
+		return SWEEP_LOOK_OFF;
 	if (suspect->is_exact)
 		return SWEEP_LOOK_EXACT;
 	return suspect->window_cnt ? SWEEP_LOOK_WINDOWS : SWEEP_LOOK_WAITS;
@@ -38,7 +41,7 @@ static int add_sites(const struct suspects *suspects, const struct suspect *susp
 			err = array_push(&code->sites, site);
 	}
 	cohort_verdicts__free(&verdicts);
-	return err;
+	return err == -ENOENT ? 0 : err; /* the process has just ended */
 }
 
 static void add_ledger(struct suspects *suspects, const struct suspect *suspect,
@@ -49,7 +52,7 @@ static void add_ledger(struct suspects *suspects, const struct suspect *suspect,
 		code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
 }
 
-static int tell(struct suspects *suspects, const struct suspect *suspect, struct sweep *sweep,
+static int tell(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
 		uint64_t now_ns)
 {
 	struct sweep_code *code = calloc(1, sizeof(*code));
@@ -57,7 +60,7 @@ static int tell(struct suspects *suspects, const struct suspect *suspect, struct
 
 	if (!code)
 		return -ENOMEM;
-	code->look = look_of(suspect);
+	code->look = look_of(suspects, suspect);
 	code->obstacle = strdup(suspect->obstacle ? suspect->obstacle : "");
 	code->watched_ns = now_ns - suspect->first.time_ns;
 	code->traced_ns = suspect->traced_ns;
@@ -65,10 +68,11 @@ static int tell(struct suspects *suspects, const struct suspect *suspect, struct
 	code->untold_bytes = cohort__untold_bytes(suspect->cohort);
 	err = code->obstacle ? 0 : -ENOMEM;
 	if (code->watched_ns)
-		code->lost_percent = 100 * (double)suspect->hits * suspects->ns_per_hit /
-				     (double)code->watched_ns;
+		code->lost_percent = 100 * suspect->cost_ns / (double)code->watched_ns;
 	if (!err)
 		err = add_sites(suspects, suspect, sweep, code, now_ns);
+	if (!err)
+		err = suspect_touches__tell(suspects, suspect, sweep, code);
 	if (!err)
 		add_ledger(suspects, suspect, code);
 	if (err ||

@@ -3,6 +3,7 @@
 #ifndef LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
 #define LEAKSWEEP_ENGINE_SUSPECTS_STATE_H
 
+#include "collect/touches.h"
 #include "collect/window_blocks.h"
 #include "engine/budget.h"
 #include "engine/session.h"
@@ -13,9 +14,10 @@
 
 /* What a process's probes have seen up to a moment. */
 struct suspect_moment {
-	uint64_t time_ns;    /* CLOCK_MONOTONIC */
-	uint64_t busy_ns;    /* CPU time that the process has used, ever */
-	uint64_t hits, lost; /* of all suspects' probes, and blocks that had no room, ever */
+	uint64_t time_ns; /* CLOCK_MONOTONIC */
+	uint64_t busy_ns; /* CPU time that the process has used, ever */
+	/* Of all suspects' probes, ever: hits, blocks that were seen, and that had no room. */
+	uint64_t hits, seen, lost;
 };
 
 struct suspect {
@@ -31,7 +33,13 @@ struct suspect {
 	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
 	struct suspect_moment billed; /* of exact tracing, what the plan knows */
 	uint64_t exact_hits;	      /* since `begun` */
-	uint64_t traced_ns, window_cnt, hits;
+	uint64_t traced_ns, window_cnt;
+	double cost_ns; /* CPU time that its probes took */
+	bool is_touch_watched;
+	uint64_t touched_from;	/* its anonymous memory then, bytes */
+	uint64_t touch_mean;	/* one sample in so many bytes */
+	uint64_t touch_samples; /* that are billed */
+	uint64_t touch_billed_ns;
 };
 
 struct suspects {
@@ -40,6 +48,7 @@ struct suspects {
 	struct session *session; /* NULL = nobody was suspected yet */
 	char *refusal;		 /* owned: why there can be no session */
 	struct symbolizer *symbolizer;
+	struct touches *touches; /* NULL = there are none */
 	struct budget budget;
 	struct window_plan plan;
 	double ns_per_hit; /* calibrated */
@@ -49,6 +58,12 @@ struct suspects {
 	struct suspect *open;	      /* whose window is open, NULL = nobody's */
 	uint64_t poll_ns;	      /* between two looks at the open window */
 	double exact_rate;	      /* hits each ns of all exact suspects; 0 = there are none */
+	uint64_t window_hits;	      /* of windows, ever: the others are of exact tracing */
+	uint64_t own_base_ns;	      /* the tool's CPU time before it was opened */
+	uint64_t idle_ns;	      /* without suspects it is closed then */
+	uint64_t opened_ns;	      /* when the session was */
+	uint64_t retry_ns;	      /* after a refusal */
+	bool has_budget;	      /* which stays over sessions */
 	uint64_t exact_due_ns, contents_due_ns, room_due_ns;
 };
 
@@ -58,6 +73,9 @@ struct suspect *suspects__find(const struct suspects *suspects, uint64_t id);
 /* Reads a suspect's ledger, as far as that fits into the budget. */
 void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
 			   struct ledger *ret);
+
+/* Lets the budget's time pass. */
+void suspects__pass(struct suspects *suspects);
 
 /* Takes a suspect off the list. */
 void suspects__drop(struct suspects *suspects, struct suspect *suspect);

@@ -79,7 +79,9 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	struct sweep *sweep = NULL;
 	int err;
 
-	err = sweep__of_watch(&sweeper->watch, &sweep);
+	err = suspects__pause(sweeper->suspects, is_final, clock_ns(CLOCK_MONOTONIC));
+	if (!err)
+		err = sweep__of_watch(&sweeper->watch, &sweep);
 	if (err)
 		return err;
 	err = suspects__report(sweeper->suspects, sweep, clock_ns(CLOCK_MONOTONIC));
@@ -120,7 +122,9 @@ static int pass(struct sweeper *sweeper)
 	int err;
 
 	sweeper->next_pass_ns = now_ns + jittered(sweeper, is_dense ? DENSE_PASS_NS : PASS_NS);
-	err = watch__pass(&sweeper->watch, now_ns);
+	err = suspects__pause(sweeper->suspects, false, now_ns);
+	if (!err)
+		err = watch__pass(&sweeper->watch, now_ns);
 	if (err)
 		return err;
 	cnt = sweep__suspicions(&sweeper->watch, sweeper->opts->suppressions, suspicions,

@@ -184,7 +184,12 @@ static bool is_suspicious(const struct watched *item, struct suspicion *ret)
 	struct growth_verdict verdict;
 	uint64_t gained, ns;
 
-	*ret = (struct suspicion){.pid = item->pid, .start_ns = item->start_ns, .growth_high = -1};
+	*ret = (struct suspicion){
+		.pid = item->pid,
+		.start_ns = item->start_ns,
+		.growth_high = -1,
+		.anon_bytes = item->anon_bytes,
+	};
 	life__judge(item->life, item->growth, watch__noise_bytes(), &verdict);
 	switch (verdict.state) {
 	case GROWTH_GROWING:

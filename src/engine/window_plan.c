@@ -139,6 +139,14 @@ static struct window_suspect *find(struct window_plan *plan, uint64_t id)
 	return NULL;
 }
 
+double window_plan__cost_ns(const struct window_plan *plan, uint64_t id, uint64_t hits)
+{
+	for (size_t i = 0; i < plan->cnt; i++)
+		if (plan->suspects[i].facts.id == id)
+			return window_cost__ns(&plan->suspects[i].cost, hits);
+	return 0;
+}
+
 bool window_plan__has(const struct window_plan *plan, uint64_t id)
 {
 	for (size_t i = 0; i < plan->cnt; i++) {

@@ -87,6 +87,9 @@ int window_plan__suspect(struct window_plan *plan, const struct suspect_facts *f
 /* Its tracing, if any, has ended or is ended by the caller. An unknown id is harmless. */
 void window_plan__forget(struct window_plan *plan, uint64_t id);
 
+/* Returns what so many hits of a suspect's probes cost, as far as it is known; ns of CPU time. */
+double window_plan__cost_ns(const struct window_plan *plan, uint64_t id, uint64_t hits);
+
 /* Whether a suspect is known; one that grew less than others may have made place for them. */
 bool window_plan__has(const struct window_plan *plan, uint64_t id);
 

@@ -229,22 +229,64 @@ static int follow(struct cohort *cohort, uint32_t index, const struct cohort_bir
 
 /* ---- sites ---- */
 
+/* Returns the site that has no block left and was silent for longest, SIZE_MAX = each has some. */
+static size_t find_idle(const struct cohort *cohort)
+{
+	size_t found = SIZE_MAX;
+
+	for (size_t i = 0; i < cohort->sites.cnt; i++) {
+		const struct cohort_site *site = cohort->sites.items[i];
+
+		if (!site->live && site->last_window != cohort->window_cnt &&
+		    (found == SIZE_MAX ||
+		     site->last_work_ns < cohort->sites.items[found]->last_work_ns))
+			found = i;
+	}
+	return found;
+}
+
+/* Takes the place of a new site: at the end, or that of one that ends all it allocates. Returns
+ * its index; *ret_err: 0, -ENOSPC or -ENOMEM. */
+static size_t take_place(struct cohort *cohort, int *ret_err)
+{
+	size_t index = cohort->sites.cnt;
+	struct cohort_site *site;
+
+	*ret_err = 0;
+	if (index < cohort->max_sites) {
+		*ret_err = array_push(&cohort->sites, NULL);
+		return index;
+	}
+	index = find_idle(cohort);
+	if (index == SIZE_MAX) {
+		*ret_err = -ENOSPC;
+		return index;
+	}
+	site = cohort->sites.items[index];
+	hashmap__remove(&cohort->site_index, site->stack, site->layer);
+	free(site);
+	cohort->sites.items[index] = NULL;
+	return index;
+}
+
 /* Returns the index of a site, made when it is new; *ret_err: 0, -ENOSPC or -ENOMEM. */
 static uint32_t site_of(struct cohort *cohort, const struct cohort_birth *birth, int *ret_err)
 {
 	uint64_t *found = hashmap__find(&cohort->site_index, birth->stack, birth->layer);
 	struct cohort_site *site;
+	size_t index;
 
 	*ret_err = 0;
 	if (found)
 		return *found;
-	*ret_err = cohort->sites.cnt < cohort->max_sites ? -ENOMEM : -ENOSPC;
-	if (*ret_err == -ENOSPC || array_reserve_one(&cohort->sites))
-		return 0;
 	site = calloc(1, sizeof(*site));
 	found = site ? hashmap__insert(&cohort->site_index, birth->stack, birth->layer, NULL)
 		     : NULL;
-	if (!found) {
+	*ret_err = found ? 0 : -ENOMEM;
+	index = found ? take_place(cohort, ret_err) : 0;
+	if (*ret_err) {
+		if (found)
+			hashmap__remove(&cohort->site_index, birth->stack, birth->layer);
 		free(site);
 		return 0;
 	}
@@ -255,10 +297,10 @@ static uint32_t site_of(struct cohort *cohort, const struct cohort_birth *birth,
 		.limit = UINT64_MAX,
 		.first_work_ns = cohort->work_ns,
 	};
-	*found = cohort->sites.cnt;
-	cohort->sites.items[cohort->sites.cnt++] = site;
-	*ret_err = 0;
-	return *found;
+	/* What was removed may have moved it. */
+	*hashmap__find(&cohort->site_index, birth->stack, birth->layer) = index;
+	cohort->sites.items[index] = site;
+	return index;
 }
 
 /* The site goes on in the last window. */

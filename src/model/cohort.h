@@ -39,7 +39,8 @@ struct cohort_birth {
 /*
  * Returns an empty cohort or NULL (no memory). `key` is secret: it chooses the sample and hashes
  * contents. No more than `max_blocks` blocks are remembered, at most 4096 of one site, and no more
- * than `max_sites` sites; it should be room for some tens of blocks a site.
+ * than `max_sites` sites: one that has no block left makes place for a new one. It should be room
+ * for some tens of blocks a site.
  */
 struct cohort *cohort__new(const uint8_t key[static SIPHASH_BYTES], size_t max_blocks,
 			   size_t max_sites);
@@ -157,7 +158,7 @@ int cohort__judge(const struct cohort *cohort, uint64_t now_ns, double growth_hi
 		  struct cohort_verdicts *ret);
 void cohort_verdicts__free(struct cohort_verdicts *verdicts);
 
-/* Bytes seen born at sites beyond the number that is remembered. */
+/* Bytes seen born at sites for which there was no place. */
 uint64_t cohort__untold_bytes(const struct cohort *cohort);
 
 #endif

@@ -8,10 +8,9 @@
 const char *sweep_look__name(enum sweep_look look)
 {
 	static const char *const names[SWEEP_LOOK_CNT] = {
-		[SWEEP_LOOK_WAITS] = "waits",
-		[SWEEP_LOOK_WINDOWS] = "windows",
-		[SWEEP_LOOK_EXACT] = "exact",
-		[SWEEP_LOOK_REFUSED] = "refused",
+		[SWEEP_LOOK_WAITS] = "waits", [SWEEP_LOOK_WINDOWS] = "windows",
+		[SWEEP_LOOK_EXACT] = "exact", [SWEEP_LOOK_REFUSED] = "refused",
+		[SWEEP_LOOK_OFF] = "off",
 	};
 
 	return look > 0 && look < SWEEP_LOOK_CNT ? names[look] : "unknown";
@@ -36,6 +35,7 @@ void sweep_code__free(struct sweep_code *code)
 		return;
 	free(code->obstacle);
 	array_free(&code->sites);
+	array_free(&code->touches);
 	free(code);
 }
 

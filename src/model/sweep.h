@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "include/touch.h"
 #include "model/cohort.h"
 #include "model/growth.h"
 #include "model/ledger.h"
@@ -20,6 +21,7 @@ enum sweep_look {
 	SWEEP_LOOK_WINDOWS = 2, /* now and then, all that it allocates */
 	SWEEP_LOOK_EXACT = 3,	/* all the time */
 	SWEEP_LOOK_REFUSED = 4, /* not at all */
+	SWEEP_LOOK_OFF = 5,	/* nobody wants it: only first touches are told */
 	SWEEP_LOOK_CNT,
 };
 
@@ -30,6 +32,18 @@ const char *sweep_look__name(enum sweep_look look);
 struct sweep_site {
 	uint32_t stack; /* node of the snapshot's stack tree, 0 = it is lost */
 	struct cohort_verdict verdict;
+};
+
+/*
+ * Where new memory of a process was first touched. That need not be who keeps it: an allocator
+ * gives old memory to one and new memory to another. It is where memory comes from mappings.
+ */
+struct sweep_touch {
+	uint32_t stack;	      /* node of the snapshot's stack tree, 0 = it is lost */
+	enum touch_kind kind; /* include/touch.h */
+	uint64_t bytes;	      /* that it still has, scaled to what the process has grown by */
+	uint64_t error_bytes; /* by chance: one standard error */
+	uint64_t samples;
 };
 
 /* Which code of a process keeps memory, as far as it is known. */
@@ -46,6 +60,8 @@ struct sweep_code {
 	 * per hour. */
 	size_t suppressed_cnt;
 	double suppressed_rate, suppressed_high;
+	ARRAY(struct sweep_touch) touches; /* the most bytes first */
+	uint64_t grown_bytes;	     /* since it was watched for that; 0 = it was not, or has not */
 	struct ledger ledger;	     /* now; is_known false = it was not read */
 	struct ledger_verdict cause; /* what of it grew since it was looked at first */
 };

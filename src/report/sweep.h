@@ -42,9 +42,10 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     within 100 years)},
  *     "code": null (a group, or nobody looks), or which code keeps its memory:
  *       "look": "waits" (others come first), "windows" (now and then), "exact" (all the time),
- *       "refused"; "obstacle" (why, or what is not seen; "" = nothing), "watched_ns" (since it was
- *       looked at first), "traced_ns" (of that), "windows", "lost_percent" (of one CPU, taken
- *       by that), "untold_bytes" (allocated at stacks that there was no room for),
+ *       "refused", "off" (no budget); "obstacle" (why, or what is not seen; "" = nothing),
+ *       "watched_ns" (since it was looked at first), "traced_ns" (of that), "windows",
+ *       "lost_percent" (of one CPU, taken by that), "untold_bytes" (allocated at stacks that there
+ *       was no room for),
  *       "suppressed": {"stacks", "bytes_per_hour", "upper"}: growing ones that are left out below,
  *       and what they keep, at most; --fail-over leaves it out, too,
  *       "ledger": null or what its anonymous memory is made of: {"anon_bytes", "parts" (by name,
@@ -57,9 +58,12 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
  *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
  *       "mixed", "resized", "process": the process grows less, "minor": far more; else null),
- * "layer", "rate" (null unless growing: {"bytes_per_hour", "lower", "upper"}), "confidence" (that
- * it is growing, 0 to 0.999), "evidence" (as in model/cohort.h; of "contents" those in
- * model/imprint.h), "frames" (leaf first, as in other reports)}
+ *       "layer", "rate" (null unless growing: {"bytes_per_hour", "lower", "upper"}), "confidence"
+ *       (that it is growing, 0 to 0.999), "evidence" (as in model/cohort.h; of "contents" those in
+ *       model/imprint.h), "frames" (leaf first, as in other reports)},
+ *       "grown_bytes" (since it was looked at first; 0 = not watched for this) and "touches": where
+ *       that was first touched, which need not be who keeps it: {"kind" ("user", "kernel" for the
+ *       program, "populate"), "bytes" and "error_bytes" (one standard error), "samples", "frames"}
  */
 int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out);
 

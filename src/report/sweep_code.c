@@ -9,6 +9,7 @@
 #include "report/table.h"
 #include "util/units.h"
 
+#define MAX_TOUCHES_SHOWN 2
 #define MAX_SITES_SHOWN 3
 #define MAX_CALLS_SHOWN 5
 #define CALL_INDENT (SCREEN_INDENT + 2)
@@ -212,6 +213,8 @@ static void put_no_leak(struct screen *screen, const struct sweep_code *code,
 		put_all_ends(screen, tally);
 	} else if (code->window_cnt || code->look == SWEEP_LOOK_EXACT) {
 		fputs("not known yet: no allocation of it was seen", screen->line);
+	} else if (code->look == SWEEP_LOOK_OFF) {
+		fputs("which code keeps it is not looked at: --budget 0", screen->line);
 	} else {
 		fputs("not looked at yet: others grow more, or its first window is still to come",
 		      screen->line);
@@ -333,6 +336,45 @@ static void put_looked(struct screen *screen, const struct sweep_code *code)
 	screen__end(screen);
 }
 
+/* ---- first touches ---- */
+
+static int put_touch(struct screen *screen, const struct profile *profile,
+		     const struct sweep_touch *touch)
+{
+	static const char *const kinds[TOUCH_KINDS] = {[TOUCH_USER] = "",
+						       [TOUCH_KERNEL] = " by the kernel for it",
+						       [TOUCH_POPULATE] =
+							       " by populating a mapping"};
+	char buf[UNITS_MAX];
+
+	screen__label(screen, "");
+	fprintf(screen->line, "%s", format_bytes(touch->bytes, buf));
+	fprintf(screen->line, " (give or take %s)%s%s", format_bytes(touch->error_bytes, buf),
+		kinds[touch->kind], touch->stack ? ", at" : ", but the stack is lost");
+	screen__end(screen);
+	return table_stack(screen, profile, touch->stack, CALL_INDENT, MAX_CALLS_SHOWN);
+}
+
+/* Where nobody is known to keep it. */
+static int put_touches(struct screen *screen, const struct profile *profile,
+		       const struct sweep_code *code)
+{
+	char buf[UNITS_MAX];
+	int err = 0;
+
+	if (!code->touches.cnt)
+		return 0;
+	screen__label(screen, "");
+	fprintf(screen->line,
+		"of the %s that it grew by, first touched (who does that need not be who keeps "
+		"it):",
+		format_bytes(code->grown_bytes, buf));
+	screen__end(screen);
+	for (size_t i = 0; i < code->touches.cnt && i < MAX_TOUCHES_SHOWN && !err; i++)
+		err = put_touch(screen, profile, &code->touches.items[i]);
+	return err;
+}
+
 static void put_obstacle(struct screen *screen, const struct sweep_code *code)
 {
 	if (!*code->obstacle)
@@ -365,6 +407,8 @@ int sweep_put_code(struct screen *screen, const struct profile *profile,
 		put_suppressed(screen, code);
 		screen__end(screen);
 	}
+	if (!shown && !err)
+		err = put_touches(screen, profile, code);
 	sweep_put_ledger(screen, code, headline == HEADLINE_CAUSE);
 	put_looked(screen, code);
 	if (headline != HEADLINE_REFUSED)

@@ -210,6 +210,23 @@ static void add_suppressed(struct fields *code, const struct sweep_code *item)
 	add_fields(code, "suppressed", &fields);
 }
 
+static int put_touch(const struct profile *profile, const struct sweep_touch *item,
+		     struct call_texts *texts, FILE *out)
+{
+	static const char *const kinds[TOUCH_KINDS] = {
+		[TOUCH_USER] = "user", [TOUCH_KERNEL] = "kernel", [TOUCH_POPULATE] = "populate"};
+	struct fields touch;
+	int err;
+
+	fields__new(&touch);
+	add_text(&touch, "kind", kinds[item->kind]);
+	add_uint(&touch, "bytes", item->bytes);
+	add_uint(&touch, "error_bytes", item->error_bytes);
+	add_uint(&touch, "samples", item->samples);
+	err = put_fields(&touch, false, out);
+	return err ? err : json_put_calls(profile, item->stack, texts, out);
+}
+
 static int put_code(const struct profile *profile, const struct sweep_code *code,
 		    struct call_texts *texts, FILE *out)
 {
@@ -225,6 +242,7 @@ static int put_code(const struct profile *profile, const struct sweep_code *code
 	add_float(&fields, "lost_percent", code->lost_percent);
 	add_uint(&fields, "untold_bytes", code->untold_bytes);
 	add_suppressed(&fields, code);
+	add_uint(&fields, "grown_bytes", code->grown_bytes);
 	add_ledger(&fields, &code->ledger);
 	add_cause(&fields, &code->cause);
 	err = put_fields(&fields, false, out);
@@ -232,6 +250,11 @@ static int put_code(const struct profile *profile, const struct sweep_code *code
 	for (size_t i = 0; i < code->sites.cnt && !err; i++) {
 		fputs(i ? ",\n" : "\n", out);
 		err = put_site(profile, &code->sites.items[i], texts, out);
+	}
+	fputs("],\"touches\":[", out);
+	for (size_t i = 0; i < code->touches.cnt && !err; i++) {
+		fputs(i ? ",\n" : "\n", out);
+		err = put_touch(profile, &code->touches.items[i], texts, out);
 	}
 	fputs("]}", out);
 	return err;

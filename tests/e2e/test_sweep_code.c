@@ -130,16 +130,27 @@ static void test_leak_amid_churn(void **state)
 	free(duration);
 }
 
+/* Without a budget it is told who touched new memory first, which for a mapping is who keeps it. */
 static void test_no_budget(void **state)
 {
-	char *duration = format("%ds", 30 * patience());
-	struct child *leak = leaker__start(ARGS("service", "leak", LEAK_PER_MIN), NULL);
+	char *duration = format("%ds", 40 * patience());
+	struct container *host = start_container();
+	struct child *mapper = container__leaker(host, ARGS("service", "mmap", LEAK_PER_MIN));
 	struct report report = sweep(ARGS("sweep", "--once", "--duration", duration, "--budget",
-					  "0", "--format", "json"));
+					  "0", "--cgroup", host->cgroup, "--format", "json"));
+	struct json_object *code = code_of(&report, mapper->pid), *touches;
 
 	(void)state;
-	assert_null(code_of(&report, leak->pid));
 	assert_null(field(field(report.root, "overhead"), "budget_percent"));
+	assert_non_null(code);
+	assert_string_equal(text_of(code, "look"), "off");
+	assert_int_equal(json_object_array_length(field(code, "sites")), 0);
+	touches = field(code, "touches");
+	if (!json_object_array_length(touches) ||
+	    !has_function(json_object_array_get_idx(touches, 0), "map_region"))
+		fail_msg("the mappings are not told: %s", json_object_to_json_string(code));
+	assert_true(number(json_object_array_get_idx(touches, 0), "bytes") >
+		    0.8 * number(code, "grown_bytes"));
 	free(duration);
 }
 
@@ -163,7 +174,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CONTAINER_TEST(test_leak_amid_churn),
-		E2E_TEST(test_no_budget),
+		CONTAINER_TEST(test_no_budget),
 		E2E_TEST(test_bad_budget),
 	};
 

@@ -99,21 +99,11 @@ struct json_object *report__python(const struct report *report, int pid)
 }
 
 /*
- * What a probe reads must be in memory: now and then a page of the interpreter's is not in a forked
- * child, and the stack is cut there (1 of some 6000 seen, on 3.12 and 3.13).
+ * What a probe reads must be in memory. Now and then a page is not, for a moment: in a forked child
+ * (1 of some 6000 stacks, on 3.12 and 3.13), or while the kernel moves it (1 of 58 000, in a guest
+ * of 2 GiB). The stack is cut there, and told as lost.
  */
 #define MAX_UNREADABLE 2
-
-static bool has_forked(const struct report *report)
-{
-	struct json_object *procs = field(report->root, "processes");
-
-	for (size_t i = 0; i < json_object_array_length(procs); i++)
-		if (json_object_get_boolean(
-			    field(json_object_array_get_idx(procs, i), "inherited")))
-			return true;
-	return false;
-}
 
 static void assert_no_losses(const struct report *report)
 {
@@ -123,7 +113,7 @@ static void assert_no_losses(const struct report *report)
 		"costs_full",
 	};
 	int64_t unreadable = report__loss(report, "python_stacks_unreadable");
-	bool bad = unreadable > (has_forked(report) ? MAX_UNREADABLE : 0);
+	bool bad = unreadable > MAX_UNREADABLE;
 
 	if (bad)
 		print_error("python_stacks_unreadable is %lld\n", (long long)unreadable);

@@ -317,10 +317,11 @@ static void tell_event(struct process *process, const struct sim_event *event)
 static void table_remove(struct process *process, uint64_t addr)
 {
 	uint64_t *index = hashmap__find(&process->table_index, addr, 0);
-	const struct cohort_birth *last = &process->table.items[process->table.cnt - 1];
+	const struct cohort_birth *last;
 
 	if (!index)
 		return;
+	last = &process->table.items[process->table.cnt - 1];
 	process->table.items[*index] = *last;
 	*hashmap__find(&process->table_index, last->addr, 0) = *index;
 	hashmap__remove(&process->table_index, addr, 0);

@@ -52,6 +52,14 @@ bool pool_scan__block_is_live(const struct pool_scan *scan, const struct pool *p
 	return i < pool->block_cnt && scan->live_bits[bit / 64] >> bit % 64 & 1;
 }
 
+bool pool_scan__read_block(const struct pool_scan *scan, const struct pool *pool, uint32_t i,
+			   uint8_t *buf)
+{
+	return pool_scan__read_bytes(scan, pool,
+				     PYTHON_POOL_HEADER + (uint64_t)i * pool->block_size, buf,
+				     pool->block_size);
+}
+
 static inline struct fake_pools *make_pools(void)
 {
 	struct fake_pools *fake = calloc(1, sizeof(*fake));

@@ -16,6 +16,7 @@ struct scene {
 	struct window_blocks blocks;
 	struct cohort *cohort;
 	uint64_t windows;
+	bool goes_on;
 };
 
 static struct scene begin(void **state)
@@ -63,7 +64,8 @@ static void read_window(struct scene *scene)
 					     .hits = 100};
 
 	assert_int_equal(window_blocks__read(&scene->blocks, &scene->world->maps,
-					     scene->world->collector, 1, &window, scene->cohort),
+					     scene->world->collector, 1, &window, scene->goes_on,
+					     scene->cohort),
 			 0);
 	scene->windows++;
 }
@@ -129,6 +131,22 @@ static void test_deaths(void **state)
 	end(&scene);
 }
 
+/* What is born while probes come and go is in nobody's window, and no churn. */
+static void test_between_windows(void **state)
+{
+	struct scene scene = begin(state);
+
+	for (uint64_t window = 0; window < 20; window++) {
+		bear(&scene, 1, (window * 4 + 1) << 12, LEAK, begin_ns(window) - 5);
+		bear(&scene, 1, (window * 4 + 2) << 12, LEAK, begin_ns(window) + 5);
+		bear(&scene, 1, (window * 4 + 3) << 12, LEAK, begin_ns(window) + WINDOW_NS + 5);
+		read_window(&scene);
+	}
+	assert_float_equal(verdict_of(&scene, LEAK).born, 20, 0);
+	assert_float_equal(verdict_of(&scene, LEAK).outlived, 1, 0);
+	end(&scene);
+}
+
 /* Entries that nobody remembers go, and their room is given back; nested ones, too. */
 static void test_room(void **state)
 {
@@ -145,12 +163,18 @@ static void test_room(void **state)
 	bear(&scene, 1, 0x2000, LEAK, begin_ns(0) + 1);
 	bear(&scene, 1, 0x3000, LEAK, begin_ns(0) + WINDOW_NS + 1); /* of the next one */
 	assert_int_equal(bpf_map_update_elem(scene.world->maps.live_blocks, &at, &nested, 0), 0);
+	scene.goes_on = true;
 	read_window(&scene);
 	assert_false(has_block(scene.world, 1, 0x1000));
 	assert_true(has_block(scene.world, 1, 0x2000));
 	assert_true(has_block(scene.world, 1, 0x3000));
 	assert_false(has_block(scene.world, 1, 0x77000));
 	assert_int_equal(scene.world->tables.groups[0].used[TABLE_BLOCKS], 8);
+	scene.goes_on = false; /* the probes have gone: nobody would see its end */
+	read_window(&scene);
+	assert_true(has_block(scene.world, 1, 0x2000));
+	assert_false(has_block(scene.world, 1, 0x3000));
+	assert_int_equal(scene.world->tables.groups[0].used[TABLE_BLOCKS], 7);
 	end(&scene);
 }
 
@@ -159,6 +183,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WORLD_TEST(test_births_and_churn),
 		WORLD_TEST(test_deaths),
+		WORLD_TEST(test_between_windows),
 		WORLD_TEST(test_room),
 	};
 

@@ -298,6 +298,45 @@ static void test_nothing_seen(void **state)
 	cohort__free(cohort);
 }
 
+/* A site whose blocks have all ended makes place for a new one, the one silent for longest first.
+ */
+static void test_place_for_new_sites(void **state)
+{
+	struct cohort *cohort = cohort__new(key, 1 << 10, 3);
+	struct cohort_verdicts verdicts;
+
+	(void)state;
+	assert_non_null(cohort);
+	for (uint64_t window = 0; window < 3; window++) {
+		assert_int_equal(open_at(cohort, window), 0);
+		assert_int_equal(cohort__churn(cohort, 10 + window, 1, 5, 500), 0);
+		cohort__close(cohort);
+	}
+	assert_int_equal(open_at(cohort, 3), 0);
+	bear(cohort, 0x1000, begin_of(3), 20);
+	bear(cohort, 0x2000, begin_of(3), 21);
+	bear(cohort, 0x3000, begin_of(3), 22);
+	bear(cohort, 0x4000, begin_of(3), 23); /* all of them have a block now */
+	cohort__close(cohort);
+	assert_int_equal(cohort__untold_bytes(cohort), BYTES);
+	assert_int_equal(cohort__judge(cohort, begin_of(4), -1, &verdicts), 0);
+	assert_int_equal(verdicts.items.cnt, 3);
+	for (size_t i = 0; i < 3; i++)
+		assert_in_range(verdicts.items.items[i].stack, 20, 22);
+	cohort_verdicts__free(&verdicts);
+	assert_int_equal(open_at(cohort, 4), 0);
+	cohort__death(cohort, 0x2000, begin_of(4) + 1);
+	cohort__close(cohort);
+	assert_int_equal(open_at(cohort, 5), 0);
+	bear(cohort, 0x5000, begin_of(5), 24);
+	cohort__close(cohort);
+	assert_float_equal(judge(cohort, -1, 24).born, 1, 0);
+	assert_float_equal(judge(cohort, -1, 21).born, 0, 0);
+	assert_float_equal(judge(cohort, -1, 20).born, 1, 0);
+	assert_int_equal(cohort__untold_bytes(cohort), BYTES);
+	cohort__free(cohort);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +349,7 @@ int main(void)
 		cmocka_unit_test(test_layers_are_sites),
 		cmocka_unit_test(test_sample),
 		cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_place_for_new_sites),
 		cmocka_unit_test(test_nothing_seen),
 	};
 

@@ -284,6 +284,7 @@ static void add_without_cause(struct code_scene *scene)
 		{"mixed", COHORT_UNKNOWN, COHORT_MIXED},
 		{"resized", COHORT_UNKNOWN, COHORT_RESIZED},
 		{"doubted", COHORT_UNKNOWN, COHORT_PROCESS},
+		{"minor", COHORT_UNKNOWN, COHORT_MINOR},
 	};
 	struct sweep_code *code;
 
@@ -327,11 +328,25 @@ static void add_causes(struct code_scene *scene)
 	}
 }
 
+static void add_touches(struct sweep_code *code, const struct code_scene *scene)
+{
+	const struct sweep_touch touches[] = {
+		{scene->store, TOUCH_USER, 30 << 20, 1 << 20, 480},
+		{scene->handle, TOUCH_KERNEL, 8 << 20, 512 << 10, 128},
+		{0, TOUCH_POPULATE, 2 << 20, 0, 1},
+	};
+
+	code->grown_bytes = 40 << 20;
+	for (size_t i = 0; i < sizeof(touches) / sizeof(touches[0]); i++)
+		assert_int_equal(array_push(&code->touches, touches[i]), 0);
+}
+
 static void add_looks(struct code_scene *scene)
 {
 	struct sweep_code *code = add_process(scene, "waits", 20);
 
 	code->look = SWEEP_LOOK_WAITS;
+	add_touches(code, scene);
 	code->watched_ns = code->traced_ns = code->window_cnt = 0;
 	code = add_process(scene, "early", 19);
 	code->window_cnt = 1;
@@ -348,6 +363,10 @@ static void add_looks(struct code_scene *scene)
 	code = add_process(scene, "all-the-time", 15);
 	code->look = SWEEP_LOOK_EXACT;
 	code->window_cnt = 0;
+	code = add_process(scene, "off", 1);
+	code->look = SWEEP_LOOK_OFF;
+	code->window_cnt = 0;
+	add_touches(code, scene);
 }
 
 static void test_no_leaks(void **state)
