@@ -255,6 +255,16 @@ static __always_inline void added(struct thread *thread, struct touch_watch *wat
 	touch(thread, watch, toucher, nr < 0);
 }
 
+/*
+ * Up to 6.1 (f1a7941243c1) pages are counted in batches, and kmem:rss_stat tells the count; since
+ * then the field is an array, which does not match this one. If the type itself were asked for,
+ * libbpf would look for it in modules, which takes CAP_SYS_ADMIN.
+ */
+struct mm_struct___batched {
+	struct mm_rss_stat {
+	} rss_stat;
+} __attribute__((preserve_access_index));
+
 SEC("?raw_tp/rss_stat")
 int touch_added(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -276,7 +286,7 @@ int touch_added(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	nr = syscall_running();
 	toucher->page.span = bytes = folio_bytes(task, toucher, nr);
-	if (bpf_core_type_exists(struct mm_rss_stat)) {
+	if (bpf_core_field_exists(struct mm_struct___batched, rss_stat)) {
 		bytes = counted_bytes(watch, ctx->args[2]);
 		if (!toucher->page.span)
 			toucher->page.span = TOUCH_PAGE;

@@ -74,10 +74,6 @@ struct mm_struct {
 	struct uprobes_state uprobes_state;
 };
 
-/* Up to 6.1 (f1a7941243c1): pages are counted in batches, kmem:rss_stat tells the count. */
-struct mm_rss_stat {
-};
-
 struct address_space;
 
 struct folio {

@@ -110,10 +110,10 @@ void suspects__free(struct suspects *suspects)
 	suspects->is_over = true;
 	if (suspects->session)
 		close_session(suspects);
-	free(suspects->refusal);
 	array_free(&suspects->list);
 	suspects__forget_kept(suspects);
 	symbolizer__free(suspects->symbolizer);
+	free(suspects->refusal);
 	free(suspects);
 }
 

@@ -40,8 +40,7 @@ struct suspects;
 struct suspects *suspects__new(const struct suspects_opts *opts);
 void suspects__free(struct suspects *suspects);
 
-/* Goes on with another budget; all else of `opts` has to be as it was. Without any, nobody's code
- * is looked at any more, and what was known of it is forgotten. */
+/* Goes on with another budget, from now on; all else of `opts` has to be as it was. */
 void suspects__change(struct suspects *suspects, const struct suspects_opts *opts);
 
 /*

@@ -131,16 +131,15 @@ static bool has_stack(const struct suppressions *list, const struct sweep *sweep
 }
 
 static void suppress_sites(struct sweep *sweep, const struct suppressions *list,
-			   struct sweep_code *code)
+			   struct sweep_code *code, uint32_t *steps)
 {
-	uint32_t steps = MAX_STEPS;
 	size_t kept = 0;
 
 	for (size_t i = 0; i < code->sites.cnt; i++) {
 		const struct sweep_site *site = &code->sites.items[i];
 
 		if (site->verdict.state != COHORT_GROWING ||
-		    !has_stack(list, sweep, site->stack, &steps)) {
+		    !has_stack(list, sweep, site->stack, steps)) {
 			code->sites.items[kept++] = *site;
 			continue;
 		}
@@ -150,6 +149,28 @@ static void suppress_sites(struct sweep *sweep, const struct suppressions *list,
 	}
 	code->sites.cnt = kept;
 	sweep->suppressed_stacks += code->suppressed_cnt;
+}
+
+/* The same memory by where it was touched first. */
+static void suppress_touches(struct sweep *sweep, const struct suppressions *list,
+			     struct sweep_code *code, uint32_t *steps)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < code->touches.cnt; i++)
+		if (!has_stack(list, sweep, code->touches.items[i].stack, steps))
+			code->touches.items[kept++] = code->touches.items[i];
+	sweep->suppressed_stacks += code->touches.cnt - kept;
+	code->touches.cnt = kept;
+}
+
+static void suppress_code(struct sweep *sweep, const struct suppressions *list,
+			  struct sweep_code *code)
+{
+	uint32_t steps = MAX_STEPS;
+
+	suppress_sites(sweep, list, code, &steps);
+	suppress_touches(sweep, list, code, &steps);
 }
 
 /* ---- processes ---- */
@@ -194,7 +215,7 @@ void sweep__suppress(struct sweep *sweep, const struct suppressions *list)
 			continue;
 		}
 		if (row->code)
-			suppress_sites(sweep, list, row->code);
+			suppress_code(sweep, list, row->code);
 		sweep->rows.items[kept++] = *row;
 	}
 	sweep->rows.cnt = kept;

@@ -48,8 +48,8 @@ bool suppressions__has(const struct suppressions *list, const char *comm, const 
 
 /*
  * Takes out of a sweep what is suppressed, and counts it: rows of processes and groups, and of the
- * other rows the stacks that grow. Time is bounded, whatever the names are: where a process's names
- * take too long to compare, its other stacks are told.
+ * other rows the stacks that grow, or that touched new memory first. Time is bounded, whatever the
+ * names are: where a process's names take too long to compare, its other stacks are told.
  */
 void sweep__suppress(struct sweep *sweep, const struct suppressions *list);
 

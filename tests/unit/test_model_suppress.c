@@ -249,6 +249,35 @@ static void test_sums(void **state)
 	scene__free(&scene);
 }
 
+/* Where new memory is first touched is not told either. */
+static void test_touches(void **state)
+{
+	struct scene scene;
+	struct sweep_code *code;
+	uint32_t frames[2];
+
+	(void)state;
+	scene__init(&scene);
+	code = add_process(&scene, 1);
+	frames[0] = add_frame(&scene, "/bin/shop", "known", NULL);
+	frames[1] = add_frame(&scene, "/bin/shop", "other", NULL);
+	for (size_t i = 0; i < 2; i++) {
+		const struct sweep_touch touch = {
+			.stack = snapshot__add_stack(scene.sweep->snap, &frames[i], 1),
+			.bytes = i + 1,
+		};
+
+		assert_int_equal(array_push(&code->touches, touch), 0);
+	}
+	suppress(&scene, "known");
+	sweep__suppress(scene.sweep, &scene.list);
+	assert_int_equal(code->touches.cnt, 1);
+	assert_int_equal(code->touches.items[0].bytes, 2);
+	assert_int_equal(code->suppressed_cnt, 0);
+	assert_int_equal(scene.sweep->suppressed_stacks, 1);
+	scene__free(&scene);
+}
+
 /* Without symbols there are modules still. */
 static void test_no_symbols(void **state)
 {
@@ -427,9 +456,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_globs),	   cmocka_unit_test(test_bad_patterns),
 		cmocka_unit_test(test_stacks),	   cmocka_unit_test(test_sums),
-		cmocka_unit_test(test_no_symbols), cmocka_unit_test(test_processes),
-		cmocka_unit_test(test_order),	   cmocka_unit_test(test_bounded),
-		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_no_symbols), cmocka_unit_test(test_touches),
+		cmocka_unit_test(test_processes),  cmocka_unit_test(test_order),
+		cmocka_unit_test(test_bounded),	   cmocka_unit_test(test_random),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
