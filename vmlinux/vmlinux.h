@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The few kernel types that bpf/ reads, field by field: CO-RE finds each field in the running kernel's BTF, so
- * only names matter here, not layout. `vmlinux/check.sh` holds this file against a kernel's BTF.
+ * The few kernel types that bpf/ reads, field by field: CO-RE finds each field in the running
+ * kernel's BTF, so only names matter here, not layout. `vmlinux/check.sh` holds this file against a
+ * kernel's BTF.
  */
 #ifndef LEAKSWEEP_VMLINUX_H
 #define LEAKSWEEP_VMLINUX_H

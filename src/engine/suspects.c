@@ -120,8 +120,6 @@ void suspects__free(struct suspects *suspects)
 void suspects__change(struct suspects *suspects, const struct suspects_opts *opts)
 {
 	suspects->opts = opts;
-	if (opts->budget <= 0 && suspects->session)
-		close_session(suspects);
 	if (suspects->has_budget)
 		budget__set_share(&suspects->budget, opts->budget, cpu_cnt());
 }

@@ -14,7 +14,7 @@
 #include "model/symbol.h"
 #include "util/array.h"
 
-#define MAX_KEPT_STACKS 8  /* of sites, and as many of touches */
+#define MAX_KEPT_STACKS 8   /* of sites, and as many of touches */
 #define MAX_KEPT_FRAMES 128 /* of a stack; those next to the root are cut */
 
 struct kept_code {
