@@ -40,7 +40,7 @@ services_run()
 
 	[[ $form == plain ]] || { lead=60; grows=1; }
 	note "$service, $form, budget $budget %"
-	python3 -B "$here/services_run.py" --tool "$tool" --out "$SERVICES_KEEP" --service "$service" --budget "$budget" \
+	TMPDIR=$work python3 -B "$here/services_run.py" --tool "$tool" --out "$SERVICES_KEEP" --service "$service" --budget "$budget" \
 		--pairs "${PAIRS:-10}" --seconds "${SERVICES_SECONDS:-20}" --warm "${SERVICES_WARM:-20}" \
 		--lead "${SERVICES_LEAD:-$lead}" --minutes "${SERVICES_MINUTES:-0}" --options="${SERVICES_OPTIONS:-}" \
 		--service-cpu "$target_cpu" --load-cpu "$tool_cpu" ${grows:+--grows} \
@@ -58,6 +58,7 @@ measure_services()
 	"$here/../lib/install-deps.sh" bench > "$work/log" 2>&1 || die "$(tail -n 1 "$work/log")"
 	python3 -B "$here/services_test.py" 2> "$work/log" || { cat "$work/log" >&2; die "what judges the runs is wrong"; }
 	: >> "$SERVICES_KEEP"
+	chmod 711 "$work" # PostgreSQL runs as another user
 	for form in $SERVICES_FORMS; do
 		for service in $SERVICES; do
 			for budget in $SERVICES_BUDGETS; do
