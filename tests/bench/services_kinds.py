@@ -27,7 +27,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 READY_S = 60
 STOP_S = 30
-GROWN_BYTES_PER_S = 10e6 / 60  # as near as it can be had
+GROWN_BYTES_PER_S = 20e6 / 60  # as near as it can be had
 
 
 def program(name):
@@ -175,7 +175,7 @@ class Redis(Service):
 
     programs = ("redis-server", "redis-benchmark")
     KEYS = 20000
-    REQUESTS = 25000  # of each command in one run
+    REQUESTS = 10000  # of each command in one run
     VALUE = b"x" * 1000
 
     def start(self):
@@ -300,7 +300,7 @@ class Json(Http):
 
     programs = ("wrk",)
     CONNECTIONS = 4
-    KEPT_PER_S = 6  # documents, each some 25 KB as objects
+    KEPT_PER_S = 12  # documents, each some 25 KB as objects
 
     def start(self):
         with open(self.place.path("document.json"), "w") as file:
