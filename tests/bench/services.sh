@@ -16,7 +16,7 @@
 #   SERVICES_KEEP=FILE                     what is seen is added there, and all that is in it judged (services_table.py)
 #   QUICK=1                                one pair of 5 s each, budget 1: minutes
 #
-# All of it takes about four and a half hours.
+# All of it takes about five hours.
 
 if [[ -n ${QUICK:-} ]]; then
 	PAIRS=${PAIRS:-1}

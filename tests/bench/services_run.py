@@ -24,7 +24,7 @@ import time
 from services_kinds import KINDS, STOP_S, Place
 from sweep_tool import END_S, Failed, Sweep, names_only, open_cgroup
 
-SETTLE_S = 2  # after a sweep's end
+SETTLE_S = 20  # of load after a sweep's end, as before a period with it: idle CPUs may be faster for a while
 REPORT_S = 30  # in which there has to be one
 WATCH_STEP_S = 30
 
@@ -68,10 +68,12 @@ class Watch:
         self.has_report.set()
 
     def end(self):
-        """Ends the sweep; returns what it has said and taken."""
+        """Ends the sweep; returns what it has said and taken. The load goes on until then."""
         # A signal that comes while a report is written, and the pipe is full, kills: it has to come between two.
         self.has_report.clear()
-        self.has_report.wait(REPORT_S)
+        end = time.monotonic() + REPORT_S
+        while not self.has_report.is_set() and time.monotonic() < end:
+            self.service.load(1)
         self.sweep.stop()
         self.reader.join()
         if self.failure:
@@ -101,7 +103,7 @@ class Course:
                 self.sweeps.append(ended.end())
             finally:
                 ended.kill()
-            self.service.load(SETTLE_S)
+            self.service.load(min(self.args.lead, SETTLE_S))
 
     def run_pairs(self):
         for number in range(self.args.pairs):

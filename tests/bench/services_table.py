@@ -3,9 +3,10 @@
 
 What is lost is the mean of the pairs' differences, in percent of the period without the sweep, with its 95 % interval
 by Student's t over the pairs; p99 is lost where it is longer. An interval that holds 0 is marked ~: not distinguishable
-from zero. "spent" is the most that any report accounted for the last minute, "own" the tool's own CPU time in its
-worst minute, as the kernel has it; both in percent of each CPU. "windows" are those that were opened in the service,
-with the time they took; "listed" are reports that have it as growing by resident memory.
+from zero. What disturbs the machine for longer than a period makes neighbouring pairs alike and the interval too
+narrow, so it has to be quiet. "spent" is the most that any report accounted for the last minute, "own" the tool's own
+CPU time in its worst minute, as the kernel has it; both in percent of each CPU. "windows" are those that were opened in
+the service, with the time they took; "listed" are reports that have it as growing by resident memory.
 
 Ends with 1 if at a budget of 1 throughput or p99 lose what is distinguishable from zero, if a budget is overrun by more
 than a tenth, if a site is called growing in a service that does not grow, or if no window was opened in one that does.

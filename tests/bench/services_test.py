@@ -202,8 +202,7 @@ class Order(unittest.TestCase):
         args = types.SimpleNamespace(pairs=3, seconds=20, lead=9, warm=7, minutes=0)
         with mock.patch.object(services_run, "Watch", Watch):
             course = services_run.Course(args, service, []).run()
-        settle = services_run.SETTLE_S
-        self.assertEqual(done, [7, 20, "start", 9, 20, 20, "end", settle, 20, 20, "start", 9, 20, "end", settle])
+        self.assertEqual(done, [7, 20, "start", 9, 20, 20, "end", 9, 20, 20, "start", 9, 20, "end", 9])
         self.assertEqual(len(course["pairs"]), 3)
         self.assertEqual(len(course["sweeps"]), 2)
         self.assertLess(course["pairs"][0]["without"]["rate"], course["pairs"][0]["with"]["rate"])
