@@ -40,11 +40,10 @@ services_run()
 
 	[[ $form == plain ]] || { lead=60; grows=1; }
 	note "$service, $form, budget $budget %"
-	TMPDIR=$work python3 -B "$here/services_run.py" --tool "$tool" --out "$SERVICES_KEEP" --service "$service" --budget "$budget" \
-		--pairs "${PAIRS:-10}" --seconds "${SERVICES_SECONDS:-20}" --warm "${SERVICES_WARM:-20}" \
+	TMPDIR=$work python3 -B "$here/services_run.py" --tool "$tool" --out "$SERVICES_KEEP" --service "$service" \
+		--budget "$budget" --pairs "${PAIRS:-10}" --seconds "${SERVICES_SECONDS:-20}" --warm "${SERVICES_WARM:-20}" \
 		--lead "${SERVICES_LEAD:-$lead}" --minutes "${SERVICES_MINUTES:-0}" --options="${SERVICES_OPTIONS:-}" \
-		--service-cpu "$target_cpu" --load-cpu "$tool_cpu" ${grows:+--grows} \
-		${SERVICES_APART:+--apart} &
+		--service-cpu "$target_cpu" --load-cpu "$tool_cpu" ${grows:+--grows} ${SERVICES_APART:+--apart} &
 	pids[services]=$!
 	wait "${pids[services]}" || services_failed=1
 	unset "pids[services]"
