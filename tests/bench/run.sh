@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What tracing costs: bare, under leaksweep, under bcc's packaged C memleak, in one run. Root.
 #
-#   run.sh            all of these, but for the last two:
+#   run.sh            all of these, but for the last three:
 #   run.sh table      the cost of calls and of reports
 #   run.sh walks      whole stacks of real programs (walks.sh)
 #   run.sh python     the cost of Python's objects (python.sh)
 #   run.sh scale      the tool on a host of 100 and of 1 000 processes, and in a storm of execs (scale.sh)
 #   run.sh sweep      whether the sweep names what leaks, and nothing else (sweep.sh); takes hours, QUICK=1 minutes
+#   run.sh services   what the sweep costs real services under load, by pairs (services.sh); takes hours, too
 #   run.sh anatomy    the cost of each kind of probe instead
 #   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark;
 #                     STACKS=1000000 of each real program; PROGRAMS="perl postgres" of them;
@@ -45,8 +46,8 @@ die()
 }
 
 [[ $EUID -eq 0 ]] || die "run as root: probes cannot be placed otherwise"
-[[ " all table walks python scale sweep anatomy " == *" $what "* ]] ||
-	die "usage: run.sh [table|walks|python|scale|sweep|anatomy]"
+[[ " all table walks python scale sweep services anatomy " == *" $what "* ]] ||
+	die "usage: run.sh [table|walks|python|scale|sweep|services|anatomy]"
 [[ $STACKS =~ ^[1-9][0-9]*$ ]] || die "STACKS must be a number above 0"
 [[ $ROUNDS =~ ^[1-9][0-9]*$ ]] || die "ROUNDS must be a number above 0"
 for program in "$tool" "$programs"/{pairs,pairs_nofp,stacks,names,tool_run}; do
@@ -85,7 +86,7 @@ trap 'exit 130' INT TERM
 
 variants=(bare leaksweep)
 peer_note=""
-if [[ " walks python scale sweep " == *" $what "* ]]; then
+if [[ " walks python scale sweep services " == *" $what "* ]]; then
 	:
 elif reason=$("$here/peer.sh" "$cache" 2>&1 > /dev/null); then
 	variants+=(memleak)
@@ -449,6 +450,11 @@ if [[ $what == sweep ]]; then
 	. "$here/sweep.sh"
 	measure_sweep || status=1
 fi
+if [[ $what == services ]]; then
+	# shellcheck source=tests/bench/services.sh
+	. "$here/services.sh"
+	measure_services || status=1
+fi
 
 model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 {
@@ -457,7 +463,7 @@ model=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)
 	[[ $what != all && $what != table ]] || echo "memleak's report, the JSON reports: $SLOW_ROUNDS rounds at most"
 	[[ -z $redis_note ]] || echo "$redis_note"
 } > "$work/notes"
-if [[ " walks python scale sweep " == *" $what "* ]]; then
+if [[ " walks python scale sweep services " == *" $what "* ]]; then
 	cat "$work/notes"
 else
 	awk -v rounds="$ROUNDS" -v notes="$work/notes" -f "$here/rows.awk" -f "$here/table.awk" "$here/rows.tsv" "$samples"
@@ -474,8 +480,8 @@ if [[ $what == all || $what == scale ]]; then
 	echo
 	cat "$work/scale"
 fi
-if [[ $what == sweep ]]; then
+if [[ $what == sweep || $what == services ]]; then
 	echo
-	cat "$work/sweep"
+	cat "$work/$what"
 fi
 [[ $status -eq 0 ]]

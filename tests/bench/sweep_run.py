@@ -10,7 +10,6 @@ report of its sweep every service of a group is asked for the truth. Appends one
       "row" (of the report, frames as names; null = it has none)}]}]
 """
 import argparse
-import fcntl
 import json
 import os
 import select
@@ -18,44 +17,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import sweep_cases
+from sweep_tool import Failed, Sweep, names_only, open_cgroup
 
 ANSWER_S = 20
-END_S = 60  # that the tool may take to end
-
-
-class Failed(Exception):
-    """The run is worth nothing; says why."""
-
-
-def own_cpu_s(pid):
-    """CPU time of a process and of what it has waited for, or None when it is gone."""
-    try:
-        with open("/proc/%d/stat" % pid) as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-    except OSError:
-        return None
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 def anon_bytes(pid):
     with open("/proc/%d/smaps_rollup" % pid) as file:
         return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Anonymous:"))
-
-
-def open_cgroup(name):
-    """Makes a control group; returns its folder and its path as /proc/PID/cgroup has it."""
-    with open("/proc/self/mounts") as file:
-        mounts = [line.split() for line in file]
-    roots = [mount[1] for mount in mounts if mount[2] == "cgroup2"]
-    roots += [mount[1] for mount in mounts if mount[2] == "cgroup" and "memory" in mount[3].split(",")]
-    if not roots:
-        raise Failed("no hierarchy of control groups is mounted")
-    folder = os.path.join(roots[0], name)
-    os.makedirs(folder, exist_ok=True)
-    return folder, "/" + name
 
 
 class Service:
@@ -86,13 +57,6 @@ class Service:
         self.process.wait()
 
 
-def names_only(row):
-    """A row with its sites' frames as names: all that is judged."""
-    for site in (row.get("code") or {}).get("sites") or []:
-        site["frames"] = [frame.get("function") for frame in site.get("frames") or []]
-    return row
-
-
 class Group:
     def __init__(self, args, number, cases):
         self.args = args
@@ -114,48 +78,17 @@ class Group:
             for service in self.services:
                 if not service.line().startswith("READY"):
                     raise Failed("the service %s does not start" % service.case)
-            self.started = time.monotonic()
-            self.tool = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            self.read_reports()
+            self.tool = Sweep(self.command, self.args.seconds)
+            self.tool.read_reports(self.note)
             self.finish()
         except Failed as why:
             self.failure = str(why)
         finally:
             self.end()
 
-    def read_reports(self):
-        decoder = json.JSONDecoder()
-        out = self.tool.stdout
-        # An unread pipe of errors would stop the tool.
-        fcntl.fcntl(self.tool.stderr, fcntl.F_SETFL, os.O_NONBLOCK)
-        self.errors = b""
-        text = ""
-        while True:
-            left = self.started + self.args.seconds + END_S - time.monotonic()
-            if left <= 0:
-                raise Failed("the sweep does not end")
-            if not select.select([out], [], [], min(left, 1))[0]:
-                self.errors = (self.errors + (self.tool.stderr.read() or b""))[-4096:]
-                continue
-            chunk = os.read(out.fileno(), 1 << 20)
-            if not chunk:
-                return
-            text = (text + chunk.decode(errors="replace")).lstrip()
-            while text:
-                try:
-                    report, end = decoder.raw_decode(text)
-                except ValueError:
-                    break  # the rest of it is still to come
-                self.note(report)
-                text = text[end:].lstrip()
-
     def note(self, report):
-        at = time.monotonic() - self.started
         rows = {row.get("pid"): names_only(row) for row in report.get("growing") or []}
-        self.reports.append({
-            "at": round(at, 3),
-            "cpu_s": own_cpu_s(self.tool.pid),
-            "overhead": report.get("overhead") or {},
+        self.reports.append(self.tool.course(report) | {
             "services": [{
                 "case": service.case,
                 "truth": service.truth(),
@@ -165,26 +98,17 @@ class Group:
         })
 
     def finish(self):
-        _, status, usage = os.wait4(self.tool.pid, 0)
-        self.tool.returncode = status
+        took = self.tool.finish()
         self.record = {
             "run": self.args.run,
             "cases": self.cases,
             "cpus": os.cpu_count(),
-            "status": status,
-            "seconds": round(time.monotonic() - self.started, 3),
-            "cpu_s": usage.ru_utime + usage.ru_stime,
             "reports": self.reports,
-        }
-        if status:
-            self.errors += self.tool.stderr.read() or b""
-            last = self.errors.decode(errors="replace").strip().rsplit("\n", 1)[-1]
-            raise Failed("leaksweep ended with status %#x: %s" % (status, last))
+        } | took
 
     def end(self):
-        if self.tool and self.tool.returncode is None:
+        if self.tool:
             self.tool.kill()
-            self.tool.wait()
         for service in self.services:
             service.end()
         if self.folder:

@@ -4,6 +4,7 @@
 #   install-deps.sh         what `make` needs
 #   install-deps.sh demo    that, and what `make demo` needs
 #   install-deps.sh test    that, and what the tests need
+#   install-deps.sh bench   what `make` needs, and what `make bench ARGS=services` needs
 #   install-deps.sh vm      what `make` needs, and what other kernels in virtual machines need
 #   install-deps.sh arm64   what `make` needs, and what the cross build and its smoke test need
 set -euo pipefail
@@ -14,12 +15,14 @@ demo=(python3)
 test=(g++ libcmocka-dev libclang-rt-14-dev musl-tools busybox-static runc libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0
       redis-server redis-tools nginx-light git valgrind heaptrack dwz libdebuginfod1 gdb
       python3-dev python3-numpy)
+bench=(python3 redis-server redis-tools nginx-light postgresql wrk)
 vm=(qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils iproute2 python3 debian-archive-keyring)
 arm64=(gcc-aarch64-linux-gnu qemu-system-arm cpio python3)
 
 wanted=("${build[@]}")
 [ "${1-}" = demo ] || [ "${1-}" = test ] && wanted+=("${demo[@]}")
 [ "${1-}" = test ] && wanted+=("${test[@]}")
+[ "${1-}" = bench ] && wanted+=("${bench[@]}")
 [ "${1-}" = vm ] && wanted+=("${vm[@]}")
 [ "${1-}" = arm64 ] && wanted+=("${arm64[@]}")
 
