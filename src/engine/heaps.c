@@ -337,6 +337,7 @@ int heaps__walk(pid_t pid, const struct heap_range *heaps, size_t cnt, uint64_t 
 		return err;
 	heap_sums__settle(&sums);
 	sums.is_late = walker.is_late;
+	sums.cache_key = walker.cache_key;
 	*ret = sums;
 	return 0;
 }

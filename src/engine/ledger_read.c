@@ -82,6 +82,8 @@ int ledger__read(pid_t pid, const struct pool_scan *scan, uint64_t deadline_ns, 
 		err = name_allocator(pid, ledger);
 	if (!err)
 		err = heaps__walk(pid, reading.heaps.items, reading.heaps.cnt, deadline_ns, &sums);
+	if (!err)
+		ledger->cache_key = sums.cache_key;
 	if (!err && is_glibc(&sums))
 		ledger__divide_heaps(ledger, &sums);
 	else if (!err && !sums.is_late)

@@ -395,6 +395,18 @@ int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_
 	return best ? add(pythons, space, best, from_start) : 0;
 }
 
+bool pythons__pools(const struct pythons *pythons, uint32_t space, struct pool_scan_opts *ret)
+{
+	const struct python_space *python = find(pythons, space);
+	const struct python_layout *layout = python ? &file_of(pythons, python)->layout : NULL;
+
+	if (!layout || !layout->pool_shift)
+		return false;
+	*ret = (struct pool_scan_opts){.pool_shift = layout->pool_shift,
+				       .alignment = layout->alignment};
+	return true;
+}
+
 int pythons__probe(struct pythons *pythons, uint32_t space)
 {
 	const struct python_space *python = find(pythons, space);

@@ -39,6 +39,9 @@ void pythons__free(struct pythons *pythons);
  */
 int pythons__cover(struct pythons *pythons, struct space_info *space, bool from_start);
 
+/* Tells how the pools of the space's interpreter are read, once it is known. */
+bool pythons__pools(const struct pythons *pythons, uint32_t space, struct pool_scan_opts *ret);
+
 /* Puts the probes of the space's interpreter in place, if it has one, until
  * attacher__forget_proc. Returns 0 or -ENOMEM. */
 int pythons__probe(struct pythons *pythons, uint32_t space);

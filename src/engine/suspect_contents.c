@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "python/pages.h"
 #include "util/remote.h"
@@ -19,8 +20,26 @@ static bool is_resident(struct page_map *pages, struct page_runs *runs, uint64_t
 	       runs->list.items[0].start == start && runs->list.items[0].end == end;
 }
 
-static int read_blocks(struct suspect *suspect, struct page_map *pages, struct page_runs *runs,
-		       uint64_t now_ns)
+/* Whether its allocator says that the block is free: it may lie there as it was. */
+static bool is_free(const struct suspects *suspects, const struct suspect *suspect,
+		    const struct cohort_read *read, const uint8_t *data)
+{
+	struct pool_scan_opts pools;
+	uint64_t second;
+	bool lives;
+
+	if (read->layer == LAYER_PYTHON)
+		return pythons__pools(suspects->session->pythons, suspect->space, &pools) &&
+		       !pool__block_lives(suspect->suspicion.pid, &pools, read->addr, &lives) &&
+		       !lives;
+	if (!suspect->cache_key || read->len < 2 * sizeof(second))
+		return false;
+	memcpy(&second, data + sizeof(second), sizeof(second));
+	return second == suspect->cache_key;
+}
+
+static int read_blocks(const struct suspects *suspects, struct suspect *suspect,
+		       struct page_map *pages, struct page_runs *runs, uint64_t now_ns)
 {
 	uint8_t data[BATCH][IMPRINT_BYTES];
 	struct remote_part parts[2 * BATCH];
@@ -45,7 +64,11 @@ static int read_blocks(struct suspect *suspect, struct page_map *pages, struct p
 	}
 	err = kept ? remote_read_parts(suspect->suspicion.pid, parts, 2 * kept) : 0;
 	for (size_t i = 0; i < kept && !err; i++)
-		if (!parts[2 * i].err && !parts[2 * i + 1].err)
+		if (parts[2 * i].err || parts[2 * i + 1].err)
+			continue;
+		else if (is_free(suspects, suspect, &reads[i], data[i]))
+			cohort__gone(suspect->cohort, &reads[i], now_ns);
+		else
 			cohort__look(suspect->cohort, &reads[i], data[i],
 				     reads[i].len + reads[i].tail_len, now_ns);
 	return err;
@@ -62,7 +85,7 @@ int suspect_contents__read(struct suspects *suspects, uint64_t now_ns)
 
 		if (!suspect->window_cnt || page_map__open(suspect->suspicion.pid, &pages))
 			continue;
-		err = read_blocks(suspect, &pages, &runs, now_ns);
+		err = read_blocks(suspects, suspect, &pages, &runs, now_ns);
 		page_map__close(&pages);
 	}
 	array_free(&runs.list);

@@ -340,8 +340,7 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 	return err;
 }
 
-void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
-			   struct ledger *ret)
+void suspects__read_ledger(struct suspects *suspects, struct suspect *suspect, struct ledger *ret)
 {
 	/* The other half is for windows. */
 	double room_ns = budget__room_ns(&suspects->budget) / 2 / (double)suspects->list.cnt;
@@ -351,6 +350,8 @@ void suspects__read_ledger(struct suspects *suspects, const struct suspect *susp
 		limit_ns = room_ns > LEAST_LEDGER_NS ? (uint64_t)room_ns : LEAST_LEDGER_NS;
 	if (ledger__read(suspect->suspicion.pid, NULL, clock_ns(CLOCK_MONOTONIC) + limit_ns, ret))
 		*ret = (struct ledger){0};
+	if (ret->cache_key)
+		suspect->cache_key = ret->cache_key;
 	budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
 }
 

@@ -44,8 +44,7 @@ static int add_sites(const struct suspects *suspects, const struct suspect *susp
 	return err == -ENOENT ? 0 : err; /* the process has just ended */
 }
 
-static void add_ledger(struct suspects *suspects, const struct suspect *suspect,
-		       struct sweep_code *code)
+static void add_ledger(struct suspects *suspects, struct suspect *suspect, struct sweep_code *code)
 {
 	suspects__read_ledger(suspects, suspect, &code->ledger);
 	if (code->ledger.is_known && suspect->first_ledger.is_known)

@@ -30,6 +30,7 @@ struct suspect {
 	struct window_blocks blocks;
 	struct suspect_moment first; /* when it became one */
 	struct ledger first_ledger;
+	uint64_t cache_key;	      /* struct ledger; as last read */
 	bool is_exact;		      /* its probes stay in place */
 	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
 	struct suspect_moment billed; /* of exact tracing, what the plan knows */
@@ -86,8 +87,7 @@ struct suspect *suspects__find_process(const struct suspects *suspects, pid_t pi
 				       uint64_t start_ns);
 
 /* Reads a suspect's ledger, as far as that fits into the budget. */
-void suspects__read_ledger(struct suspects *suspects, const struct suspect *suspect,
-			   struct ledger *ret);
+void suspects__read_ledger(struct suspects *suspects, struct suspect *suspect, struct ledger *ret);
 
 /* Lets the budget's time pass. */
 void suspects__pass(struct suspects *suspects);

@@ -435,13 +435,15 @@ void cohort__close(struct cohort *cohort)
 
 /* ---- contents ---- */
 
-static struct cohort_read read_of(const struct imprint *imprint, uint32_t site, uint32_t slot)
+static struct cohort_read read_of(const struct imprint *imprint, uint32_t site, uint32_t slot,
+				  uint32_t layer)
 {
 	struct cohort_read read = {
 		.addr = imprint->addr,
 		.len = (uint32_t)imprint->bytes,
 		.site = site,
 		.slot = slot,
+		.layer = layer,
 	};
 
 	if (imprint->bytes > IMPRINT_BYTES) {
@@ -464,7 +466,8 @@ size_t cohort__due(struct cohort *cohort, uint64_t now_ns, struct cohort_read *r
 			const struct imprint *imprint = &imprints->items[j];
 
 			if (imprint__is_due(imprint, now_ns))
-				ret[cnt++] = read_of(imprint, site, j);
+				ret[cnt++] =
+					read_of(imprint, site, j, cohort->sites.items[site]->layer);
 		}
 	}
 	return cnt;
@@ -477,6 +480,16 @@ void cohort__look(struct cohort *cohort, const struct cohort_read *read, const v
 
 	if (read->slot < imprints->cnt && imprints->items[read->slot].addr == read->addr)
 		imprint__look(&imprints->items[read->slot], cohort->key, data, len, now_ns);
+}
+
+void cohort__gone(struct cohort *cohort, const struct cohort_read *read, uint64_t now_ns)
+{
+	struct imprints *imprints = &cohort->sites.items[read->site]->imprints;
+
+	if (read->slot < imprints->cnt && imprints->items[read->slot].addr == read->addr &&
+	    !imprints->items[read->slot].ended_ns)
+		imprints->items[read->slot].ended_ns = now_ns;
+	cohort__forget(cohort, read->addr, now_ns);
 }
 
 /* ---- life ---- */

@@ -89,6 +89,7 @@ struct cohort_read {
 	uint64_t addr, tail_addr;
 	uint32_t len, tail_len;
 	uint32_t site, slot; /* for cohort__look */
+	uint32_t layer;	     /* of the site */
 };
 
 /*
@@ -99,6 +100,10 @@ struct cohort_read {
 size_t cohort__due(struct cohort *cohort, uint64_t now_ns, struct cohort_read *ret, size_t max);
 void cohort__look(struct cohort *cohort, const struct cohort_read *read, const void *data,
 		  size_t len, uint64_t now_ns);
+
+/* The same for a block that its allocator says to be free: it has ended, and nobody has used it
+ * again. */
+void cohort__gone(struct cohort *cohort, const struct cohort_read *read, uint64_t now_ns);
 
 enum cohort_state {
 	COHORT_UNKNOWN = 0,

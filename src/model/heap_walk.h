@@ -31,14 +31,15 @@ enum heap_part {
 	HEAP_PART_CNT,
 };
 
-/* Zero-initialise to begin. All of it is bytes but the last two. */
+/* Zero-initialise to begin. All of it is bytes but the last three. */
 struct heap_sums {
 	uint64_t size[HEAP_PART_CNT];	  /* addresses */
 	uint64_t resident[HEAP_PART_CNT]; /* of these, in memory */
 	uint64_t largest_free;
 	uint64_t cache; /* size of what the heads of threads' caches count: part of HEAP_USED yet */
-	uint64_t free_cnt; /* chunks of HEAP_HOLES and HEAP_PAGES */
-	bool is_late;	   /* there was no time for some of HEAP_UNREAD */
+	uint64_t free_cnt;  /* chunks of HEAP_HOLES and HEAP_PAGES */
+	uint64_t cache_key; /* as in struct heap_walk; 0 = not known */
+	bool is_late;	    /* there was no time for some of HEAP_UNREAD */
 };
 
 struct heap_span {

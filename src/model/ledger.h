@@ -42,6 +42,8 @@ struct ledger {
 	uint64_t huge_bytes;		   /* of anon_bytes: in huge pages, touched or not */
 	uint64_t file_bytes, shared_bytes; /* in memory, and of files, or shared */
 	uint64_t swapped_bytes;
+	uint64_t cache_key; /* of glibc: the second word of each block in a thread's cache, all over
+			       the process; 0 = not known */
 	const char *allocator; /* whose memory is in LEDGER_MAPPED, too: static text, NULL = none
 				  that is known by its name */
 };

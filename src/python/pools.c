@@ -420,6 +420,40 @@ int pool_scan__read(pid_t pid, const struct pool_scan_opts *opts, struct pool_sc
 	return err;
 }
 
+int pool__block_lives(pid_t pid, const struct pool_scan_opts *opts, uint64_t addr, bool *ret_lives)
+{
+	struct scanner scanner = {.opts = *opts};
+	struct pool_look look;
+	uint64_t base, i;
+	uint8_t *data;
+	int err;
+
+	if (opts->pool_shift < MIN_POOL_SHIFT || opts->pool_shift > MAX_POOL_SHIFT ||
+	    (opts->alignment != 8 && opts->alignment != 16))
+		return -EINVAL;
+	scanner.pool_bytes = 1ULL << opts->pool_shift;
+	base = addr & ~(scanner.pool_bytes - 1);
+	data = malloc(scanner.pool_bytes);
+	err = data ? remote_read(pid, base, data, scanner.pool_bytes) : -ENOMEM;
+	if (!err)
+		switch (look_at(&scanner, base, data, scanner.live, &look)) {
+		case IS_NONE:
+		case IS_TORN:
+			err = -ENOENT;
+			break;
+		case IS_EMPTY:
+		case IS_LIVE:
+			err = addr - base < PYTHON_POOL_HEADER ? -ENOENT : 0;
+			break;
+		}
+	free(data);
+	if (err)
+		return err == -EFAULT ? -ENOENT : err;
+	i = (addr - base - PYTHON_POOL_HEADER) / look.size;
+	*ret_lives = i < look.block_cnt && scanner.live[i / 64] >> i % 64 & 1;
+	return 0;
+}
+
 void pool_scan__free(struct pool_scan *scan)
 {
 	struct scan_memory *memory;

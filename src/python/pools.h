@@ -73,6 +73,13 @@ bool pool_scan__read_bytes(const struct pool_scan *scan, const struct pool *pool
 bool pool_scan__read_block(const struct pool_scan *scan, const struct pool *pool, uint32_t i,
 			   uint8_t *buf);
 
+/*
+ * Whether the block at `addr` is in use, by a reading of its pool alone; `has_data` and
+ * `keep_bytes` of the options do not matter. Returns 0 with *ret_lives set, -ENOENT (there is no
+ * pool, or it changes just now) or another negative errno.
+ */
+int pool__block_lives(pid_t pid, const struct pool_scan_opts *opts, uint64_t addr, bool *ret_lives);
+
 /* Returns the pool that holds `addr`, or NULL. */
 const struct pool *pool_scan__find(const struct pool_scan *scan, uint64_t addr);
 

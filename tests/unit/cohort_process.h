@@ -22,6 +22,7 @@
 #define MAX_HEAP_CLASSES 16
 #define WINDOW_NS (10.0 * NS_PER_MS)
 #define TRACED_SHARE 0.012
+#define IS_FREE (1ULL << 63) /* of what a place contains */
 
 enum heap_order { HEAP_LIFO, HEAP_FIFO, HEAP_RANDOM };
 
@@ -29,6 +30,8 @@ enum heap_order { HEAP_LIFO, HEAP_FIFO, HEAP_RANDOM };
 struct heap_class {
 	uint32_t bytes;
 	enum heap_order order;
+	uint32_t spare;		  /* places that are free from the beginning */
+	bool tells_free;	  /* a reader sees which are */
 	ARRAY(uint64_t) contents; /* by place: number << 8 | service */
 	ARRAY(uint32_t) free;	  /* places; of HEAP_FIFO from free_first on */
 	size_t free_first;
@@ -169,6 +172,7 @@ static void sim_free(struct process *process, uint32_t service, uint32_t place)
 	struct service *owner = &process->services[service];
 
 	sim_note(process, false, owner->class, place, service);
+	process->classes[owner->class].contents.items[place] |= IS_FREE;
 	assert_int_equal(array_push(&process->classes[owner->class].free, place), 0);
 }
 
@@ -378,7 +382,7 @@ static void tell_sums(struct process *process, const struct cohort_window *windo
 static void fill_block(struct process *process, uint64_t addr, uint64_t words[static 12])
 {
 	const struct heap_class *class = &process->classes[(addr >> 40) - 1];
-	uint64_t content = class->contents.items[(addr & 0xffffffffff) >> 12];
+	uint64_t content = class->contents.items[(addr & 0xffffffffff) >> 12] & ~IS_FREE;
 	const struct service *service = &process->services[content & 0xff];
 
 	for (uint32_t i = 0; i < 12; i++)
@@ -386,6 +390,13 @@ static void fill_block(struct process *process, uint64_t addr, uint64_t words[st
 	words[4] = words[7] = content & 0xff;
 	if (service->is_restless)
 		words[2] = words[3] = sim_random(process);
+}
+
+static bool is_told_free(const struct process *process, uint64_t addr)
+{
+	const struct heap_class *class = &process->classes[(addr >> 40) - 1];
+
+	return class->tells_free && class->contents.items[(addr & 0xffffffffff) >> 12] & IS_FREE;
 }
 
 static void read_blocks(struct process *process)
@@ -397,6 +408,10 @@ static void read_blocks(struct process *process)
 	for (size_t i = 0; i < cnt; i++) {
 		if (process->unread && sim_share(process) < process->unread)
 			continue;
+		if (is_told_free(process, reads[i].addr)) {
+			cohort__gone(process->cohort, &reads[i], process->now_ns);
+			continue;
+		}
 		fill_block(process, reads[i].addr, words);
 		cohort__look(process->cohort, &reads[i], words, reads[i].len + reads[i].tail_len,
 			     process->now_ns);
@@ -462,6 +477,11 @@ static void sim_start(struct process *process, uint64_t seed)
 		key[i] = sim_random(process);
 	process->cohort = cohort__new(key, 1 << 16, 256);
 	assert_non_null(process->cohort);
+	for (size_t i = 0; i < process->class_cnt; i++)
+		for (uint32_t place = 0; place < process->classes[i].spare; place++) {
+			assert_int_equal(array_push(&process->classes[i].contents, IS_FREE), 0);
+			assert_int_equal(array_push(&process->classes[i].free, place), 0);
+		}
 	for (uint32_t i = 0; i < process->service_cnt; i++)
 		while (process->services[i].places.cnt < process->services[i].capacity)
 			serve(process, i);

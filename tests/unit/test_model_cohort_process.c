@@ -52,6 +52,7 @@ enum class_name {
 	CLASS_LRU,
 	CLASS_RESIZED,
 	CLASS_ALONE,
+	CLASS_SPARE,
 };
 
 static const struct heap_class classes[] = {
@@ -65,6 +66,7 @@ static const struct heap_class classes[] = {
 	[CLASS_LRU] = {.bytes = 784, .order = HEAP_LIFO},
 	[CLASS_RESIZED] = {.bytes = 4096, .order = HEAP_LIFO},
 	[CLASS_ALONE] = {.bytes = 880, .order = HEAP_LIFO},
+	[CLASS_SPARE] = {.bytes = 976, .order = HEAP_FIFO, .spare = 200000, .tells_free = true},
 };
 
 static const struct service services[] = {
@@ -177,6 +179,12 @@ static const struct service services[] = {
 	 .class = CLASS_ANY,
 	 .per_s = 1000,
 	 .capacity = 100},
+	{.name = "churn, not used again",
+	 .kind = SERVICE_FIFO,
+	 .class = CLASS_SPARE,
+	 .per_s = 300,
+	 .capacity = 3,
+	 .turns_s = 1},
 	{.name = "resized",
 	 .kind = SERVICE_RESIZE,
 	 .class = CLASS_RESIZED,

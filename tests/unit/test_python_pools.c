@@ -217,6 +217,35 @@ static const char big_script[] = "import sys\n"
 				 "print(len(kept)); sys.stdout.flush()\n"
 				 "sys.stdin.readline()\n";
 
+/* One block at a time the pools say the same. */
+static void check_single_blocks(pid_t pid, const struct pool_scan_opts *opts,
+				const struct pool_scan *scan)
+{
+	const struct pool *last = &scan->pools.items[scan->pools.cnt - 1];
+	size_t live = 0, dead = 0;
+	bool lives;
+
+	for (size_t i = 0; i < scan->pools.cnt; i += scan->pools.cnt / 50 + 1) {
+		const struct pool *pool = &scan->pools.items[i];
+
+		for (uint32_t k = 0; k < pool->block_cnt && !pool->is_torn; k++) {
+			assert_int_equal(pool__block_lives(pid, opts,
+							   pool->addr + PYTHON_POOL_HEADER +
+								   (uint64_t)k * pool->block_size,
+							   &lives),
+					 0);
+			assert_int_equal(lives, pool_scan__block_is_live(scan, pool, k));
+			live += lives;
+			dead += !lives;
+		}
+	}
+	assert_true(live > 100 && dead > 0);
+	assert_int_equal(pool__block_lives(pid, opts, last->addr, &lives), -ENOENT);
+	assert_int_equal(pool__block_lives(pid, opts, 0x10, &lives), -ENOENT);
+	assert_int_equal(pool__block_lives(pid, &(struct pool_scan_opts){0}, last->addr, &lives),
+			 -EINVAL);
+}
+
 /* Of what is not kept all the same can be had, as long as the process is there. */
 static void check_read_again(const struct python *python, const struct target *child,
 			     uint8_t *bytes)
@@ -247,6 +276,7 @@ static void check_read_again(const struct python *python, const struct target *c
 		assert_memory_equal(again, bytes + 100, 200);
 	}
 	assert_in_range(kept, 1, scan->pools.cnt / 2);
+	check_single_blocks(child->pid, &opts, scan);
 	assert_false(
 		pool_scan__read_bytes(scan, &scan->pools.items[0], 1, again, scan->pool_bytes));
 	assert_false(pool_scan__read_bytes(scan, &scan->pools.items[0], UINT64_MAX, again, 2));
