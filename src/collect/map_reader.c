@@ -90,6 +90,22 @@ int map_reader__next(struct map_reader *reader, const void **ret_keys, const voi
 	return 0;
 }
 
+int map_each(int fd, size_t key_size, size_t value_size, map_entry_fn fn, void *arg)
+{
+	struct map_reader *reader = map_reader__new(fd, key_size, value_size);
+	const void *keys, *values;
+	int cnt = 0, err = 0;
+
+	if (!reader)
+		return -ENOMEM;
+	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
+		for (int i = 0; i < cnt && !err; i++)
+			err = fn(arg, (const char *)keys + (size_t)i * key_size,
+				 (const char *)values + (size_t)i * value_size);
+	map_reader__free(reader);
+	return err ? err : cnt;
+}
+
 int map_delete_batch(int fd, const void *keys, size_t key_size, size_t cnt)
 {
 	const char *key = keys;

@@ -21,6 +21,13 @@ void map_reader__free(struct map_reader *reader);
  */
 int map_reader__next(struct map_reader *reader, const void **ret_keys, const void **ret_values);
 
+/*
+ * Calls `fn` for each entry of map `fd`; anything but 0 ends the pass and is its result. Returns 0
+ * or a negative errno.
+ */
+typedef int (*map_entry_fn)(void *arg, const void *key, const void *value);
+int map_each(int fd, size_t key_size, size_t value_size, map_entry_fn fn, void *arg);
+
 /* Deletes `cnt` keys. Returns how many went, or a negative errno. */
 int map_delete_batch(int fd, const void *keys, size_t key_size, size_t cnt);
 

@@ -94,29 +94,27 @@ static void drop_moves(struct touches *touches, uint32_t space)
 
 /* ---- the kernel's table ---- */
 
+struct sample_reading {
+	uint32_t space;
+	struct touch_samples *samples;
+};
+
+static int take_sample(void *arg, const void *key, const void *page)
+{
+	const struct sample_reading *reading = arg;
+	struct touch_sample sample = {.key = *(const struct touch_page_key *)key,
+				      .page = *(const struct touch_page *)page};
+
+	sample.addr = sample.key.addr;
+	return sample.key.space == reading->space ? array_push(&reading->samples->list, sample) : 0;
+}
+
 static int read_samples(const struct touches *touches, uint32_t space, struct touch_samples *ret)
 {
-	struct map_reader *reader =
-		map_reader__new(touches->maps->touch_pages, sizeof(struct touch_page_key),
-				sizeof(struct touch_page));
-	const void *keys, *values;
-	int cnt = 0, err = 0;
+	struct sample_reading reading = {space, ret};
 
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
-		for (int i = 0; i < cnt && !err; i++) {
-			struct touch_sample sample = {
-				.key = ((const struct touch_page_key *)keys)[i],
-				.page = ((const struct touch_page *)values)[i],
-			};
-
-			sample.addr = sample.key.addr;
-			if (sample.key.space == space)
-				err = array_push(&ret->list, sample);
-		}
-	map_reader__free(reader);
-	return err ? err : cnt;
+	return map_each(touches->maps->touch_pages, sizeof(struct touch_page_key),
+			sizeof(struct touch_page), take_sample, &reading);
 }
 
 /* Takes what is gone out of the table, and puts what has moved to its place. A sample that comes
@@ -170,31 +168,35 @@ static struct sums *sums_of(const struct touches *touches, struct pass *pass,
 	return &pass->sums.items[*slot];
 }
 
+struct sum_reading {
+	const struct touches *touches;
+	uint32_t space;
+	struct pass *pass;
+	struct touch_report *report;
+};
+
+static int take_sum(void *arg, const void *entry_key, const void *sum)
+{
+	const struct touch_sum_key *key = entry_key;
+	const struct sum_reading *reading = arg;
+	struct sums *sums;
+
+	if (key->space != reading->space)
+		return 0;
+	sums = sums_of(reading->touches, reading->pass, reading->report, key->stack_id, key->kind);
+	if (!sums)
+		return -ENOMEM;
+	sums->touched += ((const struct touch_sum *)sum)->bytes;
+	return 0;
+}
+
 static int add_touched(const struct touches *touches, uint32_t space, struct pass *pass,
 		       struct touch_report *report)
 {
-	struct map_reader *reader = map_reader__new(
-		touches->maps->touch_sums, sizeof(struct touch_sum_key), sizeof(struct touch_sum));
-	const void *keys, *values;
-	int cnt = 0, err = 0;
+	struct sum_reading reading = {touches, space, pass, report};
 
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
-		for (int i = 0; i < cnt && !err; i++) {
-			const struct touch_sum_key *key = (const struct touch_sum_key *)keys + i;
-			struct sums *sums;
-
-			if (key->space != space)
-				continue;
-			sums = sums_of(touches, pass, report, key->stack_id, key->kind);
-			if (sums)
-				sums->touched += ((const struct touch_sum *)values)[i].bytes;
-			else
-				err = -ENOMEM;
-		}
-	map_reader__free(reader);
-	return err ? err : cnt;
+	return map_each(touches->maps->touch_sums, sizeof(struct touch_sum_key),
+			sizeof(struct touch_sum), take_sum, &reading);
 }
 
 /* Each sample stands for 1/p of its kind; those that were looked up also for those that were not.

@@ -7,8 +7,9 @@
 
 #include "collect/map_reader.h"
 
-struct survivors {
-	uint64_t cnt, bytes;
+struct known_block {
+	struct block_key key;
+	uint64_t born_ns;
 };
 
 /* One reading. */
@@ -20,38 +21,50 @@ struct reading {
 	uint64_t begin_ns, end_ns;
 	bool goes_on;
 	struct cohort *cohort;
-	ARRAY(struct survivors) survivors;   /* of those born in the window ... */
-	struct hashmap survivor_index;	     /* {stack, layer} -> index, as the kernel has it */
-	ARRAY(struct block_key) known, gone; /* of the space: all, and those to be removed */
-	ARRAY(uint64_t) births;		     /* beside `known` */
+	struct asked_sums survivors;	 /* born since the last reading, and there */
+	ARRAY(struct known_block) known; /* of the space */
+	ARRAY(struct block_key) gone;	 /* to be removed */
 };
+
+static struct asked_sum *sum_of(struct asked_sums *sums, uint64_t stack, uint32_t layer)
+{
+	bool is_new;
+	uint64_t *slot = hashmap__insert(&sums->index, stack, layer, &is_new);
+
+	if (!slot)
+		return NULL;
+	if (is_new) {
+		*slot = sums->list.cnt;
+		if (array_push(&sums->list, (struct asked_sum){0}))
+			return NULL;
+	}
+	return &sums->list.items[*slot];
+}
+
+static void free_sums(struct asked_sums *sums)
+{
+	array_free(&sums->list);
+	hashmap__free(&sums->index);
+}
 
 void window_blocks__free(struct window_blocks *blocks)
 {
-	array_free(&blocks->costs);
-	hashmap__free(&blocks->index);
+	free_sums(&blocks->asked);
 }
 
 static int count_survivor(struct reading *reading, const struct block *block)
 {
-	bool is_new;
-	uint64_t *slot =
-		hashmap__insert(&reading->survivor_index, block->stack_id, block->layer, &is_new);
+	struct asked_sum *sum = sum_of(&reading->survivors, block->stack_id, block->layer);
 
-	if (!slot)
+	if (!sum)
 		return -ENOMEM;
-	if (is_new) {
-		*slot = reading->survivors.cnt;
-		if (array_push(&reading->survivors, (struct survivors){0}))
-			return -ENOMEM;
-	}
-	reading->survivors.items[*slot].cnt++;
-	reading->survivors.items[*slot].bytes += block->size;
+	sum->cnt++;
+	sum->bytes += block->size;
 	return 0;
 }
 
-static int take_block(struct reading *reading, const struct block_key *key,
-		      const struct block *block)
+static int add_birth(const struct reading *reading, const struct block_key *key,
+		     const struct block *block)
 {
 	const struct cohort_birth birth = {
 		.addr = key->addr,
@@ -60,13 +73,22 @@ static int take_block(struct reading *reading, const struct block_key *key,
 		.stack = collector__same_stack(reading->collector, block->stack_id),
 		.layer = block->layer,
 	};
+
+	return cohort__birth(reading->cohort, &birth);
+}
+
+static int take_block(void *arg, const void *entry_key, const void *entry)
+{
+	const struct block_key *key = entry_key;
+	const struct block *block = entry;
+	struct reading *reading = arg;
 	int err;
 
+	if (key->space != reading->space)
+		return 0;
 	if (block->flags & BLOCK_NESTED)
 		return array_push(&reading->gone, *key);
-	if (cohort__follows(reading->cohort, key->addr, block->born_ns)) {
-		cohort__alive(reading->cohort, key->addr, block->born_ns);
-	} else {
+	if (!cohort__alive(reading->cohort, key->addr, block->born_ns)) {
 		/* Probes come and go one after the other: what is born while they do is in nobody's
 		 * window, and in the sums of its stack. */
 		err = count_survivor(reading, block);
@@ -76,87 +98,38 @@ static int take_block(struct reading *reading, const struct block_key *key,
 			return 0;
 		if (block->born_ns < reading->begin_ns || block->born_ns > reading->end_ns)
 			return array_push(&reading->gone, *key);
-		err = cohort__birth(reading->cohort, &birth);
+		err = add_birth(reading, key, block);
 		if (err)
 			return err;
 	}
-	err = array_push(&reading->known, *key);
-	return err ? err : array_push(&reading->births, block->born_ns);
-}
-
-static int read_blocks(struct reading *reading)
-{
-	struct map_reader *reader = map_reader__new(reading->maps->live_blocks,
-						    sizeof(struct block_key), sizeof(struct block));
-	const void *keys, *values;
-	int cnt = 0, err = 0;
-
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
-		for (int i = 0; i < cnt && !err; i++) {
-			const struct block_key *key = (const struct block_key *)keys + i;
-
-			if (key->space == reading->space)
-				err = take_block(reading, key, (const struct block *)values + i);
-		}
-	}
-	map_reader__free(reader);
-	return err ? err : cnt;
+	return array_push(&reading->known, ((struct known_block){*key, block->born_ns}));
 }
 
 /* What was asked for in the window and did not outlive it. */
-static int take_cost(struct reading *reading, const struct cost_key *key,
-		     const struct stack_cost *cost)
+static int take_cost(void *arg, const void *entry_key, const void *entry)
 {
-	struct window_blocks *blocks = reading->blocks;
-	const struct asked_sum now = {.cnt = cost->alloc_count, .bytes = cost->alloc_bytes};
-	struct survivors left = {0};
-	struct asked_sum before;
-	uint64_t *slot, *survivor;
-	bool is_new;
+	const struct cost_key *key = entry_key;
+	const struct stack_cost *cost = entry;
+	struct reading *reading = arg;
+	struct asked_sum *asked, new, left = {0};
+	const uint64_t *survivor;
 
-	slot = hashmap__insert(&blocks->index, key->stack_id, key->layer, &is_new);
-	if (!slot)
-		return -ENOMEM;
-	if (is_new) {
-		*slot = blocks->costs.cnt;
-		if (array_push(&blocks->costs, (struct asked_sum){0}))
-			return -ENOMEM;
-	}
-	before = blocks->costs.items[*slot];
-	blocks->costs.items[*slot] = now;
-	blocks->calls += now.cnt - before.cnt;
-	survivor = hashmap__find(&reading->survivor_index, key->stack_id, key->layer);
-	if (survivor)
-		left = reading->survivors.items[*survivor];
-	if (now.cnt - before.cnt <= left.cnt || now.bytes - before.bytes < left.bytes)
+	if (key->space != reading->space)
 		return 0;
-	return cohort__churn(
-		reading->cohort, collector__same_stack(reading->collector, key->stack_id),
-		key->layer, now.cnt - before.cnt - left.cnt, now.bytes - before.bytes - left.bytes);
-}
-
-static int read_costs(struct reading *reading)
-{
-	struct map_reader *reader = map_reader__new(
-		reading->maps->stack_costs, sizeof(struct cost_key), sizeof(struct stack_cost));
-	const void *keys, *values;
-	int cnt = 0, err = 0;
-
-	if (!reader)
+	asked = sum_of(&reading->blocks->asked, key->stack_id, key->layer);
+	if (!asked)
 		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
-		for (int i = 0; i < cnt && !err; i++) {
-			const struct cost_key *key = (const struct cost_key *)keys + i;
-
-			if (key->space == reading->space)
-				err = take_cost(reading, key,
-						(const struct stack_cost *)values + i);
-		}
-	}
-	map_reader__free(reader);
-	return err ? err : cnt;
+	new = (struct asked_sum){cost->alloc_count - asked->cnt, cost->alloc_bytes - asked->bytes};
+	*asked = (struct asked_sum){cost->alloc_count, cost->alloc_bytes};
+	reading->blocks->calls += new.cnt;
+	survivor = hashmap__find(&reading->survivors.index, key->stack_id, key->layer);
+	if (survivor)
+		left = reading->survivors.list.items[*survivor];
+	if (new.cnt <= left.cnt || new.bytes < left.bytes)
+		return 0;
+	return cohort__churn(reading->cohort,
+			     collector__same_stack(reading->collector, key->stack_id), key->layer,
+			     new.cnt - left.cnt, new.bytes - left.bytes);
 }
 
 /* Removes what nobody remembers; the group of the space gets its room in the table back. */
@@ -167,9 +140,9 @@ static int remove_gone(struct reading *reading)
 	int removed;
 
 	for (size_t i = 0; i < reading->known.cnt; i++)
-		if (!cohort__follows(reading->cohort, reading->known.items[i].addr,
-				     reading->births.items[i]) &&
-		    array_push(&reading->gone, reading->known.items[i]))
+		if (!cohort__follows(reading->cohort, reading->known.items[i].key.addr,
+				     reading->known.items[i].born_ns) &&
+		    array_push(&reading->gone, reading->known.items[i].key))
 			return -ENOMEM;
 	if (!reading->gone.cnt)
 		return 0;
@@ -186,11 +159,9 @@ static int remove_gone(struct reading *reading)
 
 static void end_reading(struct reading *reading)
 {
-	array_free(&reading->survivors);
-	hashmap__free(&reading->survivor_index);
+	free_sums(&reading->survivors);
 	array_free(&reading->known);
 	array_free(&reading->gone);
-	array_free(&reading->births);
 }
 
 int window_blocks__read(struct window_blocks *blocks, const struct map_fds *maps,
@@ -212,9 +183,11 @@ int window_blocks__read(struct window_blocks *blocks, const struct map_fds *maps
 	blocks->calls = 0;
 	err = cohort__open(cohort, window);
 	if (!err)
-		err = read_blocks(&reading);
+		err = map_each(maps->live_blocks, sizeof(struct block_key), sizeof(struct block),
+			       take_block, &reading);
 	if (!err)
-		err = read_costs(&reading);
+		err = map_each(maps->stack_costs, sizeof(struct cost_key),
+			       sizeof(struct stack_cost), take_cost, &reading);
 	if (!err)
 		cohort__end_others(cohort);
 	cohort__close(cohort);

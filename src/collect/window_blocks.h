@@ -16,16 +16,20 @@
 #include "util/array.h"
 #include "util/hashmap.h"
 
-/* What the stacks of a space had asked for when a window was read last. */
+/* What a stack has asked for. */
 struct asked_sum {
 	uint64_t cnt, bytes;
 };
 
+struct asked_sums {
+	ARRAY(struct asked_sum) list;
+	struct hashmap index; /* {stack, layer} -> index; stacks as the kernel side has them */
+};
+
 /* Of one space. Zero-initialise; free with window_blocks__free. */
 struct window_blocks {
-	ARRAY(struct asked_sum) costs;
-	struct hashmap index; /* {stack, layer} -> index of `costs` */
-	uint64_t calls;	      /* allocations in the window that was read last */
+	struct asked_sums asked; /* ever, when a window was read last */
+	uint64_t calls;		 /* allocations in that window */
 };
 
 void window_blocks__free(struct window_blocks *blocks);

@@ -20,8 +20,8 @@
 /* A hit is calibrated rather high: between a third of that and half as much again. */
 #define LOST_LOW 0.3
 #define LOST_HIGH 1.5
-#define IS_BUSY                                                                                    \
-	0.9 /* of a window: who used a CPU for so long would have done more without probes */
+/* Of a window: who used a CPU for so long would have done more without probes. */
+#define IS_BUSY 0.9
 
 /* ---- what there is ---- */
 
@@ -42,14 +42,15 @@ static uint64_t sum_hits(const uint64_t stats[static STAT_MAX])
 	       stats[STAT_HITS_OBJECT] + stats[STAT_HITS_OBJECT_FREE] + stats[STAT_HITS_FOREIGN];
 }
 
-static int read_hits(const struct suspects *suspects, uint64_t *ret)
+/* Returns how many hits there were since there were `from`; 0 when that cannot be read. */
+static uint64_t hits_since(const struct suspects *suspects, uint64_t from)
 {
-	uint64_t stats[STAT_MAX];
-	int err = map_read_counters(attacher__maps(suspects->session->attacher)->stats, stats,
-				    STAT_MAX);
+	uint64_t stats[STAT_MAX], hits;
 
-	*ret = err ? 0 : sum_hits(stats);
-	return err;
+	if (map_read_counters(attacher__maps(suspects->session->attacher)->stats, stats, STAT_MAX))
+		return 0;
+	hits = sum_hits(stats);
+	return hits > from ? hits - from : 0;
 }
 
 /* Blocks that were asked for and are in nobody's table. */
@@ -137,13 +138,9 @@ static void take_away(struct suspects *suspects, struct suspect *suspect)
 	suspect->is_exact = false;
 }
 
-/* Spends what was hit since `from`, while probes were made or taken away: in nobody's window. */
-static void bill_between(struct suspects *suspects, const struct suspect *suspect, uint64_t from)
+/* Spends hits of while probes were made or taken away: they are in nobody's window. */
+static void bill_between(struct suspects *suspects, const struct suspect *suspect, uint64_t hits)
 {
-	uint64_t hits = 0, total;
-
-	if (!read_hits(suspects, &total) && total > from)
-		hits = total - from;
 	budget__spend(&suspects->budget,
 		      window_plan__cost_ns(&suspects->plan, suspect->space, hits));
 	suspects->window_hits += hits;
@@ -152,13 +149,11 @@ static void bill_between(struct suspects *suspects, const struct suspect *suspec
 void suspect_windows__end(struct suspects *suspects, struct suspect *suspect)
 {
 	struct window_bill bill = {0};
-	uint64_t total;
 
 	if (suspects->open == suspect) {
 		take_away(suspects, suspect);
 		suspects->open = NULL;
-		if (!read_hits(suspects, &total) && total > suspect->begun.hits)
-			bill.hits = total - suspect->begun.hits;
+		bill.hits = hits_since(suspects, suspect->begun.hits);
 		suspects->window_hits += bill.hits;
 		window_plan__closed(&suspects->plan, &bill, suspects->attach_ns);
 	} else if (suspect->is_exact) {
@@ -188,11 +183,10 @@ static char *obstacle_of(const struct suspects *suspects, const struct suspect *
 static int begin(struct suspects *suspects, const struct window_order *order)
 {
 	struct suspect *suspect = suspects__find(suspects, order->id);
-	uint64_t own_ns = cpu_time_ns(), before;
+	uint64_t own_ns = cpu_time_ns(), before = hits_since(suspects, 0);
 	char *obstacle;
 	int err;
 
-	read_hits(suspects, &before);
 	suspect->begun = (struct suspect_moment){.hits = before};
 	if (!order->is_exact)
 		suspects->open = suspect;
@@ -208,8 +202,9 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 			suspects__drop(suspects, suspect);
 		return err == -ENOMEM ? err : 0;
 	}
+	bill_between(suspects, suspect, suspect->begun.hits - before);
 	suspect->billed = suspect->begun;
-	suspect->billed.hits -= suspects->window_hits + (suspect->begun.hits - before);
+	suspect->billed.hits -= suspects->window_hits;
 	suspects->poll_ns = order->length_ns / POLLS;
 	if (suspects->poll_ns < LEAST_POLL_NS)
 		suspects->poll_ns = LEAST_POLL_NS;
@@ -219,9 +214,6 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 	suspects__pass(suspects);
 	if (!order->is_exact)
 		window_plan__opened(&suspects->plan);
-	budget__spend(&suspects->budget, window_plan__cost_ns(&suspects->plan, suspect->space,
-							      suspect->begun.hits - before));
-	suspects->window_hits += suspect->begun.hits - before;
 	return 0;
 }
 
@@ -245,7 +237,7 @@ static int end_window(struct suspects *suspects, const struct suspect_moment *to
 			       hits_of_others(suspects, &suspect->begun, to));
 	suspects->window_hits += bill.hits;
 	take_away(suspects, suspect);
-	bill_between(suspects, suspect, to->hits);
+	bill_between(suspects, suspect, hits_since(suspects, to->hits));
 	suspects->open = NULL;
 	suspects->attach_ns += (double)(cpu_time_ns() - own_ns);
 	suspects__pass(suspects);

@@ -67,6 +67,10 @@ int sweeper__change(struct sweeper *sweeper, const struct sweep_opts *opts, char
  */
 int sweep__of_watch(struct watch *watch, struct sweep **ret);
 
+/* Fills in what a row says of its group, which owns the text; NULL = it has none. Returns 0 or
+ * -ENOMEM. */
+int sweep__name_group(struct watch *watch, struct watch_group *group, struct sweep_row *row);
+
 /*
  * Tells what is known of all processes that share a limit with those that the kernel has killed.
  * Returns 0 or a negative errno; *ret is the caller's.

@@ -28,17 +28,10 @@ static bool shares_limit(const struct sweep_oom *oom, const struct watch_group *
 static int add(struct killing *killing, struct watch_group *group, struct sweep_row *row,
 	       enum oom_fate fate)
 {
-	const struct cgroup_name *name = NULL;
+	int err = sweep__name_group(killing->watch, group, row);
 
-	if (group) {
-		name = watch_group__name(&killing->watch->groups, group);
-		if (!name)
-			return -ENOMEM;
-		row->cgroup = group->path;
-		row->title = name->title;
-		row->runtime = (char *)cgroup_runtime__name(name->runtime);
-		row->is_service = cgroup_name__is_service(name);
-	}
+	if (err)
+		return err;
 	if (suspects__was_killed(killing->suspects, row->pid, row->start_ns))
 		fate = OOM_KILLED;
 	return sweep_oom__add(killing->oom, row, fate);

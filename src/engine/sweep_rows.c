@@ -43,20 +43,28 @@ static int add_limit(const struct build *build, const struct watch_group *group,
 	return err == -ENOMEM ? err : 0;
 }
 
+int sweep__name_group(struct watch *watch, struct watch_group *group, struct sweep_row *row)
+{
+	const struct cgroup_name *name;
+
+	if (!group)
+		return 0;
+	name = watch_group__name(&watch->groups, group);
+	if (!name)
+		return -ENOMEM;
+	row->cgroup = group->path;
+	row->title = name->title;
+	row->runtime = (char *)cgroup_runtime__name(name->runtime);
+	row->is_service = cgroup_name__is_service(name);
+	return 0;
+}
+
 static int add_row(const struct build *build, struct watch_group *group, struct sweep_row *row)
 {
-	const struct cgroup_name *name = NULL;
-	int err;
+	int err = sweep__name_group(build->watch, group, row);
 
-	if (group) {
-		name = watch_group__name(&build->watch->groups, group);
-		if (!name)
-			return -ENOMEM;
-		row->cgroup = group->path;
-		row->title = name->title;
-		row->runtime = (char *)cgroup_runtime__name(name->runtime);
-		row->is_service = cgroup_name__is_service(name);
-	}
+	if (err)
+		return err;
 	err = add_limit(build, group, row);
 	if (!err)
 		err = sweep__add(build->sweep, row);

@@ -382,12 +382,13 @@ static struct cohort_block *find_block(const struct cohort *cohort, uint64_t add
 	return block && block->born_ns == born_ns ? block : NULL;
 }
 
-void cohort__alive(struct cohort *cohort, uint64_t addr, uint64_t born_ns)
+bool cohort__alive(struct cohort *cohort, uint64_t addr, uint64_t born_ns)
 {
 	struct cohort_block *block = find_block(cohort, addr, born_ns);
 
 	if (block)
 		block->alive_window = cohort->window_cnt;
+	return block;
 }
 
 bool cohort__follows(const struct cohort *cohort, uint64_t addr, uint64_t born_ns)

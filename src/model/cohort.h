@@ -66,9 +66,10 @@ int cohort__churn(struct cohort *cohort, uint64_t stack, uint32_t layer, uint64_
 
 /*
  * And for the deaths: each block that still is there is told, by its address and the time of its
- * birth; then those that were not told have died in the last window.
+ * birth; then those that were not told have died in the last window. cohort__alive returns whether
+ * the block is remembered.
  */
-void cohort__alive(struct cohort *cohort, uint64_t addr, uint64_t born_ns);
+bool cohort__alive(struct cohort *cohort, uint64_t addr, uint64_t born_ns);
 void cohort__end_others(struct cohort *cohort);
 
 /* Whether the block born at that time at the address is remembered. */
