@@ -213,7 +213,8 @@ static void test_busy(void **state)
 }
 
 static const char big_script[] = "import sys\n"
-				 "kept = [i + 0.5 for i in range(1050000)]\n"
+				 "kept = [i + 0.5 for i in range(1060000)]\n"
+				 "del kept[::106]\n" /* of each pool some blocks */
 				 "print(len(kept)); sys.stdout.flush()\n"
 				 "sys.stdin.readline()\n";
 
