@@ -40,43 +40,23 @@ static struct child *grower__start(const char *const *args)
 	return child;
 }
 
-/* Returns a process's row, or NULL. */
-static struct json_object *row_of(struct json_object *doc, pid_t pid)
-{
-	struct json_object *rows = field(doc, "growing");
-
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		struct json_object *row = json_object_array_get_idx(rows, i);
-
-		if (field(row, "pid") && json_object_get_int(field(row, "pid")) == pid)
-			return row;
-	}
-	return NULL;
-}
-
-static double number(struct json_object *object, const char *name)
-{
-	assert_non_null(field(object, name));
-	return json_object_get_double(field(object, name));
-}
-
 static void assert_rate(struct json_object *doc, pid_t pid, double truth)
 {
-	struct json_object *row = row_of(doc, pid), *growth;
+	struct json_object *row = sweep__row(doc, pid), *growth;
 
 	if (!row)
 		fail_msg("process %d is not told as growing: %s", (int)pid,
 			 json_object_to_json_string(doc));
 	growth = field(row, "growth");
-	if (number(growth, "lower") > truth || number(growth, "upper") < truth)
+	if (number_in(growth, "lower") > truth || number_in(growth, "upper") < truth)
 		fail_msg("process %d grows by %.1f MiB/h, and the report says %.1f to %.1f",
-			 (int)pid, truth / MIB, number(growth, "lower") / MIB,
-			 number(growth, "upper") / MIB);
+			 (int)pid, truth / MIB, number_in(growth, "lower") / MIB,
+			 number_in(growth, "upper") / MIB);
 }
 
 static void assert_not_growing(struct json_object *doc, pid_t pid)
 {
-	struct json_object *row = row_of(doc, pid);
+	struct json_object *row = sweep__row(doc, pid);
 
 	if (row)
 		fail_msg("process %d does not grow: %s", (int)pid, json_object_to_json_string(row));
@@ -106,16 +86,6 @@ static void await_reports(struct child *tool, size_t cnt)
 		sleep_ms(50);
 	}
 	fail_msg("there is no report %zu", cnt);
-}
-
-static void assert_ends(struct child *tool, int code)
-{
-	int status = child__await_exit(tool, TIMEOUT_MS);
-	char *err = child__stderr(tool);
-
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
-		fail_msg("status 0x%x instead of exit code %d: %s", status, code, err);
-	free(err);
 }
 
 /* ---- a service with a limit ---- */
@@ -176,7 +146,7 @@ static double service__room(void)
  */
 static void assert_limit(struct json_object *doc, const struct service *service)
 {
-	struct json_object *row = row_of(doc, service->leaker->pid), *limit;
+	struct json_object *row = sweep__row(doc, service->leaker->pid), *limit;
 	double room = service__room(), seconds;
 
 	assert_non_null(row);
@@ -184,8 +154,8 @@ static void assert_limit(struct json_object *doc, const struct service *service)
 	assert_true(json_object_get_boolean(field(row, "service")));
 	limit = field(row, "limit");
 	assert_string_equal(text_of(limit, "cgroup"), service->container->cgroup);
-	assert_true(number(limit, "bytes") == SERVICE_LIMIT);
-	seconds = number(limit, "seconds");
+	assert_true(number_in(limit, "bytes") == SERVICE_LIMIT);
+	seconds = number_in(limit, "seconds");
 	if (seconds < 0.8 * room / SERVICE_PER_HOUR * 3600 ||
 	    seconds > 1.25 * room / SERVICE_PER_HOUR * 3600 + 2)
 		fail_msg("%.0f s until the limit instead of %.0f: %s", seconds,
@@ -227,9 +197,9 @@ static void check_once(struct child *fails, struct child *passes, struct child *
 {
 	struct report report;
 
-	assert_ends(fails, 3);
-	assert_ends(passes, 0);
-	assert_ends(in_group, 0);
+	child__await_code(fails, 3);
+	child__await_code(passes, 0);
+	child__await_code(in_group, 0);
 	report = read_reports(passes);
 	assert_int_equal(report.cnt, 1);
 	assert_host(report.root, host);
@@ -239,7 +209,7 @@ static void check_once(struct child *fails, struct child *passes, struct child *
 	assert_not_growing(report.root, host->leak->pid);
 	assert_rate(report.root, host->service.leaker->pid, SERVICE_PER_HOUR);
 	/* Its first process, and the leaker. */
-	assert_true(number(field(report.root, "watched"), "processes") == 2);
+	assert_true(number_in(field(report.root, "watched"), "processes") == 2);
 }
 
 /* The service's next process goes on where the last one was. */
@@ -253,16 +223,16 @@ static void check_restart(struct child *tool, struct host *host)
 	service__run(&host->service);
 	sleep_ms(25000 * patience());
 	kill(tool->pid, SIGTERM);
-	assert_ends(tool, 0);
+	child__await_code(tool, 0);
 	report = read_reports(tool);
 	assert_int_equal(report.cnt, 3);
-	assert_int_equal(number(report.root, "interval"), 0);
+	assert_int_equal(number_in(report.root, "interval"), 0);
 	assert_host(report.root, host);
-	row = row_of(report.root, host->service.leaker->pid);
+	row = sweep__row(report.root, host->service.leaker->pid);
 	if (!row)
 		fail_msg("the service does not grow any more: %s",
 			 json_object_to_json_string(report.root));
-	assert_int_equal(number(row, "restarts"), 1);
+	assert_int_equal(number_in(row, "restarts"), 1);
 }
 
 static void test_host(void **state)
@@ -283,7 +253,7 @@ static void test_host(void **state)
 	await_reports(tool, 1);
 	assert_true(now_s() - begun < 45 * patience());
 	report = read_reports(tool);
-	assert_true(number(report.root, "duration_ns") < 30e9 * patience());
+	assert_true(number_in(report.root, "duration_ns") < 30e9 * patience());
 	assert_host(report.root, &host);
 	assert_rate(report.root, host.service.leaker->pid, SERVICE_PER_HOUR);
 	assert_limit(report.root, &host.service);
@@ -305,7 +275,7 @@ static void test_quiet(void **state)
 	size_t lines = 0;
 
 	(void)state;
-	assert_ends(tool, 0);
+	child__await_code(tool, 0);
 	out = child__stdout(tool);
 	for (line = out; (line = strstr(line, "Z  not known yet: ")); line++)
 		lines++;
@@ -355,7 +325,7 @@ static void test_too_early(void **state)
 	char *text;
 
 	(void)state;
-	assert_ends(tool, 1);
+	child__await_code(tool, 1);
 	text = child__stdout(tool);
 	if (!strstr(text, "not known yet: "))
 		fail_msg("no report: %s", text);
@@ -376,7 +346,7 @@ static void test_unwritable(void **state)
 	(void)state;
 	assert_int_equal(mkfifo(path, 0600), 0);
 	tool = tool__start(ARGS("-i", "300ms", "-d", "3s", "-o", path), NULL);
-	assert_ends(tool, 1);
+	child__await_code(tool, 1);
 	err = child__stderr(tool);
 	for (line = err; (line = strstr(line, "the sweep goes on\n")); line++)
 		lines++;
@@ -427,7 +397,7 @@ static void test_nohup(void **state)
 	sleep_ms(1000);
 	assert_int_equal(waitpid(tool->pid, NULL, WNOHANG), 0);
 	kill(tool->pid, SIGTERM);
-	assert_ends(tool, 0);
+	child__await_code(tool, 0);
 	free(command);
 	free(path);
 }
@@ -438,7 +408,7 @@ static void check_refused(const char *const *args, const struct child_opts *opts
 	struct child *tool = tool__start(args, opts);
 	char *err;
 
-	assert_ends(tool, code);
+	child__await_code(tool, code);
 	err = child__stderr(tool);
 	if (!strstr(err, why) || strchr(err, '\n') != err + strlen(err) - 1)
 		fail_msg("not one line with '%s': %s", why, err);

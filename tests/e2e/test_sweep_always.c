@@ -35,21 +35,11 @@ static char *write_config(const char *text)
 	return path;
 }
 
-static void assert_exit(struct child *tool, int code)
-{
-	int status = child__await_exit(tool, TIMEOUT_MS);
-	char *err = child__stderr(tool);
-
-	if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
-		fail_msg("status 0x%x instead of exit code %d: %s", status, code, err);
-	free(err);
-}
-
 static void assert_says(struct child *tool, int code, const char *text)
 {
 	char *err;
 
-	assert_exit(tool, code);
+	child__await_code(tool, code);
 	err = child__stderr(tool);
 	if (strcmp(err, text))
 		fail_msg("not '%s': %s", text, err);
@@ -71,19 +61,6 @@ static struct report read_reports(struct child *tool)
 
 	free(out);
 	return report;
-}
-
-static struct json_object *row_of(const struct report *report, pid_t pid)
-{
-	struct json_object *rows = field(report->root, "growing");
-
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		struct json_object *row = json_object_array_get_idx(rows, i);
-
-		if (field(row, "pid") && json_object_get_int(field(row, "pid")) == pid)
-			return row;
-	}
-	return NULL;
 }
 
 /* ---- the file ---- */
@@ -149,7 +126,7 @@ static void test_reread(void **state)
 	await_says(tool, text);
 	sleep_ms(2500); /* for a pass with the groups */
 	kill(tool->pid, SIGTERM);
-	assert_exit(tool, 0);
+	child__await_code(tool, 0);
 	report = read_reports(tool);
 	assert_int_equal(report.cnt, 1);
 	report = report__read_file(out);
@@ -170,7 +147,7 @@ static void test_hangup(void **state)
 	(void)state;
 	sleep_ms(1000);
 	kill(tool->pid, SIGHUP);
-	assert_exit(tool, 0);
+	child__await_code(tool, 0);
 	report = read_reports(tool);
 	assert_int_equal(report.cnt, 1);
 	assert_int_equal(json_object_get_int(field(report.root, "interval")), 0);
@@ -201,7 +178,8 @@ static struct report ask(struct child *tool, size_t before)
 static void assert_budget(const struct report *report, double percent, pid_t pid)
 {
 	struct json_object *budget = field(field(report->root, "overhead"), "budget_percent");
-	struct json_object *row = row_of(report, pid), *code = row ? field(row, "code") : NULL;
+	struct json_object *row = sweep__row(report->root, pid),
+			   *code = row ? field(row, "code") : NULL;
 
 	if (!code || (percent > 0) != (strcmp(text_of(code, "look"), "off") != 0) ||
 	    (percent > 0) != (budget != NULL) ||
@@ -238,7 +216,7 @@ static void test_budget(void **state)
 	report = ask(tool, 3);
 	assert_budget(&report, 2, leak->pid);
 	kill(tool->pid, SIGTERM);
-	assert_exit(tool, 0);
+	child__await_code(tool, 0);
 	free(text);
 	free(path);
 }
@@ -269,10 +247,10 @@ static void test_suppressed(void **state)
 	passes = tool__start(ARGS("--config", path, "--once", "-d", "32s", "--fail-over", "100M",
 				  "--budget", "0", "--suppress", "comm:grow*"),
 			     NULL);
-	assert_exit(tool, 3);
-	assert_exit(passes, 0);
+	child__await_code(tool, 3);
+	child__await_code(passes, 0);
 	report = read_reports(tool);
-	if (row_of(&report, leaks[0]->pid) || !row_of(&report, leaks[1]->pid))
+	if (sweep__row(report.root, leaks[0]->pid) || !sweep__row(report.root, leaks[1]->pid))
 		fail_msg("not only %d is told: %s", (int)leaks[1]->pid,
 			 json_object_to_json_string(report.root));
 	assert_int_equal(json_object_get_int(field(field(report.root, "suppressed"), "rows")), 1);
@@ -392,9 +370,9 @@ static void test_unit(void **state)
 	assert_int_equal(unlink(path), 0);
 	tool = start_as_unit(container->cgroup, duration);
 	sleep_ms(40000 * patience());
-	assert_exit(tool, 0);
+	child__await_code(tool, 0);
 	report = read_reports(tool);
-	row = row_of(&report, leak->pid);
+	row = sweep__row(report.root, leak->pid);
 	code = row ? field(row, "code") : NULL;
 	if (!code)
 		fail_msg("no code is looked at: %s", json_object_to_json_string(report.root));

@@ -13,12 +13,6 @@
 #define LEAK_PER_HOUR (60 * 10e6)
 #define DURATION_S 90
 
-static double number(struct json_object *object, const char *name)
-{
-	assert_non_null(field(object, name));
-	return json_object_get_double(field(object, name));
-}
-
 static struct report sweep(const char *const *args)
 {
 	struct child *tool = tool__start(args, NULL);
@@ -37,15 +31,9 @@ static struct report sweep(const char *const *args)
 /* Returns what is told of a process's code, NULL = it is in no row, or nothing is. */
 static struct json_object *code_of(const struct report *report, pid_t pid)
 {
-	struct json_object *rows = field(report->root, "growing");
+	struct json_object *row = sweep__row(report->root, pid);
 
-	for (size_t i = 0; i < json_object_array_length(rows); i++) {
-		struct json_object *row = json_object_array_get_idx(rows, i);
-
-		if (field(row, "pid") && json_object_get_int(field(row, "pid")) == pid)
-			return field(row, "code");
-	}
-	return NULL;
+	return row ? field(row, "code") : NULL;
 }
 
 /* Returns the site number `i` of those that grow, NULL = there are no more. */
@@ -82,12 +70,12 @@ static void assert_leak(const struct report *report, pid_t pid)
 			 code ? json_object_to_json_string(code) : "there is no code");
 	rate = field(site, "rate");
 	print_message("leak of %.0f MB per hour: %.0f (%.0f to %.0f), in %.0f windows, %.2f s\n",
-		      LEAK_PER_HOUR / 1e6, number(rate, "bytes_per_hour") / 1e6,
-		      number(rate, "lower") / 1e6, number(rate, "upper") / 1e6,
-		      number(code, "windows"), number(code, "traced_ns") / 1e9);
+		      LEAK_PER_HOUR / 1e6, number_in(rate, "bytes_per_hour") / 1e6,
+		      number_in(rate, "lower") / 1e6, number_in(rate, "upper") / 1e6,
+		      number_in(code, "windows"), number_in(code, "traced_ns") / 1e9);
 	/* The bounds are those of 19 in 20. */
-	assert_true(number(rate, "lower") < 1.2 * LEAK_PER_HOUR);
-	assert_true(number(rate, "upper") > LEAK_PER_HOUR / 1.2);
+	assert_true(number_in(rate, "lower") < 1.2 * LEAK_PER_HOUR);
+	assert_true(number_in(rate, "upper") > LEAK_PER_HOUR / 1.2);
 }
 
 static void assert_no_leak(const struct report *report, pid_t pid)
@@ -120,13 +108,14 @@ static void test_leak_amid_churn(void **state)
 
 	(void)state;
 	print_message("%.2f of %.2f %% of each CPU spent in the last minute\n",
-		      number(overhead, "spent_percent"), number(overhead, "budget_percent"));
+		      number_in(overhead, "spent_percent"), number_in(overhead, "budget_percent"));
 	assert_leak(&report, leak->pid);
 	assert_no_leak(&report, cache->pid);
 	assert_no_leak(&report, startup->pid);
 	assert_no_leak(&report, retained->pid);
 	assert_non_null(code_of(&report, retained->pid));
-	assert_true(number(overhead, "spent_percent") <= 1.1 * number(overhead, "budget_percent"));
+	assert_true(number_in(overhead, "spent_percent") <=
+		    1.1 * number_in(overhead, "budget_percent"));
 	free(duration);
 }
 
@@ -149,8 +138,8 @@ static void test_no_budget(void **state)
 	if (!json_object_array_length(touches) ||
 	    !has_function(json_object_array_get_idx(touches, 0), "map_region"))
 		fail_msg("the mappings are not told: %s", json_object_to_json_string(code));
-	assert_true(number(json_object_array_get_idx(touches, 0), "bytes") >
-		    0.8 * number(code, "grown_bytes"));
+	assert_true(number_in(json_object_array_get_idx(touches, 0), "bytes") >
+		    0.8 * number_in(code, "grown_bytes"));
 	free(duration);
 }
 

@@ -68,6 +68,9 @@ void child__poke(struct child *child);
 /* Waits for the exit and returns the status of wait(2). */
 int child__await_exit(struct child *child, int timeout_ms);
 
+/* Waits for the exit, soon, with this code. */
+void child__await_code(struct child *child, int code);
+
 /* Returns everything it has written so far, owned by the caller. */
 char *child__stdout(const struct child *child);
 char *child__stderr(const struct child *child);
@@ -165,6 +168,12 @@ int64_t report__number(const struct report *report, const char *section, const c
 /* Returns the entry of a process in "processes", or NULL. */
 struct json_object *report__process(const struct report *report, int pid);
 size_t report__stack_cnt(const struct report *report);
+
+/* Returns the row of a process in a sweep's document, or NULL: it is not told as growing. */
+struct json_object *sweep__row(struct json_object *doc, int pid);
+
+/* Returns a member that has to be there. */
+double number_in(struct json_object *object, const char *name);
 
 /* Fails unless all six numbers are equal; says which are not, and what the report says it lost. */
 void assert_tally(const struct report *report, const char *what, struct tally got,

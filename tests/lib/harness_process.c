@@ -220,6 +220,16 @@ int child__await_exit(struct child *child, int timeout_ms)
 	return child->status;
 }
 
+void child__await_code(struct child *child, int code)
+{
+	int status = child__await_exit(child, TIMEOUT_MS);
+	char *err = child__stderr(child);
+
+	if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
+		fail_msg("status 0x%x instead of exit code %d: %s", status, code, err);
+	free(err);
+}
+
 static char *read_all(int fd)
 {
 	struct stat st;

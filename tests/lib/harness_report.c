@@ -396,3 +396,22 @@ void assert_ledger(const struct report *report)
 	for (size_t i = 0; i < json_object_array_length(stacks); i++)
 		assert_adds_up(report, "a stack", json_object_array_get_idx(stacks, i), young);
 }
+
+struct json_object *sweep__row(struct json_object *doc, int pid)
+{
+	struct json_object *rows = field(doc, "growing");
+
+	for (size_t i = 0; i < json_object_array_length(rows); i++) {
+		struct json_object *row = json_object_array_get_idx(rows, i);
+
+		if (field(row, "pid") && json_object_get_int(field(row, "pid")) == pid)
+			return row;
+	}
+	return NULL;
+}
+
+double number_in(struct json_object *object, const char *name)
+{
+	assert_non_null(field(object, name));
+	return json_object_get_double(field(object, name));
+}

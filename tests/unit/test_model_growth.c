@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "chance_fixture.h"
+
 #include "model/growth.h"
 
 #define SEC 1000000000ULL
@@ -17,24 +19,6 @@
 #define KIB 1024.0
 #define MIB (1024 * KIB)
 #define NOISE ((uint64_t)(256 * KIB))
-
-/* ---- chance ---- */
-
-static uint64_t seed;
-
-static double uniform(void)
-{
-	seed += 0x9e3779b97f4a7c15ULL;
-	uint64_t mixed = (seed ^ seed >> 30) * 0xbf58476d1ce4e5b9ULL;
-
-	mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111ebULL;
-	return ((mixed ^ mixed >> 31) >> 11) / 9007199254740992.0;
-}
-
-static double normal(void)
-{
-	return sqrt(-2 * log(1 - uniform())) * cos(2 * M_PI * uniform());
-}
 
 /* ---- processes ---- */
 

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <math.h>
 
+#include "chance_fixture.h"
+
 #include "model/life.h"
 
 #define SEC 1000000000ULL
@@ -16,22 +18,6 @@
 #define MIB (1024 * KIB)
 #define NOISE ((uint64_t)(256 * KIB))
 #define SETTLE_S 10.0 /* of which nothing is seen in each life */
-
-static uint64_t seed;
-
-static double uniform(void)
-{
-	seed += 0x9e3779b97f4a7c15ULL;
-	uint64_t mixed = (seed ^ seed >> 30) * 0xbf58476d1ce4e5b9ULL;
-
-	mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111ebULL;
-	return ((mixed ^ mixed >> 31) >> 11) / 9007199254740992.0;
-}
-
-static double normal(void)
-{
-	return sqrt(-2 * log(1 - uniform())) * cos(2 * M_PI * uniform());
-}
 
 struct service {
 	double life_s;	     /* half to one and a half times as long */
