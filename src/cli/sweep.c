@@ -2,6 +2,7 @@
 #include "cli/sweep.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,8 @@
 #include "cli/sweep_options.h"
 #include "unwind/loader.h"
 #include "util/message.h"
+#include "util/privilege.h"
+#include "util/signals.h"
 
 /* Options that are read again take the place of the others when they are in force. */
 struct command {
@@ -86,12 +89,35 @@ static int run(struct command *command)
 	return err ? 1 : status_of(command->options, &result);
 }
 
+/* They come as soon as the sweep waits for them: a reload of what has just been started ends
+ * nothing. */
+static void hold_requests(void)
+{
+	sigset_t requests;
+
+	end_signals(&requests);
+	sigdelset(&requests, SIGINT);
+	sigdelset(&requests, SIGTERM);
+	sigaddset(&requests, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &requests, NULL);
+}
+
+static void give_up_privileges(void)
+{
+	int err = perf_wants_sys_admin() ? 0 : capability__drop(CAP_SYS_ADMIN);
+
+	if (err)
+		fprintf(stderr, "leaksweep: CAP_SYS_ADMIN is kept: %s\n", strerror(-err));
+}
+
 int cmd_sweep(int argc, char **argv)
 {
 	struct command command = {.argc = argc, .argv = argv};
 	char *message = NULL;
 	int err, status = 0;
 
+	hold_requests();
+	give_up_privileges();
 	command.options = &command.slots[0];
 	err = sweep_options__read(command.options, argc, argv, &message);
 	if (err == 1) {

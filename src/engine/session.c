@@ -12,6 +12,7 @@
 #include "engine/targets.h"
 #include "util/clock.h"
 #include "util/message.h"
+#include "util/privilege.h"
 #include "util/remote.h"
 
 #define LOOK_SHARE 4 /* of the bound of its own memory, a look at Pythons may take one in */
@@ -43,12 +44,16 @@ static int check_host(struct session *session, char **ret_message)
 		return fail(ret_message, -ENOTSUP,
 			    "this kernel has no /sys/kernel/btf/vmlinux: boot one built with "
 			    "CONFIG_DEBUG_INFO_BTF=y (all distributions' since 2021 are)");
-	if (!features__has(features, FEAT_PERF_LINK) && !features__has(features, FEAT_UPROBE_MULTI))
-		return fail(ret_message, -ENOTSUP,
-			    "this kernel is too old or forbids uprobes (%s): Linux 6.1 is the "
-			    "minimum, see `leaksweep doctor`",
-			    strerror(-features->err[FEAT_PERF_LINK]));
-	return 0;
+	if (features__has(features, FEAT_PERF_LINK) || features__has(features, FEAT_UPROBE_MULTI))
+		return 0;
+	if (features->err[FEAT_PERF_LINK] == -EACCES && perf_wants_sys_admin())
+		return fail(ret_message, -EPERM,
+			    "not allowed to set probes: this kernel wants CAP_SYS_ADMIN for them "
+			    "while kernel.perf_event_paranoid is over 2");
+	return fail(ret_message, -ENOTSUP,
+		    "this kernel is too old or forbids uprobes (%s): Linux 6.1 is the "
+		    "minimum, see `leaksweep doctor`",
+		    strerror(-features->err[FEAT_PERF_LINK]));
 }
 
 static int load(struct session *session, char **ret_message)

@@ -22,18 +22,10 @@
 /* Returns the anonymous memory of a process, 0 when it has gone. */
 static int64_t anon_bytes(pid_t pid)
 {
-	char *path = format("/proc/%d/status", (int)pid), *line = NULL;
-	FILE *file = fopen(path, "re");
-	int64_t bytes = 0;
-	size_t cap = 0;
+	char *anon = process_status(pid, "RssAnon:");
+	int64_t bytes = anon ? atoll(anon) * 1024 : 0;
 
-	while (file && getline(&line, &cap, file) > 0)
-		if (!strncmp(line, "RssAnon:", 8))
-			bytes = atoll(line + 8) * 1024;
-	if (file)
-		fclose(file);
-	free(line);
-	free(path);
+	free(anon);
 	return bytes;
 }
 

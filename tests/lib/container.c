@@ -191,22 +191,13 @@ struct child *container__leaker(const struct container *container, const char *c
 
 int inner_pid(pid_t pid)
 {
-	char *path = format("/proc/%d/status", (int)pid), *line = NULL;
-	FILE *file = fopen(path, "re");
-	size_t room = 0;
-	int inner = 0;
+	char *pids = process_status(pid, "NSpid:"), *last;
+	int inner;
 
-	if (!file)
-		fail_msg("%s: %s", path, strerror(errno));
-	while (!inner && getline(&line, &room, file) > 0) {
-		const char *last = strrchr(line, '\t');
-
-		if (!strncmp(line, "NSpid:", 6) && last)
-			inner = atoi(last + 1);
-	}
-	fclose(file);
-	free(line);
-	free(path);
+	assert_non_null(pids);
+	last = strrchr(pids, '\t');
+	inner = last ? atoi(last + 1) : 0;
+	free(pids);
 	return inner;
 }
 

@@ -95,6 +95,9 @@ const char *scratch_dir(void);
 /* Returns an owned string. */
 char *format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* Returns what /proc/PID/status says of "KEY:", owned by the caller, NULL = the process has gone. */
+char *process_status(pid_t pid, const char *key);
+
 /* Copies a file with its mode; makes no folders. */
 void copy_file(const char *from, const char *to);
 
@@ -103,6 +106,9 @@ void sleep_ms(int ms);
 /* A factor on everything that is waited for, of the environment's TEST_PATIENCE: an emulated
  * machine is some ten times slower. */
 int patience(void);
+
+/* A factor on what is always waited, such as how long the tool watches: patience, but 4 at most. */
+int slowness(void);
 
 /* Kills what is left of the test, removes its files. */
 int harness__teardown(void **state);

@@ -45,6 +45,11 @@ int patience(void)
 	return factor ? atoi(factor) : 1;
 }
 
+int slowness(void)
+{
+	return patience() < 4 ? patience() : 4;
+}
+
 void sleep_ms(int ms)
 {
 	struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)ms % 1000 * 1000000};
@@ -319,6 +324,22 @@ const char *scratch_dir(void)
 	assert_int_equal(chmod(dir, 0755), 0);
 	dirs[dir_cnt++] = dir;
 	return dir;
+}
+
+char *process_status(pid_t pid, const char *key)
+{
+	char *path = format("/proc/%d/status", (int)pid), *line = NULL, *words = NULL;
+	FILE *file = fopen(path, "re");
+	size_t room = 0;
+
+	while (file && !words && getline(&line, &room, file) > 0)
+		if (!strncmp(line, key, strlen(key)))
+			words = format("%s", line + strlen(key));
+	if (file)
+		fclose(file);
+	free(line);
+	free(path);
+	return words;
 }
 
 void copy_file(const char *from, const char *to)

@@ -39,19 +39,13 @@ static void each_entry(pid_t pid, const char *folder, void (*take)(const char *p
 
 static uint64_t read_rss_kib(pid_t pid)
 {
-	char *path = format("/proc/%d/status", (int)pid), *line = NULL;
-	FILE *file = fopen(path, "re");
-	uint64_t kib = 0;
-	size_t cap = 0;
+	char *rss = process_status(pid, "VmRSS:");
+	uint64_t kib;
 
-	if (!file)
-		fail_msg("%s cannot be read", path);
-	while (!kib && getline(&line, &cap, file) > 0)
-		if (!strncmp(line, "VmRSS:", 6))
-			kib = strtoull(line + 6, NULL, 10);
-	fclose(file);
-	free(line);
-	free(path);
+	if (!rss)
+		fail_msg("process %d is gone", (int)pid);
+	kib = strtoull(rss, NULL, 10);
+	free(rss);
 	return kib;
 }
 
