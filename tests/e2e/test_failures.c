@@ -38,16 +38,11 @@ static bool has_function(struct json_object *failure, const char *function)
 	return false;
 }
 
-static int64_t number_in(struct json_object *object, const char *name)
-{
-	return json_object_get_int64(field(object, name));
-}
-
 /* Sums the failures of a function; each must have this kind, and bytes, and limit. */
 static int64_t count_failures(const struct report *report, struct json_object *truth)
 {
 	struct json_object *list = failures_of(report);
-	int64_t bytes = number_in(truth, "bytes"), cnt = 0;
+	int64_t bytes = (int64_t)number_in(truth, "bytes"), cnt = 0;
 	char *limit = format("ulimit -v %d KiB: ", (int)number_in(truth, "limit_kib"));
 
 	for (size_t i = 0; i < json_object_array_length(list); i++) {
@@ -62,7 +57,7 @@ static int64_t count_failures(const struct report *report, struct json_object *t
 		assert_int_equal(number_in(failure, "bytes"), bytes);
 		if (!why || strncmp(why, limit, strlen(limit)))
 			fail_msg("the limit is told as %s, not %s...", why, limit);
-		cnt += number_in(failure, "count");
+		cnt += (int64_t)number_in(failure, "count");
 	}
 	free(limit);
 	return cnt;
