@@ -221,7 +221,7 @@ static void check_restart(struct child *tool, struct host *host)
 	kill(host->service.leaker->pid, SIGKILL);
 	child__await_exit(host->service.leaker, TIMEOUT_MS);
 	service__run(&host->service);
-	sleep_ms(25000 * patience());
+	sleep_ms(25000 * slowness());
 	kill(tool->pid, SIGTERM);
 	child__await_code(tool, 0);
 	report = read_reports(tool);

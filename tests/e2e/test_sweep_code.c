@@ -96,7 +96,7 @@ static struct container *start_container(void)
 /* Others of the host would have a part of the budget. */
 static void test_leak_amid_churn(void **state)
 {
-	char *duration = format("%ds", DURATION_S * patience());
+	char *duration = format("%ds", DURATION_S * slowness());
 	struct container *host = start_container();
 	struct child *leak = container__leaker(host, ARGS("service", "leak", LEAK_PER_MIN));
 	struct child *cache = container__leaker(host, ARGS("service", "cache", "5"));
@@ -122,7 +122,7 @@ static void test_leak_amid_churn(void **state)
 /* Without a budget it is told who touched new memory first, which for a mapping is who keeps it. */
 static void test_no_budget(void **state)
 {
-	char *duration = format("%ds", 40 * patience());
+	char *duration = format("%ds", 40 * slowness());
 	struct container *host = start_container();
 	struct child *mapper = container__leaker(host, ARGS("service", "mmap", LEAK_PER_MIN));
 	struct report report = sweep(ARGS("sweep", "--once", "--duration", duration, "--budget",

@@ -16,7 +16,7 @@ test=(g++ libcmocka-dev libclang-rt-14-dev musl-tools busybox-static runc libjem
       redis-server redis-tools nginx-light git valgrind heaptrack dwz libdebuginfod1 gdb
       python3-dev python3-numpy)
 bench=(python3 redis-server redis-tools nginx-light postgresql wrk)
-vm=(qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils iproute2 python3 debian-archive-keyring)
+vm=(qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils iproute2 python3 debian-archive-keyring systemd)
 arm64=(gcc-aarch64-linux-gnu qemu-system-arm cpio python3)
 
 wanted=("${build[@]}")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: GPL-2.0-or-later
 # What a guest does, as its first process, and how it tells: files in /run/vm-out, a marker line, qemu's exit code.
+# guest.sh FAILED: the rest of it, under systemd; FAILED is 1 when something failed before.
 set -ufo pipefail
 . /run/vm-settings
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C OUTPUT=$BUILD
@@ -92,10 +93,40 @@ work()
 	done
 }
 
-uname -r >$out/uname
-cat /proc/cmdline >$out/cmdline
-work >$out/job.log 2>&1 </dev/null
-dmesg >$out/dmesg
-sync
-echo "VMRESULT rc=$failed"
-exec /run/vm-exit $failed
+# The unit wants systemd, which wants to be the first process: it comes back to this file, by a unit of its own.
+become_systemd()
+{
+	local units=/run/systemd/system dir
+
+	cp -a /etc /run/vm-etc
+	mkdir -p $units /run/vm-etc/leaksweep
+	mount --bind /run/vm-etc /etc
+	for dir in /usr/local/sbin /var/cache /var/log; do
+		mount -t tmpfs tmpfs $dir
+	done
+	cp "$BUILD/leaksweep" /usr/local/sbin/
+	cp "$TREE/src/install/leaksweep.service" $units/
+	printf '%s\n' '[Service]' 'Type=oneshot' "ExecStart=/bin/bash $TREE/tests/vm/guest.sh $failed" >$units/vm.service
+	(sleep 1800 && echo 'systemd: it does not come to its end' >>$out/job.log && finish 1) &
+	exec /lib/systemd/systemd --show-status=no --unit=vm.service
+}
+
+finish()
+{
+	dmesg >$out/dmesg
+	sync
+	printf '\nVMRESULT rc=%s\n' "$1" >/dev/console
+	exec /run/vm-exit "$1"
+}
+
+if [ $# -eq 0 ]; then
+	uname -r >$out/uname
+	cat /proc/cmdline >$out/cmdline
+	work >$out/job.log 2>&1 </dev/null
+	[ "$MODE" = refuse ] || [ -z "$TESTS" ] || become_systemd >>$out/job.log 2>&1 </dev/null
+else
+	failed=$1
+	step systemd env SERVICE="$BUILD/leakers/service" WAIT=$((30 * PATIENCE)) "$TREE/tests/vm/systemd.sh" \
+		>>$out/job.log 2>&1 </dev/null
+fi
+finish $failed
