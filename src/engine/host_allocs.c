@@ -46,8 +46,12 @@ static struct host_file *file_of(struct host_allocs *allocs, pid_t pid, const st
 
 	if (!slot)
 		return NULL;
-	if (!is_new)
-		return &allocs->files.items[*slot];
+	if (!is_new) {
+		struct host_file *known = &allocs->files.items[*slot];
+
+		/* Its file system may have come back. */
+		return known->err == -ETIMEDOUT && read_file(known, pid, map) ? NULL : known;
+	}
 	*slot = allocs->files.cnt;
 	file.path = strdup(map->path);
 	if (!file.path || read_file(&file, pid, map) || array_push(&allocs->files, file)) {
@@ -109,12 +113,14 @@ static int explain(struct host_allocs *allocs, const struct proc_info *info,
 		reason = "a 32-bit or foreign program: only native 64-bit code can be traced";
 	else if (err == -EBADMSG)
 		reason = "its ELF headers are broken";
+	else if (err == -ETIMEDOUT)
+		reason = "its code is on a file system that does not answer";
 	else if (err && err != -ENOEXEC)
 		reason = "its code cannot be read";
 	else
 		err = 0;
 	return add_unfollowed(allocs, info, exe, reason,
-			      err == -ENOTSUP || err == -EBADMSG ? 0 : err);
+			      err == -ENOTSUP || err == -EBADMSG || err == -ETIMEDOUT ? 0 : err);
 }
 
 static int scan_maps(struct host_allocs *allocs, const struct proc_info *info,

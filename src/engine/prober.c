@@ -135,6 +135,8 @@ static const char *read_failure(int err)
 		return "not an ELF file";
 	case -EBADMSG:
 		return "its ELF headers are broken";
+	case -ETIMEDOUT:
+		return "its file system does not answer";
 	default:
 		return strerror(-err);
 	}

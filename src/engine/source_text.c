@@ -18,6 +18,7 @@
 #include "util/format.h"
 #include "util/procfs.h"
 #include "util/regular_file.h"
+#include "util/remote_mount.h"
 
 #define MAX_SOURCE_BYTES (4 << 20)
 #define MAX_ALL_BYTES (64 << 20) /* of all files of a report: "__init__.py" is many */
@@ -83,9 +84,41 @@ static int open_in_process(const struct snap_proc *proc, const char *path)
 	return fd;
 }
 
+/* A path as a process sees it, or this tool. */
+struct place {
+	const struct snap_proc *proc; /* NULL = this tool */
+	const char *path;
+};
+
+static int open_place(const struct place *place)
+{
+	return place->proc ? open_in_process(place->proc, place->path)
+			   : open_below(AT_FDCWD, place->path, 0);
+}
+
+static void try_place(const void *arg)
+{
+	int fd = open_place(arg);
+	struct stat st;
+
+	if (fd >= 0 && !regular_file__stat(fd, &st))
+		regular_file__reopen(fd);
+}
+
+/* Returns an O_PATH descriptor or a negative errno. */
+static int open_in_time(const struct snap_proc *proc, const char *path)
+{
+	const struct place place = {.proc = proc, .path = path};
+	int err = remote_mount__try(proc ? proc->pid : getpid(), 0, try_place, &place);
+
+	return err ? err : open_place(&place);
+}
+
 static const char *error_text(int err)
 {
 	switch (err) {
+	case -ETIMEDOUT:
+		return "its file system does not answer";
 	case -ENXIO:
 		return "it is no regular file";
 	case -EFBIG:
@@ -197,7 +230,7 @@ static int read_in_processes(struct source_file *file, struct file_users *users,
 
 		if (proc->state != PROC_RUNNING)
 			continue;
-		fd = open_in_process(proc, users->users[0].path);
+		fd = open_in_time(proc, users->users[0].path);
 		err = fd < 0 ? fd : read_text(file, fd, left);
 		users->is_used |= err != -ESRCH;
 		tries++;
@@ -212,7 +245,7 @@ static int read_in_processes(struct source_file *file, struct file_users *users,
 
 static int read_here(struct source_file *file, const struct file_users *users, size_t left)
 {
-	int fd = open_below(AT_FDCWD, users->users[0].path, 0);
+	int fd = open_in_time(NULL, users->users[0].path);
 	int err = fd < 0 ? fd : read_text(file, fd, left);
 
 	if (!err && is_newer(file, user_proc(users, 0)))

@@ -13,6 +13,7 @@
 #include "util/elf_image.h"
 #include "util/procfs_read.h"
 #include "util/regular_file.h"
+#include "util/remote_mount.h"
 
 /* Finds where the kernel put the program's headers (getauxval(3)). */
 static bool find_headers(pid_t pid, uint64_t *ret_addr)
@@ -52,6 +53,11 @@ static int open_exe(pid_t pid)
 	return fd;
 }
 
+static void try_exe(const void *pid)
+{
+	open_exe(*(const pid_t *)pid);
+}
+
 static bool find_bias(const struct elf_image *image, uint64_t headers, uint64_t *ret)
 {
 	for (size_t i = 0; i < image->phdr_cnt; i++) {
@@ -71,6 +77,8 @@ void exe_places__read(pid_t pid, struct exe_places *ret)
 	int fd;
 
 	if (!find_headers(pid, &headers))
+		return;
+	if (remote_mount__try(pid, 0, try_exe, &pid))
 		return;
 	fd = open_exe(pid);
 	if (fd < 0)

@@ -25,6 +25,7 @@
 #include "util/format.h"
 #include "util/procfs_read.h"
 #include "util/regular_file.h"
+#include "util/remote_mount.h"
 
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h, shown in field 9 of /proc/PID/stat */
 #define PF_EXITING 0x4
@@ -356,13 +357,17 @@ static int open_below(const char *root, const struct proc_map *map)
 	return fd < 0 ? fd : reopen_mapped(fd, map);
 }
 
-int proc_map__open(pid_t pid, const struct proc_map *map)
+/* What is needed to open a mapped file, for a child. */
+struct map_of {
+	pid_t pid;
+	const struct proc_map *map;
+};
+
+static int open_map(pid_t pid, const struct proc_map *map)
 {
 	char *root;
 	int fd;
 
-	if (!map->ino)
-		return -ENOENT;
 	fd = open_map_files(pid, map);
 	if (fd >= 0 || map->deleted || map->path[0] != '/')
 		return fd;
@@ -376,6 +381,24 @@ int proc_map__open(pid_t pid, const struct proc_map *map)
 	fd = open_below(root, map);
 	free(root);
 	return fd >= 0 ? fd : open_below("/", map);
+}
+
+static void try_open_map(const void *arg)
+{
+	const struct map_of *of = arg;
+
+	open_map(of->pid, of->map);
+}
+
+int proc_map__open(pid_t pid, const struct proc_map *map)
+{
+	int err;
+
+	if (!map->ino)
+		return -ENOENT;
+	err = remote_mount__try(pid, map->dev, try_open_map,
+				&(struct map_of){.pid = pid, .map = map});
+	return err ? err : open_map(pid, map);
 }
 
 /* ---- lists of processes --------------------------------------------------------------------- */

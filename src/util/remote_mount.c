@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "util/remote_mount.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/procfs_read.h"
+
+#define PATIENCE_MS 1000
+#define MAX_WAITING 16 /* mounts that do not answer, at once */
+
+/* Types of /proc/filesystems whose files come from another process or host. "fuse.NAME" is one. */
+static const char *const remote_types[] = {
+	"fuse", "fuseblk", "nfs",      "nfs4", "cifs",	   "smb3",   "ceph", "afs",
+	"9p",	"lustre",  "virtiofs", "coda", "orangefs", "beegfs", "gfs2", "ocfs2",
+};
+
+/*
+ * Children that wait. They are left to it: while one does, its mount does not answer, and nobody
+ * else has to find that out.
+ */
+static struct {
+	pthread_mutex_t lock;
+	struct waiting {
+		pid_t pid; /* 0 = none */
+		uint64_t dev;
+	} children[MAX_WAITING];
+} waiting = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+/* ---- which mounts ---- */
+
+static bool is_remote_type(const char *type, size_t len)
+{
+	if (len > 5 && !strncmp(type, "fuse.", 5))
+		return true;
+	for (size_t i = 0; i < sizeof(remote_types) / sizeof(remote_types[0]); i++)
+		if (strlen(remote_types[i]) == len && !strncmp(remote_types[i], type, len))
+			return true;
+	return false;
+}
+
+/* A line of mountinfo (proc(5)): ID PARENT MAJOR:MINOR ... - TYPE SOURCE OPTIONS. */
+static bool is_remote_mount(const char *line, uint64_t dev)
+{
+	unsigned int dev_major, dev_minor;
+	const char *type;
+
+	if (sscanf(line, "%*u %*u %u:%u", &dev_major, &dev_minor) != 2 ||
+	    (dev && makedev(dev_major, dev_minor) != dev))
+		return false;
+	type = strstr(line, " - ");
+	return type && is_remote_type(type + 3, strcspn(type + 3, " "));
+}
+
+/* No, when the process has gone: then its files cannot be opened either. */
+static bool has_remote_mount(pid_t pid, uint64_t dev)
+{
+	char *text, *save = NULL;
+	bool is_remote = false;
+	size_t len;
+
+	/* Others are block devices. */
+	if (major(dev) || procfs_read_pid(pid, "mountinfo", &text, &len))
+		return false;
+	for (char *line = strtok_r(text, "\n", &save); line && !is_remote;
+	     line = strtok_r(NULL, "\n", &save))
+		is_remote = is_remote_mount(line, dev);
+	free(text);
+	return is_remote;
+}
+
+/* ---- children ---- */
+
+/* Without the parent's descriptors: what they hold would stay as long as this waits. */
+static void __attribute__((noreturn))
+run_child(pid_t parent, void (*job)(const void *arg), const void *arg)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent || close_range(0, ~0U, 0))
+		_exit(1);
+	job(arg);
+	_exit(0);
+}
+
+/* Returns the child, or a negative errno. */
+static pid_t start_child(void (*job)(const void *arg), const void *arg)
+{
+	pid_t parent = getpid(), pid;
+	sigset_t all, old;
+
+	/* No handler of the parent's may run in the child. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = fork();
+	if (!pid)
+		run_child(parent, job, arg);
+	if (pid < 0)
+		pid = -errno;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return pid;
+}
+
+/* Whether it has ended, at the latest after so long. */
+static bool has_ended(pid_t pid, int timeout_ms)
+{
+	struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
+
+	if (end.fd >= 0) {
+		while (poll(&end, 1, timeout_ms) < 0 && errno == EINTR)
+			;
+		close(end.fd);
+	}
+	return waitpid(pid, NULL, WNOHANG) != 0;
+}
+
+/* Returns where a child for this device is, or could be; NULL = nowhere. */
+static struct waiting *find_waiting(uint64_t dev)
+{
+	struct waiting *none = NULL;
+
+	for (size_t i = 0; i < MAX_WAITING; i++) {
+		struct waiting *child = &waiting.children[i];
+
+		if (child->pid && has_ended(child->pid, 0))
+			child->pid = 0;
+		if (child->pid && child->dev == dev)
+			return child;
+		if (!child->pid)
+			none = child;
+	}
+	return none;
+}
+
+static int try_mount(uint64_t dev, void (*job)(const void *arg), const void *arg)
+{
+	struct waiting *child = find_waiting(dev);
+	pid_t pid;
+
+	if (!child || child->pid)
+		return -ETIMEDOUT;
+	pid = start_child(job, arg);
+	if (pid < 0)
+		return pid;
+	if (has_ended(pid, PATIENCE_MS))
+		return 0;
+	*child = (struct waiting){.pid = pid, .dev = dev};
+	return -ETIMEDOUT;
+}
+
+int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg)
+{
+	int err;
+
+	if (!has_remote_mount(pid, dev))
+		return 0;
+	pthread_mutex_lock(&waiting.lock);
+	err = try_mount(dev, job, arg);
+	pthread_mutex_unlock(&waiting.lock);
+	return err;
+}

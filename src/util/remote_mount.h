@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Files on network file systems and FUSE. While their server is away, whoever opens one waits for
+ * it, at times so that no signal ends it. So a child opens it first.
+ */
+#ifndef LEAKSWEEP_UTIL_REMOTE_MOUNT_H
+#define LEAKSWEEP_UTIL_REMOTE_MOUNT_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Has a child run `job`, which opens a file that the process `pid` can see, if the file is on such
+ * a mount. `dev` is the file's device as /proc/PID/maps has it; 0 = not known: then it is as if the
+ * file were on the first such mount that the process has. In the child all descriptors are closed,
+ * and what the job does with memory is not seen here.
+ *
+ * Returns 0 (it came to its end, or there is no such mount), -ETIMEDOUT (it waits for more than a
+ * second, or another one still does for the same device) or another negative errno. Overlays are
+ * not looked through.
+ */
+int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg);
+
+#endif
