@@ -165,28 +165,19 @@ static int purge(struct collector *c, uint32_t id, const struct space *kernel)
 	return space_table__find(c->table, id) ? 0 : array_push(&c->strangers, id);
 }
 
+static int see_space(void *arg, const void *key, const void *value)
+{
+	struct collector *c = arg;
+	uint32_t id = *(const uint32_t *)key;
+
+	shares__see(&c->shares, value);
+	return is_purged(c, id, value) ? purge(c, id, value) : 0;
+}
+
 static int find_purged(struct collector *c)
 {
-	struct map_reader *reader =
-		map_reader__new(c->maps->spaces, sizeof(uint32_t), sizeof(struct space));
-	const void *keys, *values;
-	int cnt = 0, err = 0;
-
-	if (!reader)
-		return -ENOMEM;
 	memset(&c->shares, 0, sizeof(c->shares));
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
-		for (int i = 0; i < cnt && !err; i++) {
-			const struct space *kernel = (const struct space *)values + i;
-			uint32_t id = ((const uint32_t *)keys)[i];
-
-			shares__see(&c->shares, kernel);
-			if (is_purged(c, id, kernel))
-				err = purge(c, id, kernel);
-		}
-	}
-	map_reader__free(reader);
-	return err ? err : cnt;
+	return map_each(c->maps->spaces, sizeof(uint32_t), sizeof(struct space), see_space, c);
 }
 
 static int64_t unscale(const struct collector *c, uint64_t count)
@@ -233,34 +224,34 @@ static void give_room(struct collector *c, uint32_t space, enum table table)
 		tables__give(c->maps->tables, *group, table);
 }
 
+struct cost_pass {
+	struct collector *c;
+	ARRAY(struct cost_key) dead;
+};
+
+static int see_cost(void *arg, const void *key, const void *value)
+{
+	struct cost_pass *pass = arg;
+	const struct cost_key *cost = key;
+	int err = add_cost(pass->c, cost, value);
+
+	if (!err && hashmap__find(&pass->c->purged, cost->space, 0))
+		err = array_push(&pass->dead, *cost);
+	return err;
+}
+
 static int read_costs(struct collector *c)
 {
-	struct map_reader *reader = map_reader__new(c->maps->stack_costs, sizeof(struct cost_key),
-						    sizeof(struct stack_cost));
-	ARRAY(struct cost_key) dead = {0};
-	const void *keys, *values;
-	int cnt, err = 0;
+	struct cost_pass pass = {.c = c};
+	int err = map_each(c->maps->stack_costs, sizeof(struct cost_key), sizeof(struct stack_cost),
+			   see_cost, &pass);
 
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
-		for (int i = 0; i < cnt && !err; i++) {
-			const struct cost_key *key = (const struct cost_key *)keys + i;
-
-			err = add_cost(c, key, (const struct stack_cost *)values + i);
-			if (!err && hashmap__find(&c->purged, key->space, 0))
-				err = array_push(&dead, *key);
-		}
-	}
-	if (!err)
-		err = cnt;
-	map_reader__free(reader);
-	if (dead.cnt)
-		map_delete_batch(c->maps->stack_costs, dead.items, sizeof(struct cost_key),
-				 dead.cnt);
-	for (size_t i = 0; i < dead.cnt; i++)
-		give_room(c, dead.items[i].space, TABLE_COSTS);
-	array_free(&dead);
+	if (pass.dead.cnt)
+		map_delete_batch(c->maps->stack_costs, pass.dead.items, sizeof(struct cost_key),
+				 pass.dead.cnt);
+	for (size_t i = 0; i < pass.dead.cnt; i++)
+		give_room(c, pass.dead.items[i].space, TABLE_COSTS);
+	array_free(&pass.dead);
 	return err;
 }
 
@@ -317,24 +308,25 @@ static int add_block(struct collector *c, const struct block_key *key, const str
 	return pass__note_type(c, row, python, &found, pool);
 }
 
+struct block_pass {
+	struct collector *c;
+	struct snapshot *snap;
+};
+
+static int see_block(void *arg, const void *key, const void *value)
+{
+	struct block_pass *pass = arg;
+
+	pass->snap->blocks_checked++;
+	return add_block(pass->c, key, value);
+}
+
 static int read_blocks(struct collector *c, struct snapshot *snap)
 {
-	struct map_reader *reader = map_reader__new(c->maps->live_blocks, sizeof(struct block_key),
-						    sizeof(struct block));
-	const void *keys, *values;
-	int cnt, err = 0;
+	struct block_pass pass = {.c = c, .snap = snap};
+	int err = map_each(c->maps->live_blocks, sizeof(struct block_key), sizeof(struct block),
+			   see_block, &pass);
 
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
-		for (int i = 0; i < cnt && !err; i++)
-			err = add_block(c, (const struct block_key *)keys + i,
-					(const struct block *)values + i);
-		snap->blocks_checked += cnt;
-	}
-	if (!err)
-		err = cnt;
-	map_reader__free(reader);
 	if (c->dead_blocks.cnt)
 		map_delete_batch(c->maps->live_blocks, c->dead_blocks.items,
 				 sizeof(struct block_key), c->dead_blocks.cnt);

@@ -18,60 +18,58 @@ struct found_failures {
 	ARRAY(struct found_failure) list;
 };
 
+struct failure_pass {
+	struct collector *c;
+	ARRAY(struct failure_key) gone;
+	struct found_failures found;
+};
+
+static int each_failure(struct failure_pass *pass, map_entry_fn fn)
+{
+	return map_each(pass->c->maps->failures, sizeof(struct failure_key), sizeof(struct failure),
+			fn, pass);
+}
+
+static int see_gone(void *arg, const void *key, const void *value)
+{
+	struct failure_pass *pass = arg;
+	const struct failure_key *failure = key;
+
+	(void)value;
+	return hashmap__find(&pass->c->purged, failure->space, 0)
+		       ? array_push(&pass->gone, *failure)
+		       : 0;
+}
+
 int pass__purge_failures(struct collector *c)
 {
-	ARRAY(struct failure_key) gone = {0};
-	const void *keys, *values;
-	struct map_reader *reader;
-	int cnt = 0, err = 0;
+	struct failure_pass pass = {.c = c};
+	int err;
 
 	if (!c->purged.cnt || c->maps->failures < 0)
 		return 0;
-	reader = map_reader__new(c->maps->failures, sizeof(struct failure_key),
-				 sizeof(struct failure));
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
-		for (int i = 0; i < cnt && !err; i++) {
-			const struct failure_key *key = (const struct failure_key *)keys + i;
-
-			if (hashmap__find(&c->purged, key->space, 0))
-				err = array_push(&gone, *key);
-		}
-	map_reader__free(reader);
-	if (gone.cnt)
-		map_delete_batch(c->maps->failures, gone.items, sizeof(struct failure_key),
-				 gone.cnt);
-	array_free(&gone);
-	return err ? err : cnt;
+	err = each_failure(&pass, see_gone);
+	if (pass.gone.cnt)
+		map_delete_batch(c->maps->failures, pass.gone.items, sizeof(struct failure_key),
+				 pass.gone.cnt);
+	array_free(&pass.gone);
+	return err;
 }
 
-/* Lists the failures of the snapshot's processes. */
-static int find_failures(struct collector *c, struct found_failures *ret)
+/* Lists it if it is one of the snapshot's processes. */
+static int see_failure(void *arg, const void *key, const void *value)
 {
-	const void *keys, *values;
-	struct map_reader *reader;
-	int cnt = 0, err = 0;
+	struct failure_pass *pass = arg;
+	struct found_failure found = {
+		.key = *(const struct failure_key *)key,
+		.failure = *(const struct failure *)value,
+	};
+	uint64_t *proc = hashmap__find(&pass->c->snap_procs, found.key.space, 0);
 
-	reader = map_reader__new(c->maps->failures, sizeof(struct failure_key),
-				 sizeof(struct failure));
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
-		for (int i = 0; i < cnt && !err; i++) {
-			struct found_failure found = {
-				.key = ((const struct failure_key *)keys)[i],
-				.failure = ((const struct failure *)values)[i],
-			};
-			uint64_t *proc = hashmap__find(&c->snap_procs, found.key.space, 0);
-
-			if (!proc)
-				continue;
-			found.proc = *proc;
-			err = array_push(&ret->list, found);
-		}
-	map_reader__free(reader);
-	return err ? err : cnt;
+	if (!proc)
+		return 0;
+	found.proc = *proc;
+	return array_push(&pass->found.list, found);
 }
 
 static int compare_times(const void *a, const void *b)
@@ -157,21 +155,22 @@ static int add_failure(struct collector *c, struct snapshot *snap,
 int collector__read_failures(struct collector *c, struct snapshot *snap)
 {
 	uint64_t to_realtime = clock_ns(CLOCK_REALTIME) - clock_ns(CLOCK_MONOTONIC);
-	struct found_failures found = {0};
+	struct failure_pass pass = {.c = c};
+	const struct found_failures *found = &pass.found;
 	int err;
 
 	if (c->maps->failures < 0)
 		return 0;
-	err = find_failures(c, &found);
+	err = each_failure(&pass, see_failure);
 	if (err)
 		goto cleanup;
-	if (found.list.cnt)
-		qsort(found.list.items, found.list.cnt, sizeof(struct found_failure),
+	if (found->list.cnt)
+		qsort(found->list.items, found->list.cnt, sizeof(struct found_failure),
 		      compare_times);
-	err = refresh_stacks(c, &found);
-	for (size_t i = 0; i < found.list.cnt && !err; i++)
-		err = add_failure(c, snap, &found.list.items[i], to_realtime);
+	err = refresh_stacks(c, found);
+	for (size_t i = 0; i < found->list.cnt && !err; i++)
+		err = add_failure(c, snap, &found->list.items[i], to_realtime);
 cleanup:
-	array_free(&found.list);
+	array_free(&pass.found.list);
 	return err;
 }

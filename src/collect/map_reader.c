@@ -8,13 +8,14 @@
 #include <stdlib.h>
 
 #define BATCH_BYTES (1 << 20)
+#define LEAST_BATCH 64 /* entries */
 
 struct map_reader {
 	int fd;
 	size_t key_size, value_size;
-	uint32_t capacity; /* entries */
-	void *keys, *values;
-	uint32_t position; /* the kernel's cursor: a bucket number */
+	uint32_t capacity;   /* entries */
+	void *keys, *values; /* owned */
+	uint32_t position;   /* the kernel's cursor: a bucket number */
 	bool started, ended;
 };
 
@@ -34,33 +35,8 @@ static int reserve(struct map_reader *reader, uint32_t capacity)
 	return 0;
 }
 
-struct map_reader *map_reader__new(int fd, size_t key_size, size_t value_size)
-{
-	struct map_reader *reader = calloc(1, sizeof(*reader));
-	uint32_t capacity = BATCH_BYTES / value_size;
-
-	if (!reader)
-		return NULL;
-	reader->fd = fd;
-	reader->key_size = key_size;
-	reader->value_size = value_size;
-	if (reserve(reader, capacity > 64 ? capacity : 64)) {
-		map_reader__free(reader);
-		return NULL;
-	}
-	return reader;
-}
-
-void map_reader__free(struct map_reader *reader)
-{
-	if (!reader)
-		return;
-	free(reader->keys);
-	free(reader->values);
-	free(reader);
-}
-
-int map_reader__next(struct map_reader *reader, const void **ret_keys, const void **ret_values)
+/* Fetches the next batch. Returns the number of entries, 0 at the end, or a negative errno. */
+static int next_batch(struct map_reader *reader)
 {
 	LIBBPF_OPTS(bpf_map_batch_opts, opts);
 	uint32_t cnt, next;
@@ -81,28 +57,24 @@ int map_reader__next(struct map_reader *reader, const void **ret_keys, const voi
 		reader->started = true;
 		reader->ended = err == -ENOENT;
 		reader->position = next;
-		if (!cnt)
-			continue;
-		*ret_keys = reader->keys;
-		*ret_values = reader->values;
-		return cnt;
+		if (cnt)
+			return cnt;
 	}
 	return 0;
 }
 
 int map_each(int fd, size_t key_size, size_t value_size, map_entry_fn fn, void *arg)
 {
-	struct map_reader *reader = map_reader__new(fd, key_size, value_size);
-	const void *keys, *values;
-	int cnt = 0, err = 0;
+	struct map_reader reader = {.fd = fd, .key_size = key_size, .value_size = value_size};
+	uint32_t capacity = BATCH_BYTES / value_size;
+	int err = reserve(&reader, capacity > LEAST_BATCH ? capacity : LEAST_BATCH), cnt = 0;
 
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
+	while (!err && (cnt = next_batch(&reader)) > 0)
 		for (int i = 0; i < cnt && !err; i++)
-			err = fn(arg, (const char *)keys + (size_t)i * key_size,
-				 (const char *)values + (size_t)i * value_size);
-	map_reader__free(reader);
+			err = fn(arg, (const char *)reader.keys + (size_t)i * key_size,
+				 (const char *)reader.values + (size_t)i * value_size);
+	free(reader.keys);
+	free(reader.values);
 	return err ? err : cnt;
 }
 

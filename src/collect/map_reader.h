@@ -6,24 +6,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct map_reader;
-
 /*
- * Begins a pass over map `fd`. Entries that come or go meanwhile may or may not be seen; all others
- * are seen once. Returns NULL when out of memory.
- */
-struct map_reader *map_reader__new(int fd, size_t key_size, size_t value_size);
-void map_reader__free(struct map_reader *reader);
-
-/*
- * Fetches the next batch. Returns the number of entries, 0 at the end, or a negative errno;
- * *ret_keys and *ret_values are arrays owned by the reader, valid until the next call.
- */
-int map_reader__next(struct map_reader *reader, const void **ret_keys, const void **ret_values);
-
-/*
- * Calls `fn` for each entry of map `fd`; anything but 0 ends the pass and is its result. Returns 0
- * or a negative errno.
+ * Calls `fn` for each entry of map `fd`; anything but 0 ends the pass and is its result. Entries
+ * that come or go meanwhile may or may not be seen; all others are seen once. Returns 0 or a
+ * negative errno.
  */
 typedef int (*map_entry_fn)(void *arg, const void *key, const void *value);
 int map_each(int fd, size_t key_size, size_t value_size, map_entry_fn fn, void *arg);

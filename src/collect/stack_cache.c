@@ -81,21 +81,15 @@ bool stack_cache__is_full(const struct stack_cache *cache)
 	return cache->is_full;
 }
 
+static int see_stack(void *cache, const void *key, const void *value)
+{
+	return add_stack(cache, *(const uint64_t *)key, value);
+}
+
 int stack_cache__refresh(struct stack_cache *cache)
 {
-	struct map_reader *reader =
-		map_reader__new(cache->map_fd, sizeof(uint64_t), sizeof(struct stack_frames));
-	const void *keys, *values;
-	int cnt, err = 0;
-
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0)
-		for (int i = 0; i < cnt && !err; i++)
-			err = add_stack(cache, ((const uint64_t *)keys)[i],
-					(const struct stack_frames *)values + i);
-	map_reader__free(reader);
-	return err ? err : cnt;
+	return map_each(cache->map_fd, sizeof(uint64_t), sizeof(struct stack_frames), see_stack,
+			cache);
 }
 
 int stack_cache__finish(struct stack_cache *cache, uint64_t id, const struct stack_frames *frames)

@@ -324,38 +324,37 @@ cleanup:
 	return err;
 }
 
+/* The keys of a space, which they have at `space_off`. */
+struct keys_of {
+	uint32_t space;
+	size_t key_size, space_off;
+	void *items; /* owned */
+	size_t cnt, cap;
+};
+
+static int see_key(void *arg, const void *key, const void *value)
+{
+	struct keys_of *keys = arg;
+
+	(void)value;
+	if (memcmp((const char *)key + keys->space_off, &keys->space, sizeof(keys->space)))
+		return 0;
+	if (array_grow(&keys->items, keys->cnt, &keys->cap, keys->key_size))
+		return -ENOMEM;
+	memcpy((char *)keys->items + keys->cnt++ * keys->key_size, key, keys->key_size);
+	return 0;
+}
+
 /* Deletes the entries of a space from a map whose keys have it at `space_off`. */
 static int forget_in(int map_fd, size_t key_size, size_t value_size, size_t space_off,
 		     uint32_t space)
 {
-	struct map_reader *reader = map_reader__new(map_fd, key_size, value_size);
-	const void *keys, *values;
-	char *gone = NULL;
-	size_t gone_cnt = 0;
-	int cnt = 0, err = 0;
+	struct keys_of keys = {.space = space, .key_size = key_size, .space_off = space_off};
+	int err = map_each(map_fd, key_size, value_size, see_key, &keys);
 
-	if (!reader)
-		return -ENOMEM;
-	while (!err && (cnt = map_reader__next(reader, &keys, &values)) > 0) {
-		char *more = reallocarray(gone, gone_cnt + cnt, key_size);
-
-		if (!more) {
-			err = -ENOMEM;
-			break;
-		}
-		gone = more;
-		for (int i = 0; i < cnt; i++) {
-			const char *key = (const char *)keys + i * key_size;
-
-			if (!memcmp(key + space_off, &space, sizeof(space)))
-				memcpy(gone + gone_cnt++ * key_size, key, key_size);
-		}
-	}
-	map_reader__free(reader);
-	err = err ? err : cnt;
-	if (!err && gone_cnt)
-		err = map_delete_batch(map_fd, gone, key_size, gone_cnt);
-	free(gone);
+	if (!err && keys.cnt)
+		err = map_delete_batch(map_fd, keys.items, key_size, keys.cnt);
+	free(keys.items);
 	return err < 0 ? err : 0;
 }
 
