@@ -25,8 +25,8 @@ struct attacher_opts {
 	bool watch_execs;	     /* tell of the exec of processes that are not traced */
 	bool watch_cgroups;	     /* ... and when they are moved to another control group */
 	bool watch_touches;	     /* attacher__watch_touches will be called */
-	/* Probes are made for windows of time: neither system calls, signals, moments of interpreters
-	 * nor children are looked at. */
+	/* Probes are made for windows of time: neither system calls, signals, moments of
+	 * interpreters nor children are looked at. */
 	bool in_windows;
 	bool object_frees; /* frees of Python objects are probed, see attacher__attach_role */
 	uint32_t max_blocks, max_stacks, max_procs; /* table sizes */
