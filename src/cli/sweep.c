@@ -104,8 +104,10 @@ static void hold_requests(void)
 
 static void give_up_privileges(void)
 {
-	int err = perf_wants_sys_admin() ? 0 : capability__drop(CAP_SYS_ADMIN);
+	int err = 0;
 
+	if (!perf_wants_sys_admin() && !tracefs_wants_sys_admin())
+		err = capability__drop(CAP_SYS_ADMIN);
 	if (err)
 		fprintf(stderr, "leaksweep: CAP_SYS_ADMIN is kept: %s\n", strerror(-err));
 }

@@ -16,8 +16,9 @@
 #include "util/cpu_time.h"
 
 #define FORGET_NS (10 * 60 * NS_PER_SEC) /* after which who does not grow is no suspect */
-#define LEAST_LEDGER_NS (10 * NS_PER_MS)
+#define LEAST_LEDGER_NS (5 * NS_PER_MS)
 #define MOST_LEDGER_NS (300 * NS_PER_MS)
+#define SPARE 1.05 /* of a minute's budget: it may be overrun by a tenth */
 #define IDLE_NS NS_PER_SEC
 #define ROOM_NS (2 * NS_PER_SEC)
 #define RETRY_NS (10 * 60 * NS_PER_SEC)
@@ -340,16 +341,35 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 	return err;
 }
 
+/* The pools of a Python; NULL = it is none, or they are too many for the time there is. */
+static struct pool_scan *read_pools(struct suspects *suspects, const struct suspect *suspect,
+				    uint64_t deadline_ns)
+{
+	struct pool_scan *scan = NULL;
+	struct pool_scan_opts opts;
+
+	if (!pythons__pools(suspects->session->pythons, suspect->space, &opts))
+		return NULL;
+	opts.deadline_ns = deadline_ns;
+	return pool_scan__read(suspect->suspicion.pid, &opts, &scan) ? NULL : scan;
+}
+
 void suspects__read_ledger(struct suspects *suspects, struct suspect *suspect, struct ledger *ret)
 {
-	/* The other half is for windows. */
-	double room_ns = budget__room_ns(&suspects->budget) / 2 / (double)suspects->list.cnt;
-	uint64_t own_ns = cpu_time_ns(), limit_ns = MOST_LEDGER_NS;
+	/* What is owed for it windows wait for, so the minute counts, and half of what is left. */
+	double room_ns = (SPARE * budget__minute_ns(&suspects->budget) -
+			  budget__spent_ns(&suspects->budget)) /
+			 2 / (double)suspects->list.cnt;
+	uint64_t own_ns = cpu_time_ns(), now_ns = clock_ns(CLOCK_MONOTONIC),
+		 limit_ns = MOST_LEDGER_NS;
+	struct pool_scan *scan;
 
 	if (room_ns < MOST_LEDGER_NS)
 		limit_ns = room_ns > LEAST_LEDGER_NS ? (uint64_t)room_ns : LEAST_LEDGER_NS;
-	if (ledger__read(suspect->suspicion.pid, NULL, clock_ns(CLOCK_MONOTONIC) + limit_ns, ret))
+	scan = read_pools(suspects, suspect, now_ns + limit_ns / 2);
+	if (ledger__read(suspect->suspicion.pid, scan, now_ns + limit_ns, ret))
 		*ret = (struct ledger){0};
+	pool_scan__free(scan);
 	if (ret->cache_key)
 		suspect->cache_key = ret->cache_key;
 	budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));

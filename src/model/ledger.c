@@ -150,13 +150,43 @@ static uint64_t cause_bytes(const struct ledger *ledger, enum ledger_cause cause
 	return 0;
 }
 
+static void move_all(struct ledger *ledger, const enum ledger_part *from, size_t cnt,
+		     enum ledger_part to)
+{
+	for (size_t i = 0; i < cnt; i++)
+		ledger__move(ledger, from[i], to, UINT64_MAX);
+}
+
+/* What was gone over in one of them only has not changed for that. */
+static void make_alike(struct ledger *before, struct ledger *now, uint64_t least_bytes)
+{
+	static const enum ledger_part pools[] = {LEDGER_OBJECTS, LEDGER_OBJECTS_FREE},
+				      heaps[] = {LEDGER_HEAP_USED, LEDGER_HEAP_CACHED,
+						 LEDGER_HEAP_HOLES, LEDGER_HEAP_PAGES,
+						 LEDGER_HEAP_TOP};
+	uint64_t was_unread = before->part_bytes[LEDGER_HEAP_UNREAD],
+		 is_unread = now->part_bytes[LEDGER_HEAP_UNREAD];
+
+	if (!before->part_bytes[LEDGER_OBJECTS] != !now->part_bytes[LEDGER_OBJECTS]) {
+		move_all(before, pools, 2, LEDGER_MAPPED);
+		move_all(now, pools, 2, LEDGER_MAPPED);
+	}
+	if (was_unread > is_unread + least_bytes || is_unread > was_unread + least_bytes) {
+		move_all(before, heaps, 5, LEDGER_HEAP_UNREAD);
+		move_all(now, heaps, 5, LEDGER_HEAP_UNREAD);
+	}
+}
+
 struct ledger_verdict ledger__judge(const struct ledger *before, const struct ledger *now,
 				    uint64_t least_bytes)
 {
 	struct ledger_verdict verdict = {LEDGER_CAUSE_NONE, 0};
+	struct ledger old = *before, new = *now;
 
+	if (old.is_known)
+		make_alike(&old, &new, least_bytes);
 	for (enum ledger_cause i = LEDGER_CAUSE_LIVE; i <= LEDGER_CAUSE_UNEXPLAINED; i++) {
-		uint64_t was = cause_bytes(before, i), is = cause_bytes(now, i);
+		uint64_t was = cause_bytes(&old, i), is = cause_bytes(&new, i);
 
 		if (is > was && is - was >= least_bytes && is - was > verdict.bytes)
 			verdict = (struct ledger_verdict){i, is - was};

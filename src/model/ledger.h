@@ -95,7 +95,8 @@ struct ledger_verdict {
 
 /*
  * Judges a change: the cause whose bytes grew most, if that is at least `least_bytes`. Both ledgers
- * are known, `before` all zeros = what there is now is to be judged.
+ * are known, `before` all zeros = what there is now is to be judged. Heaps or pools that one of
+ * them tells apart and the other does not are compared as a whole.
  */
 struct ledger_verdict ledger__judge(const struct ledger *before, const struct ledger *now,
 				    uint64_t least_bytes);

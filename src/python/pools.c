@@ -17,6 +17,7 @@
 #include "include/python.h"
 #include "python/pages.h"
 #include "python/pool_store.h"
+#include "util/clock.h"
 #include "util/procfs.h"
 #include "util/remote.h"
 
@@ -298,6 +299,11 @@ static int scan_window(struct scanner *scanner, uint64_t start, uint64_t end, si
 	return err;
 }
 
+static bool is_late(const struct scanner *scanner)
+{
+	return scanner->opts.deadline_ns && clock_ns(CLOCK_MONOTONIC) >= scanner->opts.deadline_ns;
+}
+
 static int scan_map(struct scanner *scanner, const struct proc_map *map)
 {
 	uint64_t mask = scanner->pool_bytes - 1, at = (map->start + mask) & ~mask;
@@ -322,7 +328,8 @@ static int scan_map(struct scanner *scanner, const struct proc_map *map)
 		if (end > scanner->runs.list.items[scanner->runs.list.cnt - 1].end)
 			end = (scanner->runs.list.items[scanner->runs.list.cnt - 1].end + mask) &
 			      ~mask;
-		err = scan_window(scanner, at, end, run, &range.pool_cnt);
+		err = is_late(scanner) ? -ETIME
+				       : scan_window(scanner, at, end, run, &range.pool_cnt);
 		at = end;
 	}
 	if (err || !range.pool_cnt)

@@ -51,10 +51,11 @@ struct pool_scan_opts {
 	bool has_data;			/* pool_scan__read_bytes will be asked */
 	uint64_t keep_bytes; /* how many of these bytes may be copied while it scans; the others
 				are read from the process when they are asked for */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC: later it ends with -ETIME; 0 = never */
 };
 
-/* Scans a process. Returns 0, -ESRCH, -EPERM or another negative errno; free with pool_scan__free.
- */
+/* Scans a process. Returns 0, -ESRCH, -EPERM, -ETIME or another negative errno; free with
+ * pool_scan__free. */
 int pool_scan__read(pid_t pid, const struct pool_scan_opts *opts, struct pool_scan **ret);
 void pool_scan__free(struct pool_scan *scan);
 

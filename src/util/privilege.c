@@ -10,6 +10,7 @@
 #include "util/procfs_read.h"
 
 #define PARANOID "/proc/sys/kernel/perf_event_paranoid"
+#define TRACEFS "/sys/kernel/tracing/events"
 #define LINUX_HIGHEST 2 /* Documentation/admin-guide/sysctl/kernel.rst */
 
 bool perf_wants_sys_admin(void)
@@ -24,6 +25,11 @@ bool perf_wants_sys_admin(void)
 	wants = atoi(text) > LINUX_HIGHEST;
 	free(text);
 	return wants;
+}
+
+bool tracefs_wants_sys_admin(void)
+{
+	return access(TRACEFS, R_OK | X_OK) != 0;
 }
 
 int capability__drop(int capability)

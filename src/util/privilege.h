@@ -12,6 +12,9 @@
  */
 bool perf_wants_sys_admin(void);
 
+/* Whether tracefs has to be mounted for the tool alone, which CAP_SYS_ADMIN does. */
+bool tracefs_wants_sys_admin(void);
+
 /* Gives up a capability (linux/capability.h) of the calling thread. Returns 0 or a negative errno.
  */
 int capability__drop(int capability);

@@ -374,7 +374,8 @@ static void assert_least_capabilities(struct child *tool)
 	assert_non_null(set);
 	assert_non_null(file);
 	assert_int_equal(fscanf(file, "%d", &level), 1);
-	assert_int_equal(strtoull(set, NULL, 16) >> CAP_SYS_ADMIN & 1, level > 2);
+	assert_int_equal(strtoull(set, NULL, 16) >> CAP_SYS_ADMIN & 1,
+			 level > 2 || access("/sys/kernel/tracing/events", R_OK));
 	fclose(file);
 	free(set);
 }

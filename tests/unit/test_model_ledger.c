@@ -172,12 +172,30 @@ static void test_judge_changes(void **state)
 	assert_verdict(ledger__judge(&before, &before, 1), LEDGER_CAUSE_NONE, 0);
 }
 
+/* Heaps and pools for which there was time once: nothing has changed but what the process has. */
+static void test_judge_unread(void **state)
+{
+	struct ledger before = make(100, 0), now = make(130, 0);
+
+	(void)state;
+	divide(&now, 90, 5, 3, 2);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_UNEXPLAINED, 30 * MIB);
+	assert_verdict(ledger__judge(&now, &before, MIB), LEDGER_CAUSE_NONE, 0);
+	before = (struct ledger){.is_known = true};
+	ledger__put(&before, LEDGER_MAPPED, 200 * MIB);
+	now = (struct ledger){.is_known = true};
+	ledger__put(&now, LEDGER_OBJECTS, 50 * MIB);
+	ledger__put(&now, LEDGER_OBJECTS_FREE, 160 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_LIVE, 10 * MIB);
+	assert_verdict(ledger__judge(&now, &before, MIB), LEDGER_CAUSE_NONE, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_divide),	      cmocka_unit_test(test_group),
 		cmocka_unit_test(test_names),	      cmocka_unit_test(test_judge),
-		cmocka_unit_test(test_judge_changes),
+		cmocka_unit_test(test_judge_changes), cmocka_unit_test(test_judge_unread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
