@@ -44,10 +44,16 @@ void budget__init(struct budget *budget, double share, unsigned int cpu_cnt, uin
 	*slot_now(budget) = own_cpu_ns;
 }
 
+static void bound_saved(struct budget *budget)
+{
+	budget->saved_ns = fmin(budget->saved_ns, budget->rate * BURST_NS);
+	budget->saved_ns = fmax(budget->saved_ns, -budget__minute_ns(budget));
+}
+
 void budget__set_share(struct budget *budget, double share, unsigned int cpu_cnt)
 {
 	budget->rate = share * cpu_cnt;
-	budget->saved_ns = fmin(budget->saved_ns, budget->rate * BURST_NS);
+	bound_saved(budget);
 }
 
 /* Returns what each ns brings. */
@@ -93,6 +99,14 @@ void budget__pass(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_ns)
 	budget->own_rate -= budget->own_rate * step_ns / BUDGET_MINUTE_NS;
 	budget->own_rate += own_ns / BUDGET_MINUTE_NS;
 	budget__spend(budget, own_ns);
+	bound_saved(budget);
+}
+
+void budget__resume(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_ns)
+{
+	budget->clock_ns = clock_ns;
+	budget->own_cpu_ns = own_cpu_ns;
+	budget->own_paid_ns = 0;
 }
 
 double budget__spent_ns(const struct budget *budget)

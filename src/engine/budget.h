@@ -11,6 +11,8 @@
  * forward would else let a minute's worth be spent twice, and the sliding minute is longer by one
  * such step. A step backward counts for nothing. So time has to be passed in at least that often,
  * or some of the budget is lost.
+ *
+ * No more is ever owed than a minute's worth: the sliding minute bounds the rest.
  */
 #ifndef LEAKSWEEP_ENGINE_BUDGET_H
 #define LEAKSWEEP_ENGINE_BUDGET_H
@@ -54,6 +56,12 @@ void budget__set_share(struct budget *budget, double share, unsigned int cpu_cnt
  * call; `own_cpu_ns` is its CPU time since its start, children included.
  */
 void budget__pass(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_ns);
+
+/*
+ * The same after a time in which nobody let it pass, and nothing of the budget was used: what the
+ * tool has used meanwhile is not owed.
+ */
+void budget__resume(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_ns);
 
 /* Spends now; a negative cost gives back what was spent too much. */
 void budget__spend(struct budget *budget, double cost_ns);

@@ -38,7 +38,8 @@ static bool *find_mapped(struct session *session)
 	return mapped;
 }
 
-static int close_unmapped(struct session *session, size_t max)
+/* Closes until no more than `max` are open; probes that stay may want theirs again. */
+static int close_unmapped(struct session *session, size_t max, bool probed_too)
 {
 	struct module_table *modules = &session->table.modules;
 	bool *mapped = find_mapped(session);
@@ -48,12 +49,17 @@ static int close_unmapped(struct session *session, size_t max)
 	for (uint32_t i = 0; i < modules->modules.cnt && modules->open_cnt > max; i++) {
 		const struct module *module = &modules->modules.items[i];
 
-		if (module->fd >= 0 && !mapped[i] && !module->is_probed &&
+		if (module->fd >= 0 && !mapped[i] && (probed_too || !module->is_probed) &&
 		    !module->is_interpreter && !mapped[same_files__first(session->same, i)])
 			module_table__close(modules, i);
 	}
 	free(mapped);
 	return 0;
+}
+
+int open_files__close_unmapped(struct session *session)
+{
+	return close_unmapped(session, 0, true);
 }
 
 int open_files__trim(struct session *session)
@@ -63,7 +69,7 @@ int open_files__trim(struct session *session)
 
 	if (session->table.modules.open_cnt <= (*trim_at > max ? *trim_at : max))
 		return 0;
-	err = close_unmapped(session, max / 4 * 3);
+	err = close_unmapped(session, max / 4 * 3, false);
 	/* With one look at all processes many are closed, or it waits until many more are open. */
 	*trim_at = session->table.modules.open_cnt + max / 4;
 	return err;

@@ -10,6 +10,10 @@
 
 #include "engine/session.h"
 
+/* Closes all that no running process maps, for probes that are put in place anew each time. Returns
+ * 0 or -ENOMEM. */
+int open_files__close_unmapped(struct session *session);
+
 /* Returns 0, -ENOMEM or another negative errno. */
 int open_files__trim(struct session *session);
 

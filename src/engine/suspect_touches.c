@@ -8,18 +8,38 @@
 #define MOST_PER_SEC 200.0	 /* samples; 1 ms */
 #define LESS 8			 /* times, when there are more */
 #define LOOKUP_NS (10 * NS_PER_MS)
-#define MAX_TOUCHES 16 /* rows of a process that are told */
+#define MAX_TOUCHES 16				       /* rows of a process that are told */
+#define MOST_SAMPLES ((1U << 16) / (2 * MAX_SUSPECTS)) /* held by one: half of touch_pages */
 
-void suspect_touches__watch(struct suspects *suspects, struct suspect *suspect)
+static void watch(struct suspects *suspects, struct suspect *suspect, uint64_t mean_bytes)
 {
-	struct session *session = suspects->session;
-
 	suspect->touched_from = suspect->suspicion.anon_bytes;
-	suspect->touch_mean = MEAN_BYTES;
+	suspect->touch_mean = mean_bytes;
+	suspect->touch_samples = 0;
 	suspect->touch_billed_ns = clock_ns(CLOCK_MONOTONIC);
 	suspect->is_touch_watched =
 		suspects->touches &&
-		!attacher__watch_touches(session->attacher, suspect->space, MEAN_BYTES);
+		!attacher__watch_touches(suspects->session->attacher, suspect->space, mean_bytes);
+}
+
+void suspect_touches__watch(struct suspects *suspects, struct suspect *suspect)
+{
+	watch(suspects, suspect, MEAN_BYTES);
+}
+
+/* Begins anew with fewer samples, once it has its share of those that there is room for. */
+static void make_room(struct suspects *suspects, struct suspect *suspect,
+		      const struct touch_report *report)
+{
+	uint64_t mean_bytes = suspect->touch_mean * LESS, samples = 0;
+
+	for (size_t i = 0; i < report->rows.cnt; i++)
+		samples += report->rows.items[i].samples;
+	if ((samples < MOST_SAMPLES && !report->counters.unkept_bytes) ||
+	    mean_bytes > MAX_TOUCH_MEAN)
+		return;
+	suspect_touches__end(suspects, suspect);
+	watch(suspects, suspect, mean_bytes);
 }
 
 void suspect_touches__bill(struct suspects *suspects, struct suspect *suspect)
@@ -84,6 +104,8 @@ int suspect_touches__tell(struct suspects *suspects, struct suspect *suspect, st
 			    &report);
 	for (size_t i = 0; i < report.rows.cnt && i < MAX_TOUCHES && !err; i++)
 		err = add_row(suspects, suspect, &report.rows.items[i], sweep, code);
+	if (!err)
+		make_room(suspects, suspect, &report);
 	touch_report__free(&report);
 	return err == -ENOMEM ? err : 0; /* it has ended meanwhile */
 }

@@ -167,6 +167,7 @@ static void refuse(struct suspects *suspects, struct suspect *suspect, char *obs
 	suspect_windows__end(suspects, suspect);
 	window_plan__forget(&suspects->plan, suspect->space);
 	suspect->obstacle = obstacle;
+	suspect->refused_ns = clock_ns(CLOCK_MONOTONIC);
 }
 
 /* Returns why no block of the process would be seen, NULL = some would. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "engine/ledger_read.h"
+#include "engine/open_files.h"
 #include "engine/suspect_touches.h"
 #include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
@@ -20,6 +21,7 @@
 #define MOST_LEDGER_NS (300 * NS_PER_MS)
 #define SPARE 1.05 /* of a minute's budget: it may be overrun by a tenth */
 #define IDLE_NS NS_PER_SEC
+#define MOST_DROPPED 32 /* whose names are kept */
 #define ROOM_NS (2 * NS_PER_SEC)
 #define RETRY_NS (10 * 60 * NS_PER_SEC)
 #define REOPEN_NS (10 * 60 * NS_PER_SEC)
@@ -92,6 +94,18 @@ static void free_suspect(struct suspect *suspect)
 	free(suspect);
 }
 
+/* A symbolizer keeps the tables of each file that it has ever read. */
+static void forget_names(struct suspects *suspects)
+{
+	struct symbolizer *next = symbolizer__new();
+
+	if (!next)
+		return; /* then later */
+	symbolizer__free(suspects->symbolizer);
+	suspects->symbolizer = next;
+	suspects->dropped_cnt = 0;
+}
+
 /* What is measured of all is lost with it. */
 static void close_session(struct suspects *suspects)
 {
@@ -102,6 +116,7 @@ static void close_session(struct suspects *suspects)
 	session__free(suspects->session);
 	suspects->session = NULL;
 	suspects->exact_rate = 0;
+	forget_names(suspects);
 }
 
 void suspects__free(struct suspects *suspects)
@@ -121,6 +136,7 @@ void suspects__free(struct suspects *suspects)
 void suspects__change(struct suspects *suspects, const struct suspects_opts *opts)
 {
 	suspects->opts = opts;
+	suspects->is_changed = true;
 	if (suspects->has_budget)
 		budget__set_share(&suspects->budget, opts->budget, cpu_cnt());
 }
@@ -141,6 +157,8 @@ void suspects__drop(struct suspects *suspects, struct suspect *suspect)
 		suspects__keep(suspects, suspect, clock_ns(CLOCK_MONOTONIC));
 	suspect_touches__end(suspects, suspect);
 	session__drop(suspects->session, suspect->space);
+	suspects->dropped_cnt++;
+	suspects->has_dropped = true;
 	for (size_t i = 0; i < suspects->list.cnt; i++)
 		if (suspects->list.items[i] == suspect)
 			suspects->list.items[i] = suspects->list.items[--suspects->list.cnt];
@@ -160,8 +178,7 @@ static void calibrate(struct suspects *suspects)
 	suspects->ns_per_hit = COLD * (trap_ns + PROGRAM_NS);
 }
 
-/* Ends the looking at code, for a while. The sweep goes on. */
-static int give_up(struct suspects *suspects, int err, uint64_t now_ns)
+int suspects__give_up(struct suspects *suspects, int err, uint64_t now_ns)
 {
 	close_session(suspects);
 	suspects->retry_ns = now_ns + RETRY_NS;
@@ -175,6 +192,13 @@ static int give_up(struct suspects *suspects, int err, uint64_t now_ns)
 static uint64_t own_cpu_ns(const struct suspects *suspects)
 {
 	return cpu_time_ns() - suspects->own_base_ns;
+}
+
+/* What the host does not allow it never will; for what it has no room for just now it may. */
+static bool may_pass(const struct suspects *suspects, int err)
+{
+	return suspects->has_budget || err == -ENOMEM || err == -EMFILE || err == -ENFILE ||
+	       err == -EAGAIN;
 }
 
 /* Loads everything, unless it is. Returns 0 also when that cannot be, with `refusal`. */
@@ -196,7 +220,7 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 		session__free(suspects->session);
 		suspects->session = NULL;
 		suspects->refusal = message ? message : strdup(strerror(-err));
-		suspects->retry_ns = UINT64_MAX; /* what the host does not allow it never will */
+		suspects->retry_ns = may_pass(suspects, err) ? now_ns + RETRY_NS : UINT64_MAX;
 		return suspects->refusal ? 0 : -ENOMEM;
 	}
 	session__end_stats(suspects->session);
@@ -206,7 +230,9 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
 		return -errno;
 	/* What was spent before it was opened anew counts still. */
-	if (!suspects->has_budget)
+	if (suspects->has_budget)
+		budget__resume(&suspects->budget, now_ns, own_cpu_ns(suspects));
+	else
 		budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns,
 			     own_cpu_ns(suspects));
 	suspects->has_budget = true;
@@ -307,11 +333,37 @@ static int add(struct suspects *suspects, const struct suspicion *suspicion, uin
 	return err == -ENOMEM ? err : 0; /* it has ended, or has no room */
 }
 
-int suspects__tell(struct suspects *suspects, const struct suspicion *list, size_t cnt,
-		   uint64_t now_ns)
+/* Other options may leave some of them alone. */
+static void drop_others(struct suspects *suspects, const struct suspicion *list, size_t cnt)
+{
+	for (size_t i = suspects->list.cnt; i-- > 0;) {
+		const struct suspicion *known = &suspects->list.items[i]->suspicion;
+		bool is_told = false;
+
+		for (size_t k = 0; k < cnt && !is_told; k++)
+			is_told = list[k].pid == known->pid && list[k].start_ns == known->start_ns;
+		if (!is_told)
+			suspects__drop(suspects, suspects->list.items[i]);
+	}
+	suspects->is_changed = false;
+}
+
+/* What was in its way may have gone. */
+static void look_again(struct suspect *suspect, uint64_t now_ns)
+{
+	if (!suspect->obstacle || now_ns - suspect->refused_ns < RETRY_NS)
+		return;
+	free(suspect->obstacle);
+	suspect->obstacle = NULL;
+}
+
+static int tell(struct suspects *suspects, const struct suspicion *list, size_t cnt,
+		uint64_t now_ns)
 {
 	int err = 0;
 
+	if (suspects->is_changed)
+		drop_others(suspects, list, cnt);
 	if (!cnt)
 		return 0;
 	suspects->idle_ns = now_ns + FORGET_NS;
@@ -326,6 +378,7 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 			continue;
 		suspect->suspicion = list[i];
 		suspect->told_ns = now_ns;
+		look_again(suspect, now_ns);
 		err = tell_plan(suspects, suspect);
 	}
 	for (size_t i = 0; i < cnt && !err; i++) {
@@ -339,6 +392,14 @@ int suspects__tell(struct suspects *suspects, const struct suspicion *list, size
 		budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
 	}
 	return err;
+}
+
+int suspects__tell(struct suspects *suspects, const struct suspicion *list, size_t cnt,
+		   uint64_t now_ns)
+{
+	int err = tell(suspects, list, cnt, now_ns);
+
+	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }
 
 /* The pools of a Python; NULL = it is none, or they are too many for the time there is. */
@@ -400,21 +461,25 @@ static void drop_lines(struct suspects *suspects, uint64_t now_ns)
 }
 
 /*
- * Whether the tables of stacks are nearly full, as nothing is ever taken out of them: one begins
- * anew then.
+ * Whether the tables of stacks or of files are nearly full, as nothing is ever taken out of them:
+ * one begins anew then.
  */
 static bool is_worn_out(const struct suspects *suspects)
 {
-	const struct tables *tables = attacher__maps(suspects->session->attacher)->tables;
+	const struct session *session = suspects->session;
+	const struct tables *tables = attacher__maps(session->attacher)->tables;
 
 	for (enum table table = TABLE_STACKS; table < TABLE_CNT; table++)
 		if (tables->used[table] > tables->capacity[table] / 4 * 3)
 			return true;
-	return false;
+	return collector__is_full(session->collector) ||
+	       session->table.modules.modules.cnt > MAX_UNWIND_MODULES / 4 * 3;
 }
 
 static int keep_house(struct suspects *suspects, uint64_t now_ns)
 {
+	int err = 0;
+
 	suspects->room_due_ns = now_ns + ROOM_NS;
 	if (!suspects->open &&
 	    ((!suspects->list.cnt && now_ns > suspects->idle_ns) ||
@@ -424,7 +489,13 @@ static int keep_house(struct suspects *suspects, uint64_t now_ns)
 	}
 	for (size_t i = 0; i < suspects->list.cnt; i++)
 		suspect_touches__bill(suspects, suspects->list.items[i]);
-	return session__make_room(suspects->session);
+	if (suspects->dropped_cnt > MOST_DROPPED)
+		forget_names(suspects);
+	/* Deleted files and file systems of those that have ended are free again. */
+	if (suspects->has_dropped)
+		err = open_files__close_unmapped(suspects->session);
+	suspects->has_dropped = false;
+	return err ? err : session__make_room(suspects->session);
 }
 
 static int work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
@@ -457,12 +528,12 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	err = work(suspects, now_ns, ret_due_ns);
 	if (*ret_due_ns > now_ns + IDLE_NS)
 		*ret_due_ns = now_ns + IDLE_NS;
-	return err ? give_up(suspects, err, now_ns) : 0;
+	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }
 
 int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns)
 {
 	int err = suspects->session ? suspect_windows__pause(suspects, is_end) : 0;
 
-	return err ? give_up(suspects, err, now_ns) : 0;
+	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }

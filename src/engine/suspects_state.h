@@ -25,7 +25,8 @@ struct suspect {
 	struct suspicion suspicion; /* as last told */
 	uint64_t told_ns;	    /* when that was */
 	uint32_t space;
-	char *obstacle; /* owned: why its code cannot be looked at; NULL = it can */
+	char *obstacle;	     /* owned: why its code cannot be looked at; NULL = it can */
+	uint64_t refused_ns; /* when that was found */
 	struct cohort *cohort;
 	struct window_blocks blocks;
 	struct suspect_moment first; /* when it became one */
@@ -76,6 +77,9 @@ struct suspects {
 	uint64_t retry_ns;    /* after a refusal */
 	bool has_budget;      /* which stays over sessions */
 	bool is_over;	      /* nothing will be told any more */
+	bool is_changed;      /* there are other options since suspects were told */
+	bool has_dropped;     /* files of some may still be open */
+	size_t dropped_cnt;   /* suspects, whom the symbolizer still has files of */
 	uint64_t exact_due_ns, contents_due_ns, room_due_ns;
 };
 
@@ -88,6 +92,9 @@ struct suspect *suspects__find_process(const struct suspects *suspects, pid_t pi
 
 /* Reads a suspect's ledger, as far as that fits into the budget. */
 void suspects__read_ledger(struct suspects *suspects, struct suspect *suspect, struct ledger *ret);
+
+/* Ends the looking at code, for a while. The sweep goes on. Returns 0 or -ENOMEM. */
+int suspects__give_up(struct suspects *suspects, int err, uint64_t now_ns);
 
 /* Lets the budget's time pass. */
 void suspects__pass(struct suspects *suspects);

@@ -233,11 +233,51 @@ static void test_other_share(void **state)
 	check_ms("a second", budget__room_ns(&budget), 40, 40);
 }
 
+#define DAY_S 86400
+
+/* Days in which nothing is looked at, or nothing may be, while the tool itself works on: when
+ * something may be spent, it soon can. */
+static void test_days_are_not_owed(void **state)
+{
+	struct budget idle = two_cpus(0), none;
+
+	(void)state;
+	pass_ms(&idle, 60000);
+	budget__resume(&idle, START + 3 * DAY_S * NS_PER_SEC, (uint64_t)(DAY_S * 12 * MS));
+	check_ms("after idle days", budget__room_ns(&idle), 100, 100);
+	pass_ms(&idle, 1000);
+	check_ms("goes on", budget__room_ns(&idle), 100, 100);
+
+	budget__init(&none, 0, 2, START, 0);
+	for (int i = 0; i < DAY_S; i++)
+		budget__pass(&none, none.clock_ns + NS_PER_SEC,
+			     none.own_cpu_ns + (uint64_t)(4 * MS));
+	budget__set_share(&none, 0.01, 2);
+	pass_ms(&none, 10000);
+	check_ms("after a day without", budget__room_ns(&none), 100, 100);
+}
+
+/* What cannot be put off takes more than there is: that is over soon after it. */
+static void test_debt_ends(void **state)
+{
+	struct budget budget = two_cpus(0);
+
+	(void)state;
+	for (int i = 0; i < 3600; i++)
+		budget__pass(&budget, budget.clock_ns + NS_PER_SEC,
+			     budget.own_cpu_ns + (uint64_t)(40 * MS));
+	assert_true(budget__room_ns(&budget) < 0);
+	pass_ms(&budget, 130000);
+	check_ms("two minutes later", budget__room_ns(&budget), 1, 100);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_other_share),
 		cmocka_unit_test(test_bucket),
+		cmocka_unit_test(test_days_are_not_owed),
+		cmocka_unit_test(test_debt_ends),
 		cmocka_unit_test(test_no_budget),
 		cmocka_unit_test(test_start_up_is_charged),
 		cmocka_unit_test(test_own_time_is_spent_once),
