@@ -4,17 +4,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "engine/group_ledger.h"
 #include "engine/sweep.h"
 #include "util/clock.h"
 
 /* A group is told when its processes explain less than this part of its growth. */
 #define EXPLAINED 0.5
 
+#define GROUP_LEDGERS_NS (100 * NS_PER_MS) /* of all groups of a report */
+
 struct build {
 	struct watch *watch;
 	struct sweep *sweep;
 	struct host_memory host;
 	uint64_t noise_bytes;
+	uint64_t ledgers_until_ns; /* of groups */
 	ARRAY(struct watch_group *) groups;
 	int err;
 };
@@ -122,18 +126,28 @@ static int compare_depths(const void *a, const void *b)
 	return left > right ? -1 : left < right;
 }
 
+/* Its process has just ended, which one slope does not tell: what it has gained is not there. */
+static bool has_fallen(const struct sweep_row *row)
+{
+	double hours = (double)row->growth.seen_ns / (3600 * NS_PER_SEC);
+
+	return (double)row->anon_bytes < row->growth.lower * hours;
+}
+
 static int add_group(const struct build *build, struct watch_group *group)
 {
 	struct sweep_row row = {.anon_bytes = group->anon_bytes};
+	int err;
 
 	if (!group->is_read)
 		return 0;
 	growth__judge(&group->growth, build->noise_bytes, &row.growth);
-	if (row.growth.state != GROWTH_GROWING ||
+	if (row.growth.state != GROWTH_GROWING || has_fallen(&row) ||
 	    group->told_per_hour >= EXPLAINED * row.growth.lower)
 		return 0;
 	group->told_per_hour = row.growth.bytes_per_hour;
-	return add_row(build, group, &row);
+	err = group_ledger__read(build->watch, group->path, build->ledgers_until_ns, &row.ledger);
+	return err ? err : add_row(build, group, &row);
 }
 
 /* The deepest ones first: what is told of a group and below it explains the growth of those above.
@@ -159,7 +173,11 @@ static int add_groups(struct build *build)
 
 int sweep__of_watch(struct watch *watch, struct sweep **ret)
 {
-	struct build build = {.watch = watch, .noise_bytes = watch__noise_bytes()};
+	struct build build = {
+		.watch = watch,
+		.noise_bytes = watch__noise_bytes(),
+		.ledgers_until_ns = clock_ns(CLOCK_MONOTONIC) + GROUP_LEDGERS_NS,
+	};
 
 	build.err = host_memory__read(&build.host);
 	if (build.err)

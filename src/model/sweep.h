@@ -89,6 +89,7 @@ struct sweep_row {
 	uint64_t room_bytes;	   /* below it, what can be reclaimed counted as room */
 	uint64_t seconds_to_limit; /* UINT64_MAX = not within years */
 	struct sweep_code *code;   /* owned; NULL = it is a group, or nobody looks at code */
+	struct ledger ledger;	   /* of a group's processes; is_known false = it is no group */
 	/* The process that the service's restarts began with, this one itself if it follows no
 	 * other; 0 = a group. */
 	pid_t first_pid;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine/group_ledger.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/ledger_read.h"
+#include "util/array.h"
+#include "util/clock.h"
+
+struct members {
+	ARRAY(const struct watched *) list;
+};
+
+static bool is_member(const struct watched *item, const char *cgroup)
+{
+	size_t len = strlen(cgroup);
+
+	return item->group && !strncmp(item->group->path, cgroup, len) &&
+	       (!item->group->path[len] || item->group->path[len] == '/');
+}
+
+static int compare_sizes(const void *a, const void *b)
+{
+	const struct watched *left = *(const struct watched *const *)a,
+			     *right = *(const struct watched *const *)b;
+
+	return (left->anon_bytes < right->anon_bytes) - (left->anon_bytes > right->anon_bytes);
+}
+
+static int find_members(const struct watch *watch, const char *cgroup, struct members *ret)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < watch->items.cnt && !err; i++)
+		if (is_member(&watch->items.items[i], cgroup))
+			err = array_push(&ret->list, &watch->items.items[i]);
+	if (ret->list.cnt)
+		qsort(ret->list.items, ret->list.cnt, sizeof(*ret->list.items), compare_sizes);
+	return err;
+}
+
+/* Returns 0 or -ENOMEM: one that has ended, or may not be read, is no error of the group. */
+static int add_member(const struct watched *item, uint64_t deadline_ns, struct ledger *sums)
+{
+	struct ledger ledger = {0};
+	int err = -ETIME;
+
+	if (clock_ns(CLOCK_MONOTONIC) < deadline_ns)
+		err = ledger__read(item->pid, NULL, deadline_ns, &ledger);
+	if (err == -ENOMEM || err == -ESRCH)
+		return err == -ENOMEM ? err : 0;
+	if (err) {
+		ledger = (struct ledger){.is_known = true};
+		ledger__put(&ledger, LEDGER_UNEXPLAINED, item->anon_bytes);
+	}
+	ledger__add(sums, &ledger);
+	return 0;
+}
+
+int group_ledger__read(const struct watch *watch, const char *cgroup, uint64_t deadline_ns,
+		       struct ledger *ret)
+{
+	struct members members = {0};
+	struct ledger sums = {0};
+	int err = find_members(watch, cgroup, &members);
+
+	for (size_t i = 0; i < members.list.cnt && !err; i++)
+		err = add_member(members.list.items[i], deadline_ns, &sums);
+	array_free(&members.list);
+	if (!err)
+		*ret = sums;
+	return err;
+}

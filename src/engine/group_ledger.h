@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the memory of a control group is made of: the ledgers of its processes, added up. */
+#ifndef LEAKSWEEP_ENGINE_GROUP_LEDGER_H
+#define LEAKSWEEP_ENGINE_GROUP_LEDGER_H
+
+#include <stdint.h>
+
+#include "engine/watch.h"
+#include "model/ledger.h"
+
+/*
+ * Reads the watched processes of the group and of all below it, the largest first, until
+ * `deadline_ns` (CLOCK_MONOTONIC). What others have is not explained; pages that processes share
+ * since a fork are in each of theirs. Returns 0 with *ret filled, not known when there is no
+ * process, or -ENOMEM.
+ */
+int group_ledger__read(const struct watch *watch, const char *cgroup, uint64_t deadline_ns,
+		       struct ledger *ret);
+
+#endif
