@@ -17,9 +17,11 @@ static void watch(struct suspects *suspects, struct suspect *suspect, uint64_t m
 	suspect->touch_mean = mean_bytes;
 	suspect->touch_samples = 0;
 	suspect->touch_billed_ns = clock_ns(CLOCK_MONOTONIC);
-	suspect->is_touch_watched =
-		suspects->touches &&
-		!attacher__watch_touches(suspects->session->attacher, suspect->space, mean_bytes);
+	suspects->touch_err = suspects->touches
+				      ? attacher__watch_touches(suspects->session->attacher,
+								suspect->space, mean_bytes)
+				      : -ENOMEM;
+	suspect->is_touch_watched = !suspects->touch_err;
 }
 
 void suspect_touches__watch(struct suspects *suspects, struct suspect *suspect)

@@ -159,6 +159,8 @@ int suspects__tell_row(struct suspects *suspects, struct sweep_row *row, uint64_
 	int err = suspect ? suspects__keep(suspects, suspect, now_ns) : 0;
 
 	if (err)
+		err = suspects__give_up(suspects, err, now_ns);
+	if (err)
 		return err;
 	memo = find_own(suspects, row->pid, row->start_ns);
 	if (!memo || !sweep_code__stacks(memo->code->code)) {

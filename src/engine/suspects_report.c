@@ -118,6 +118,10 @@ static int tell_all(struct suspects *suspects, struct sweep *sweep, uint64_t now
 	if (!suspects->list.cnt)
 		return 0;
 	err = suspects__begin_stacks(suspects, sweep);
+	if (!err && suspects->touch_err)
+		err = snapshot__add_note(sweep->snap,
+					 "where new memory is first touched is not seen: %s",
+					 strerror(-suspects->touch_err));
 	for (size_t i = 0; i < suspects->list.cnt && !err; i++)
 		err = suspects__tell_code(suspects, suspects->list.items[i], sweep, now_ns);
 	return err ? err : suspects__name_frames(suspects, sweep);
@@ -132,5 +136,7 @@ int suspects__report(struct suspects *suspects, struct sweep *sweep, uint64_t no
 					 suspects->refusal);
 	else if (suspects->session)
 		err = tell_all(suspects, sweep, now_ns);
+	if (err)
+		err = suspects__give_up(suspects, err, now_ns);
 	return err ? err : suspects__keep_told(suspects, sweep, now_ns);
 }

@@ -60,6 +60,7 @@ struct suspects {
 	char *refusal;		 /* owned: why there can be no session */
 	struct symbolizer *symbolizer;
 	struct touches *touches; /* NULL = there are none */
+	int touch_err;		 /* why none were watched the last time, negative errno; or 0 */
 	struct budget budget;
 	struct window_plan plan;
 	double ns_per_hit; /* calibrated */
