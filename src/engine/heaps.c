@@ -72,11 +72,12 @@ uint64_t big_block__read(pid_t pid, uint64_t at, uint64_t end)
 
 /* ---- windows --------------------------------------------------------------------------------- */
 
-static int read_runs(struct walker *walker, uint64_t start)
+/* Reads what was found to be in memory to `bytes`, which holds what is at `start` and behind. */
+static int read_runs(const struct walker *walker, uint64_t start, uint8_t *bytes)
 {
 	for (size_t i = 0; i < walker->runs.list.cnt; i++) {
 		const struct page_run *run = &walker->runs.list.items[i];
-		uint8_t *to = walker->bytes + (run->start - start);
+		uint8_t *to = bytes + (run->start - start);
 		int err = remote_read(walker->pid, run->start, to, run->end - run->start);
 
 		if (err == -EFAULT)
@@ -107,7 +108,7 @@ static int take_window(struct walker *walker, struct heap_walk *walk, uint64_t s
 	}
 	if (heap_walk__needs(walk, &window)) {
 		memset(walker->bytes, 0, behind - start + page_bytes);
-		err = read_runs(walker, start);
+		err = read_runs(walker, start, walker->bytes);
 	}
 	if (!err)
 		heap_walk__take(walk, &window);
@@ -186,7 +187,7 @@ static bool is_arena(const struct walker *walker, const uint8_t *arena, uint64_t
 }
 
 /* Looks for the arena whose top chunk is at `top` in a library's data. */
-static int find_in_data(const struct walker *walker, const struct proc_map *map, uint64_t top,
+static int find_in_data(struct walker *walker, const struct proc_map *map, uint64_t top,
 			uint64_t heads[HEAP_FAST_BINS])
 {
 	size_t len = map->end - map->start;
@@ -195,10 +196,11 @@ static int find_in_data(const struct walker *walker, const struct proc_map *map,
 
 	if (len > MAX_DATA_BYTES || len < ARENA_BYTES)
 		return -ENOENT;
-	data = malloc(len);
-	if (!data)
-		return -ENOMEM;
-	err = remote_read(walker->pid, map->start, data, len);
+	/* The other pages are the file's, which may be on a mount that does not answer. */
+	data = calloc(1, len);
+	err = data ? page_map__list(&walker->pages, map->start, map->end, &walker->runs) : -ENOMEM;
+	if (!err)
+		err = read_runs(walker, map->start, data);
 	if (!err)
 		err = -ENOENT;
 	for (size_t at = 0; err == -ENOENT && at + ARENA_BYTES <= len; at += sizeof(uint64_t)) {
@@ -209,7 +211,7 @@ static int find_in_data(const struct walker *walker, const struct proc_map *map,
 		err = 0;
 	}
 	free(data);
-	return err == -EFAULT ? -ENOENT : err;
+	return err;
 }
 
 static bool may_hold_main_arena(const struct proc_map *map, const char *exe)
@@ -223,8 +225,7 @@ static bool may_hold_main_arena(const struct proc_map *map, const char *exe)
 
 /* Reads the heads of the main arena's fast bins. Returns 0, -ENOENT (it was not found) or another
  * negative errno. */
-static int read_main_heads(const struct walker *walker, uint64_t top,
-			   uint64_t heads[HEAP_FAST_BINS])
+static int read_main_heads(struct walker *walker, uint64_t top, uint64_t heads[HEAP_FAST_BINS])
 {
 	char *exe = proc_exe(walker->pid);
 	struct proc_maps maps = {0};
@@ -242,7 +243,7 @@ static int read_main_heads(const struct walker *walker, uint64_t top,
 }
 
 /* Returns whether the heads were found. */
-static bool read_heads(const struct walker *walker, const struct heap_walk *walk, uint64_t arena,
+static bool read_heads(struct walker *walker, const struct heap_walk *walk, uint64_t arena,
 		       uint64_t heads[HEAP_FAST_BINS])
 {
 	if (arena)
