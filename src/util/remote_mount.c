@@ -2,7 +2,6 @@
 #include "util/remote_mount.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -11,14 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/child.h"
+#include "util/clock.h"
 #include "util/procfs_read.h"
 
-#define PATIENCE_MS 1000
+#define PATIENCE_NS NS_PER_SEC
 #define MAX_WAITING 16 /* mounts that do not answer, at once */
 
 /* Types of /proc/filesystems whose files come from another process or host. "fuse.NAME" is one. */
@@ -111,28 +110,16 @@ static pid_t start_child(void (*job)(const void *arg), const void *arg)
 	return pid;
 }
 
-/* Whether it has ended, at the latest after so long. */
-static bool has_ended(pid_t pid, int timeout_ms)
-{
-	struct pollfd end = {.fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN};
-
-	if (end.fd >= 0) {
-		while (poll(&end, 1, timeout_ms) < 0 && errno == EINTR)
-			;
-		close(end.fd);
-	}
-	return waitpid(pid, NULL, WNOHANG) != 0;
-}
-
 /* Returns where a child for this device is, or could be; NULL = nowhere. */
 static struct waiting *find_waiting(uint64_t dev)
 {
 	struct waiting *none = NULL;
+	int status;
 
 	for (size_t i = 0; i < MAX_WAITING; i++) {
 		struct waiting *child = &waiting.children[i];
 
-		if (child->pid && has_ended(child->pid, 0))
+		if (child->pid && child__wait(child->pid, 0, &status) != -ETIMEDOUT)
 			child->pid = 0;
 		if (child->pid && child->dev == dev)
 			return child;
@@ -145,6 +132,7 @@ static struct waiting *find_waiting(uint64_t dev)
 static int try_mount(uint64_t dev, void (*job)(const void *arg), const void *arg)
 {
 	struct waiting *child = find_waiting(dev);
+	int err, status;
 	pid_t pid;
 
 	if (!child || child->pid)
@@ -152,10 +140,13 @@ static int try_mount(uint64_t dev, void (*job)(const void *arg), const void *arg
 	pid = start_child(job, arg);
 	if (pid < 0)
 		return pid;
-	if (has_ended(pid, PATIENCE_MS))
-		return 0;
-	*child = (struct waiting){.pid = pid, .dev = dev};
-	return -ETIMEDOUT;
+	err = child__wait(pid, clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS, &status);
+	if (err == -ETIMEDOUT)
+		*child = (struct waiting){.pid = pid, .dev = dev};
+	/* Who was killed, or could not begin, knows nothing of the mount. */
+	if (!err && status)
+		err = -EIO;
+	return err;
 }
 
 int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg)

@@ -16,8 +16,8 @@
  * and what the job does with memory is not seen here.
  *
  * Returns 0 (it came to its end, or there is no such mount), -ETIMEDOUT (it waits for more than a
- * second, or another one still does for the same device) or another negative errno. Overlays are
- * not looked through.
+ * second, or another one still does for the same device), -EIO (the child was killed, or ended
+ * itself with an error) or another negative errno. Overlays are not looked through.
  */
 int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg);
 

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A FUSE mount without a server: whoever opens something there waits until the connection ends. */
 #include "util/remote_mount.h"
 
 #include <setjmp.h>
@@ -9,55 +8,14 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <signal.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
-#include <unistd.h>
 
+#include "unit/dead_mount.h"
 #include "util/clock.h"
 
 #define TRY_MS 1000 /* a try takes so long */
-
-static char dir[] = "/tmp/leaksweep-mount-XXXXXX";
-static int server_fd = -1;
-static uint64_t mount_dev;
-
-static void read_mount_dev(void)
-{
-	FILE *file = fopen("/proc/self/mountinfo", "r");
-	unsigned int dev_major, dev_minor;
-	char line[4096], place[256];
-
-	assert_non_null(file);
-	while (!mount_dev && fgets(line, sizeof(line), file))
-		if (sscanf(line, "%*u %*u %u:%u %*s %255s", &dev_major, &dev_minor, place) == 3 &&
-		    !strcmp(place, dir))
-			mount_dev = makedev(dev_major, dev_minor);
-	fclose(file);
-	assert_true(mount_dev);
-}
-
-/* Returns 1 where there can be no such mount. */
-static int mount_nothing(void)
-{
-	char options[128];
-
-	if (geteuid() || (server_fd = open("/dev/fuse", O_RDWR | O_CLOEXEC)) < 0 ||
-	    unshare(CLONE_NEWNS))
-		return 1;
-	assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
-	assert_non_null(mkdtemp(dir));
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", server_fd);
-	assert_int_equal(mount("test", dir, "fuse", 0, options), 0);
-	read_mount_dev();
-	return 0;
-}
 
 static void open_file(const void *path)
 {
@@ -68,42 +26,80 @@ static void open_file(const void *path)
 }
 
 /* Returns what is said of a file, and how many milliseconds that took. */
-static int try_file(uint64_t dev, const char *path, uint64_t *ret_ms)
+static int try_file(pid_t pid, uint64_t dev, const char *path, uint64_t *ret_ms)
 {
 	uint64_t begun_ns = clock_ns(CLOCK_MONOTONIC);
-	int err = remote_mount__try(getpid(), dev, open_file, path);
+	int err = remote_mount__try(pid, dev, open_file, path);
 
 	*ret_ms = (clock_ns(CLOCK_MONOTONIC) - begun_ns) / NS_PER_MS;
 	return err;
 }
 
+/* Once the server has gone for good, all who wait go on. */
+static void assert_answers(const struct dead_mount *mount)
+{
+	int err = -ETIMEDOUT;
+	uint64_t ms;
+
+	for (int i = 0; err && i < 100; i++) {
+		err = try_file(getpid(), mount->dev, mount->file, &ms);
+		if (err)
+			usleep(50000);
+	}
+	assert_int_equal(err, 0);
+}
+
 static void test_no_answer(void **state)
 {
-	char path[sizeof(dir) + 8];
+	struct dead_mount mount;
 	uint64_t ms;
-	int err = -ETIMEDOUT;
 
 	(void)state;
-	if (mount_nothing())
+	if (!dead_mount__make(&mount))
 		skip();
-	snprintf(path, sizeof(path), "%s/file", dir);
-	assert_int_equal(try_file(mount_dev, path, &ms), -ETIMEDOUT);
+	assert_int_equal(try_file(getpid(), mount.dev, mount.file, &ms), -ETIMEDOUT);
 	assert_in_range(ms, TRY_MS - 1, 10 * TRY_MS);
 	/* Who waits already tells the next one. */
 	for (int i = 0; i < 20; i++) {
-		assert_int_equal(try_file(mount_dev, path, &ms), -ETIMEDOUT);
+		assert_int_equal(try_file(getpid(), mount.dev, mount.file, &ms), -ETIMEDOUT);
 		assert_true(ms < TRY_MS / 2);
 	}
 	/* It need not be known which mount it is. */
-	assert_int_equal(try_file(0, path, &ms), -ETIMEDOUT);
-	close(server_fd);
-	for (int i = 0; err && i < 100; i++) {
-		err = try_file(mount_dev, path, &ms);
-		usleep(50000);
-	}
-	assert_int_equal(err, 0);
-	assert_int_equal(umount2(dir, MNT_DETACH), 0);
-	rmdir(dir);
+	assert_int_equal(try_file(getpid(), 0, mount.file, &ms), -ETIMEDOUT);
+	dead_mount__hang_up(&mount);
+	assert_answers(&mount);
+	dead_mount__end(&mount);
+}
+
+static void kill_self(const void *arg)
+{
+	(void)arg;
+	raise(SIGKILL);
+}
+
+static void give_up(const void *arg)
+{
+	(void)arg;
+	_exit(1);
+}
+
+static void do_nothing(const void *arg)
+{
+	(void)arg;
+}
+
+/* A child that did not come to the end of its job has not found out that the mount answers. */
+static void test_no_job(void **state)
+{
+	struct dead_mount mount;
+
+	(void)state;
+	if (!dead_mount__make(&mount))
+		skip();
+	assert_int_equal(remote_mount__try(getpid(), mount.dev, do_nothing, NULL), 0);
+	assert_int_equal(remote_mount__try(getpid(), mount.dev, kill_self, NULL), -EIO);
+	assert_int_equal(remote_mount__try(getpid(), mount.dev, give_up, NULL), -EIO);
+	dead_mount__end(&mount);
 }
 
 static void note_job(const void *ran)
@@ -132,6 +128,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_no_job),
 		cmocka_unit_test(test_local),
 	};
 

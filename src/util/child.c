@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "util/child.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/clock.h"
+
+#define LONGEST_MS 60000
+#define NAP_MS 10 /* without a descriptor that tells of the end */
+
+/* Returns at the end of the process, at `until_ns`, or at some time before. */
+static void await_end(int pidfd, uint64_t now_ns, uint64_t until_ns)
+{
+	uint64_t ms = (until_ns - now_ns + NS_PER_MS - 1) / NS_PER_MS;
+	uint64_t longest_ms = pidfd >= 0 ? LONGEST_MS : NAP_MS;
+	struct pollfd end = {.fd = pidfd, .events = POLLIN};
+
+	poll(&end, 1, (int)(ms < longest_ms ? ms : longest_ms));
+}
+
+int child__wait(pid_t pid, uint64_t until_ns, int *ret_status)
+{
+	uint64_t now_ns;
+	int pidfd = -1;
+	pid_t ended;
+
+	while (!(ended = waitpid(pid, ret_status, WNOHANG)) &&
+	       (now_ns = clock_ns(CLOCK_MONOTONIC)) < until_ns) {
+		if (pidfd < 0)
+			pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+		await_end(pidfd, now_ns, until_ns);
+	}
+	if (pidfd >= 0)
+		close(pidfd);
+	if (!ended)
+		return -ETIMEDOUT;
+	return ended < 0 ? -errno : 0;
+}
