@@ -2,6 +2,7 @@
 #include "util/child.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -39,4 +40,16 @@ int child__wait(pid_t pid, uint64_t until_ns, int *ret_status)
 	if (!ended)
 		return -ETIMEDOUT;
 	return ended < 0 ? -errno : 0;
+}
+
+void child__offer_to_oom_killer(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (write(fd, "1000", 4) != 4) {
+		/* Then it is chosen by its size. */
+	}
+	close(fd);
 }

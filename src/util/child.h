@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Waiting for children that may not end: who hangs in a file system does not hear signals. */
+/* Children that do one job, and may not end: who hangs in a file system does not hear signals. */
 #ifndef LEAKSWEEP_UTIL_CHILD_H
 #define LEAKSWEEP_UTIL_CHILD_H
 
@@ -11,5 +11,8 @@
  * its status as waitpid(2) tells it, -ETIMEDOUT (it runs) or another negative errno.
  */
 int child__wait(pid_t pid, uint64_t until_ns, int *ret_status);
+
+/* For use in the child: when memory gets short on the host, it goes first. Opens a file. */
+void child__offer_to_oom_killer(void);
 
 #endif

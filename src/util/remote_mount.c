@@ -18,7 +18,7 @@
 #include "util/procfs_read.h"
 
 #define PATIENCE_NS NS_PER_SEC
-#define MAX_WAITING 16 /* mounts that do not answer, at once */
+#define MAX_WAITING 4 /* mounts that do not answer, at once */
 
 /* Types of /proc/filesystems whose files come from another process or host. "fuse.NAME" is one. */
 static const char *const remote_types[] = {
@@ -88,6 +88,7 @@ run_child(pid_t parent, void (*job)(const void *arg), const void *arg)
 {
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent || close_range(0, ~0U, 0))
 		_exit(1);
+	child__offer_to_oom_killer();
 	job(arg);
 	_exit(0);
 }

@@ -25,6 +25,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/child.h"
+
 #define NOBODY 65534
 #define NSEC_PER_SEC 1000000000ULL
 #define PATIENCE 10	    /* a job that waits its turn may take so many times its CPU time, */
@@ -133,19 +135,6 @@ static bool limit_time(uint64_t cpu_ns)
 	       limit(RLIMIT_CPU, sec, sec + 1);
 }
 
-/* When memory gets short on the host, this child goes first. */
-static void offer_to_oom_killer(void)
-{
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	if (write(fd, "1000", 4) != 4) {
-		/* Then it is chosen by its size. */
-	}
-	close(fd);
-}
-
 /* By system call: glibc's functions change all threads that they believe in. */
 static bool drop_identity(void)
 {
@@ -163,7 +152,7 @@ static void __attribute__((noreturn)) run_child(const struct plan *plan)
 	reset_signals(plan);
 	if (!close_others(plan))
 		give_up();
-	offer_to_oom_killer();
+	child__offer_to_oom_killer();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || !limit_memory(limits->memory_bytes) ||
 	    !limit(RLIMIT_FSIZE, limits->output_bytes, limits->output_bytes) ||
 	    !limit(RLIMIT_CORE, 0, 0) || !limit(RLIMIT_NPROC, 0, 0) || !drop_identity())

@@ -16,6 +16,7 @@
 #include "util/clock.h"
 
 #define TRY_MS 1000 /* a try takes so long */
+#define MOST_WAITING 4
 
 static void open_file(const void *path)
 {
@@ -49,6 +50,28 @@ static void assert_answers(const struct dead_mount *mount)
 	assert_int_equal(err, 0);
 }
 
+/* Returns a number out of a file of /proc. */
+static int read_number(const char *path)
+{
+	FILE *file = fopen(path, "r");
+	int number;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%d", &number), 1);
+	fclose(file);
+	return number;
+}
+
+/* Whoever waits may wait for long, and goes first when memory gets short. */
+static void assert_offered_to_oom_killer(void)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+	snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", read_number(path));
+	assert_int_equal(read_number(path), 1000);
+}
+
 static void test_no_answer(void **state)
 {
 	struct dead_mount mount;
@@ -59,6 +82,7 @@ static void test_no_answer(void **state)
 		skip();
 	assert_int_equal(try_file(getpid(), mount.dev, mount.file, &ms), -ETIMEDOUT);
 	assert_in_range(ms, TRY_MS - 1, 10 * TRY_MS);
+	assert_offered_to_oom_killer();
 	/* Who waits already tells the next one. */
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(try_file(getpid(), mount.dev, mount.file, &ms), -ETIMEDOUT);
@@ -69,6 +93,28 @@ static void test_no_answer(void **state)
 	dead_mount__hang_up(&mount);
 	assert_answers(&mount);
 	dead_mount__end(&mount);
+}
+
+/* Each holds a copy of what the tool has in memory. */
+static void test_many(void **state)
+{
+	struct dead_mount mounts[MOST_WAITING + 1];
+	uint64_t ms;
+
+	(void)state;
+	for (int i = 0; i <= MOST_WAITING; i++) {
+		if (!dead_mount__make(&mounts[i]))
+			skip();
+		assert_int_equal(try_file(getpid(), mounts[i].dev, mounts[i].file, &ms),
+				 -ETIMEDOUT);
+		assert_true(i < MOST_WAITING ? ms >= TRY_MS - 1 : ms < TRY_MS / 2);
+	}
+	for (int i = 0; i <= MOST_WAITING; i++)
+		dead_mount__hang_up(&mounts[i]);
+	for (int i = 0; i <= MOST_WAITING; i++) {
+		assert_answers(&mounts[i]);
+		dead_mount__end(&mounts[i]);
+	}
 }
 
 static void kill_self(const void *arg)
@@ -128,6 +174,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_answer),
+		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_no_job),
 		cmocka_unit_test(test_local),
 	};
