@@ -20,10 +20,13 @@
 #define PATIENCE_NS NS_PER_SEC
 #define MAX_WAITING 4 /* mounts that do not answer, at once */
 
-/* Types of /proc/filesystems whose files come from another process or host. "fuse.NAME" is one. */
+/*
+ * Types of /proc/filesystems whose files come from another process or host, and not by way of a
+ * block device. "fuse.NAME" is one. What autofs waits for is that somebody mounts something.
+ */
 static const char *const remote_types[] = {
-	"fuse", "fuseblk", "nfs",      "nfs4", "cifs",	   "smb3",   "ceph", "afs",
-	"9p",	"lustre",  "virtiofs", "coda", "orangefs", "beegfs", "gfs2", "ocfs2",
+	"fuse", "nfs",	  "nfs4",     "cifs", "smb3",	  "ceph",   "afs",
+	"9p",	"lustre", "virtiofs", "coda", "orangefs", "beegfs", "autofs",
 };
 
 /*
@@ -50,34 +53,49 @@ static bool is_remote_type(const char *type, size_t len)
 	return false;
 }
 
-/* A line of mountinfo (proc(5)): ID PARENT MAJOR:MINOR ... - TYPE SOURCE OPTIONS. */
-static bool is_remote_mount(const char *line, uint64_t dev)
+/*
+ * A line of mountinfo (proc(5)): ID PARENT MAJOR:MINOR ... - TYPE SOURCE OPTIONS. Returns whether
+ * it is one of the device, 0 = of any.
+ */
+static bool read_line(const char *line, uint64_t dev, bool *ret_is_remote)
 {
 	unsigned int dev_major, dev_minor;
-	const char *type;
+	const char *type = strstr(line, " - ");
 
-	if (sscanf(line, "%*u %*u %u:%u", &dev_major, &dev_minor) != 2 ||
+	if (!type || sscanf(line, "%*u %*u %u:%u", &dev_major, &dev_minor) != 2 ||
 	    (dev && makedev(dev_major, dev_minor) != dev))
 		return false;
-	type = strstr(line, " - ");
-	return type && is_remote_type(type + 3, strcspn(type + 3, " "));
+	*ret_is_remote = is_remote_type(type + 3, strcspn(type + 3, " "));
+	return true;
 }
 
-/* No, when the process has gone: then its files cannot be opened either. */
+static bool list_has_remote(char *text, uint64_t dev)
+{
+	bool is_listed = !dev, is_remote = false;
+	char *save = NULL;
+
+	for (char *line = strtok_r(text, "\n", &save); line && !is_remote;
+	     line = strtok_r(NULL, "\n", &save))
+		is_listed |= read_line(line, dev, &is_remote);
+	return is_remote || !is_listed;
+}
+
+/* Yes, when that cannot be told. */
 static bool has_remote_mount(pid_t pid, uint64_t dev)
 {
-	char *text, *save = NULL;
-	bool is_remote = false;
+	bool has_remote;
+	char *text;
 	size_t len;
 
 	/* Others are block devices. */
-	if (major(dev) || procfs_read_pid(pid, "mountinfo", &text, &len))
+	if (major(dev))
 		return false;
-	for (char *line = strtok_r(text, "\n", &save); line && !is_remote;
-	     line = strtok_r(NULL, "\n", &save))
-		is_remote = is_remote_mount(line, dev);
+	if (procfs_read_pid(pid, "mountinfo", &text, &len) &&
+	    procfs_read_pid(getpid(), "mountinfo", &text, &len))
+		return true;
+	has_remote = list_has_remote(text, dev);
 	free(text);
-	return is_remote;
+	return has_remote;
 }
 
 /* ---- children ---- */

@@ -10,10 +10,12 @@
 #include <sys/types.h>
 
 /*
- * Has a child run `job`, which opens a file that the process `pid` can see, if the file is on such
- * a mount. `dev` is the file's device as /proc/PID/maps has it; 0 = not known: then it is as if the
- * file were on the first such mount that the process has. In the child all descriptors are closed,
- * and what the job does with memory is not seen here.
+ * Has a child run `job`, which opens a file that the process `pid` can see, if the file may be on
+ * such a mount. `dev` is the file's device as /proc/PID/maps has it. A device that is no block
+ * device and in none of the process's mounts (unmounted lazily, or in another namespace) may be
+ * one; of a process that has gone, the mounts are taken to be ours. 0 = not known: then it is as if
+ * the file were on the first such mount that the process has. In the child all descriptors are
+ * closed, and what the job does with memory is not seen here.
  *
  * Returns 0 (it came to its end, or there is no such mount), -ETIMEDOUT (it waits for more than a
  * second, or another one still does for the same device), -EIO (the child was killed, or ended

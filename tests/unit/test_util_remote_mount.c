@@ -10,7 +10,9 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "unit/dead_mount.h"
 #include "util/clock.h"
@@ -95,6 +97,67 @@ static void test_no_answer(void **state)
 	dead_mount__end(&mount);
 }
 
+static pid_t start_elsewhere(void)
+{
+	int ready[2];
+	pid_t pid;
+	char byte;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (!unshare(CLONE_NEWNS) && write(ready[1], "r", 1) == 1)
+			close_range(0, ~0U, 0);
+		pause();
+		_exit(0);
+	}
+	assert_true(pid > 0);
+	close(ready[1]);
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	close(ready[0]);
+	return pid;
+}
+
+/* A mount that the process has no longer is not known to be harmless; nor is its file. */
+static void test_not_listed(void **state)
+{
+	struct dead_mount mount;
+	char path[128];
+	uint64_t ms;
+	pid_t pid;
+
+	(void)state;
+	if (!dead_mount__make(&mount))
+		skip();
+	pid = start_elsewhere();
+	snprintf(path, sizeof(path), "/proc/%d/root%s", (int)pid, mount.file);
+	assert_int_equal(umount2(mount.dir, MNT_DETACH), 0);
+	assert_int_equal(try_file(getpid(), mount.dev, path, &ms), -ETIMEDOUT);
+	assert_true(ms >= TRY_MS - 1);
+	dead_mount__hang_up(&mount);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	dead_mount__end(&mount);
+}
+
+/* Of a process that has gone nothing can be read: we have its mounts, too, or it does not matter.
+ */
+static void test_process_gone(void **state)
+{
+	struct dead_mount mount;
+	uint64_t ms;
+
+	(void)state;
+	if (!dead_mount__make(&mount))
+		skip();
+	assert_int_equal(try_file(INT32_MAX, mount.dev, mount.file, &ms), -ETIMEDOUT);
+	assert_true(ms >= TRY_MS - 1);
+	dead_mount__hang_up(&mount);
+	assert_answers(&mount);
+	dead_mount__end(&mount);
+}
+
 /* Each holds a copy of what the tool has in memory. */
 static void test_many(void **state)
 {
@@ -173,10 +236,9 @@ static void test_local(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_answer),
-		cmocka_unit_test(test_many),
-		cmocka_unit_test(test_no_job),
-		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_no_answer),    cmocka_unit_test(test_not_listed),
+		cmocka_unit_test(test_process_gone), cmocka_unit_test(test_many),
+		cmocka_unit_test(test_no_job),	     cmocka_unit_test(test_local),
 	};
 
 	return cmocka_run_group_tests_name("remote mount", tests, NULL, NULL);
