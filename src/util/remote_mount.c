@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
@@ -29,6 +30,12 @@ static const char *const remote_types[] = {
 	"9p",	"lustre", "virtiofs", "coda", "orangefs", "beegfs", "autofs",
 };
 
+/* What is tried: files of a device, or all of a mount namespace. */
+struct place {
+	uint64_t dev;	   /* 0 = not known: then ... */
+	uint64_t mount_ns; /* ... the inode of the namespace, 0 = not known either */
+};
+
 /*
  * Children that wait. They are left to it: while one does, its mount does not answer, and nobody
  * else has to find that out.
@@ -37,7 +44,7 @@ static struct {
 	pthread_mutex_t lock;
 	struct waiting {
 		pid_t pid; /* 0 = none */
-		uint64_t dev;
+		struct place place;
 	} children[MAX_WAITING];
 } waiting = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -98,6 +105,19 @@ static bool has_remote_mount(pid_t pid, uint64_t dev)
 	return has_remote;
 }
 
+/* Mounts of other namespaces have nothing to do with those of this one. */
+static struct place place_of(pid_t pid, uint64_t dev)
+{
+	struct place place = {.dev = dev};
+	char path[64];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)pid);
+	if (!dev && !stat(path, &st))
+		place.mount_ns = st.st_ino;
+	return place;
+}
+
 /* ---- children ---- */
 
 /* Without the parent's descriptors: what they hold would stay as long as this waits. */
@@ -129,8 +149,8 @@ static pid_t start_child(void (*job)(const void *arg), const void *arg)
 	return pid;
 }
 
-/* Returns where a child for this device is, or could be; NULL = nowhere. */
-static struct waiting *find_waiting(uint64_t dev)
+/* Returns where a child for this place is, or could be; NULL = nowhere. */
+static struct waiting *find_waiting(struct place place)
 {
 	struct waiting *none = NULL;
 	int status;
@@ -140,7 +160,8 @@ static struct waiting *find_waiting(uint64_t dev)
 
 		if (child->pid && child__wait(child->pid, 0, &status) != -ETIMEDOUT)
 			child->pid = 0;
-		if (child->pid && child->dev == dev)
+		if (child->pid && child->place.dev == place.dev &&
+		    child->place.mount_ns == place.mount_ns)
 			return child;
 		if (!child->pid)
 			none = child;
@@ -148,9 +169,9 @@ static struct waiting *find_waiting(uint64_t dev)
 	return none;
 }
 
-static int try_mount(uint64_t dev, void (*job)(const void *arg), const void *arg)
+static int try_place(struct place place, void (*job)(const void *arg), const void *arg)
 {
-	struct waiting *child = find_waiting(dev);
+	struct waiting *child = find_waiting(place);
 	int err, status;
 	pid_t pid;
 
@@ -161,7 +182,7 @@ static int try_mount(uint64_t dev, void (*job)(const void *arg), const void *arg
 		return pid;
 	err = child__wait(pid, clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS, &status);
 	if (err == -ETIMEDOUT)
-		*child = (struct waiting){.pid = pid, .dev = dev};
+		*child = (struct waiting){.pid = pid, .place = place};
 	/* Who was killed, or could not begin, knows nothing of the mount. */
 	if (!err && status)
 		err = -EIO;
@@ -175,7 +196,7 @@ int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), con
 	if (!has_remote_mount(pid, dev))
 		return 0;
 	pthread_mutex_lock(&waiting.lock);
-	err = try_mount(dev, job, arg);
+	err = try_place(place_of(pid, dev), job, arg);
 	pthread_mutex_unlock(&waiting.lock);
 	return err;
 }

@@ -97,6 +97,7 @@ static void test_no_answer(void **state)
 	dead_mount__end(&mount);
 }
 
+/* Starts a process with mounts of its own: those that are there now. */
 static pid_t start_elsewhere(void)
 {
 	int ready[2];
@@ -119,6 +120,12 @@ static pid_t start_elsewhere(void)
 	return pid;
 }
 
+static void stop_elsewhere(pid_t pid)
+{
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 /* A mount that the process has no longer is not known to be harmless; nor is its file. */
 static void test_not_listed(void **state)
 {
@@ -136,8 +143,27 @@ static void test_not_listed(void **state)
 	assert_int_equal(try_file(getpid(), mount.dev, path, &ms), -ETIMEDOUT);
 	assert_true(ms >= TRY_MS - 1);
 	dead_mount__hang_up(&mount);
-	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	stop_elsewhere(pid);
+	dead_mount__end(&mount);
+}
+
+/* Where it is not known which mount it is, those of one namespace refuse nothing in another. */
+static void test_namespaces(void **state)
+{
+	struct dead_mount mount;
+	uint64_t ms;
+	pid_t pid;
+
+	(void)state;
+	if (!dead_mount__make(&mount))
+		skip();
+	pid = start_elsewhere();
+	assert_int_equal(try_file(pid, 0, mount.file, &ms), -ETIMEDOUT);
+	assert_int_equal(try_file(pid, 0, "/", &ms), -ETIMEDOUT);
+	assert_true(ms < TRY_MS / 2);
+	assert_int_equal(try_file(getpid(), 0, "/", &ms), 0);
+	dead_mount__hang_up(&mount);
+	stop_elsewhere(pid);
 	dead_mount__end(&mount);
 }
 
@@ -236,9 +262,10 @@ static void test_local(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_answer),    cmocka_unit_test(test_not_listed),
-		cmocka_unit_test(test_process_gone), cmocka_unit_test(test_many),
-		cmocka_unit_test(test_no_job),	     cmocka_unit_test(test_local),
+		cmocka_unit_test(test_no_answer),  cmocka_unit_test(test_not_listed),
+		cmocka_unit_test(test_namespaces), cmocka_unit_test(test_process_gone),
+		cmocka_unit_test(test_many),	   cmocka_unit_test(test_no_job),
+		cmocka_unit_test(test_local),
 	};
 
 	return cmocka_run_group_tests_name("remote mount", tests, NULL, NULL);
