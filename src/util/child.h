@@ -12,6 +12,13 @@
  */
 int child__wait(pid_t pid, uint64_t until_ns, int *ret_status);
 
+/*
+ * Leaves a child that does not end to itself: it is waited for once it has ended, by the next calls
+ * of either function. Of more than a few dozen at once some stay zombies.
+ */
+void child__leave(pid_t pid);
+void child__reap_left(void);
+
 /* For use in the child: when memory gets short on the host, it goes first. Opens a file. */
 void child__offer_to_oom_killer(void);
 

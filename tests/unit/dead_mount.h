@@ -4,6 +4,7 @@
 #define LEAKSWEEP_TESTS_UNIT_DEAD_MOUNT_H
 
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -48,12 +49,50 @@ static inline bool dead_mount__make(struct dead_mount *ret)
 	assert_int_equal(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	assert_non_null(mkdtemp(dead.dir));
 	snprintf(dead.file, sizeof(dead.file), "%s/file", dead.dir);
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0",
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0,allow_other",
 		 dead.server_fd);
 	assert_int_equal(mount("test", dead.dir, "fuse", 0, options), 0);
 	dead_mount__read_dev(&dead);
 	*ret = dead;
 	return true;
+}
+
+/*
+ * Answers that the mount is there (enum fuse_opcode, FUSE_INIT); from then on requests are taken,
+ * which makes those who wait deaf to all signals, and not answered.
+ */
+static inline void dead_mount__open(const struct dead_mount *dead)
+{
+	struct {
+		struct fuse_out_header head;
+		struct fuse_init_out init;
+	} answer = {.init = {.major = FUSE_KERNEL_VERSION,
+			     .minor = FUSE_KERNEL_MINOR_VERSION,
+			     .flags = FUSE_PARALLEL_DIROPS,
+			     .max_write = 4096}};
+	union {
+		struct fuse_in_header head;
+		char bytes[FUSE_MIN_READ_BUFFER];
+	} request;
+
+	assert_true(read(dead->server_fd, &request, sizeof(request)) > 0);
+	assert_int_equal(request.head.opcode, FUSE_INIT);
+	answer.head.len = sizeof(answer);
+	answer.head.unique = request.head.unique;
+	assert_int_equal(write(dead->server_fd, &answer, sizeof(answer)), sizeof(answer));
+}
+
+/* Waits until somebody wants a file whose name nobody else waits for. */
+static inline void dead_mount__take(const struct dead_mount *dead)
+{
+	union {
+		struct fuse_in_header head;
+		char bytes[FUSE_MIN_READ_BUFFER];
+	} request;
+
+	do
+		assert_true(read(dead->server_fd, &request, sizeof(request)) > 0);
+	while (request.head.opcode != FUSE_LOOKUP);
 }
 
 /* Whoever waits goes on, with an error. */
