@@ -2,6 +2,7 @@
 #include "util/remote_mount.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -87,8 +88,7 @@ static bool list_has_remote(char *text, uint64_t dev)
 	return is_remote || !is_listed;
 }
 
-/* Yes, when that cannot be told. */
-static bool has_remote_mount(pid_t pid, uint64_t dev)
+bool remote_mount__may_hold(pid_t pid, uint64_t dev)
 {
 	bool has_remote;
 	char *text;
@@ -120,19 +120,33 @@ static struct place place_of(pid_t pid, uint64_t dev)
 
 /* ---- children ---- */
 
-/* Without the parent's descriptors: what they hold would stay as long as this waits. */
-static void __attribute__((noreturn))
-run_child(pid_t parent, void (*job)(const void *arg), const void *arg)
+struct job {
+	void (*run)(const void *arg);
+	const void *arg;
+	int fd; /* stays open; -1 = none */
+};
+
+/* What the parent's descriptors hold would stay as long as this waits. */
+static bool close_others(int fd)
 {
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent || close_range(0, ~0U, 0))
+	unsigned int keep = (unsigned int)fd;
+
+	if (fd < 0)
+		return !close_range(0, ~0U, 0);
+	return (!keep || !close_range(0, keep - 1, 0)) && !close_range(keep + 1, ~0U, 0);
+}
+
+static void __attribute__((noreturn)) run_child(pid_t parent, const struct job *job)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent || !close_others(job->fd))
 		_exit(1);
 	child__offer_to_oom_killer();
-	job(arg);
+	job->run(job->arg);
 	_exit(0);
 }
 
 /* Returns the child, or a negative errno. */
-static pid_t start_child(void (*job)(const void *arg), const void *arg)
+static pid_t start_child(const struct job *job)
 {
 	pid_t parent = getpid(), pid;
 	sigset_t all, old;
@@ -142,7 +156,7 @@ static pid_t start_child(void (*job)(const void *arg), const void *arg)
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pid = fork();
 	if (!pid)
-		run_child(parent, job, arg);
+		run_child(parent, job);
 	if (pid < 0)
 		pid = -errno;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
@@ -169,7 +183,7 @@ static struct waiting *find_waiting(struct place place)
 	return none;
 }
 
-static int try_place(struct place place, void (*job)(const void *arg), const void *arg)
+static int try_place(struct place place, const struct job *job)
 {
 	struct waiting *child = find_waiting(place);
 	int err, status;
@@ -177,7 +191,7 @@ static int try_place(struct place place, void (*job)(const void *arg), const voi
 
 	if (!child || child->pid)
 		return -ETIMEDOUT;
-	pid = start_child(job, arg);
+	pid = start_child(job);
 	if (pid < 0)
 		return pid;
 	err = child__wait(pid, clock_ns(CLOCK_MONOTONIC) + PATIENCE_NS, &status);
@@ -189,14 +203,38 @@ static int try_place(struct place place, void (*job)(const void *arg), const voi
 	return err;
 }
 
-int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg)
+static int try_in_turn(struct place place, const struct job *job)
 {
 	int err;
 
-	if (!has_remote_mount(pid, dev))
-		return 0;
 	pthread_mutex_lock(&waiting.lock);
-	err = try_place(place_of(pid, dev), job, arg);
+	err = try_place(place, job);
 	pthread_mutex_unlock(&waiting.lock);
 	return err;
+}
+
+int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg)
+{
+	if (!remote_mount__may_hold(pid, dev))
+		return 0;
+	return try_in_turn(place_of(pid, dev), &(struct job){.run = job, .arg = arg, .fd = -1});
+}
+
+/* Whatever the kernel remembers of the file: its server has to answer. */
+static void ask_file(const void *fd)
+{
+	struct statx stx;
+	char byte;
+
+	if (statx(*(const int *)fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS,
+		  &stx) ||
+	    pread(*(const int *)fd, &byte, 1, 0) < 0) {
+		/* That is an answer, too. */
+	}
+}
+
+int remote_mount__try_open(uint64_t dev, int fd)
+{
+	return try_in_turn((struct place){.dev = dev},
+			   &(struct job){.run = ask_file, .arg = &fd, .fd = fd});
 }

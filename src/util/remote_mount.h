@@ -6,6 +6,7 @@
 #ifndef LEAKSWEEP_UTIL_REMOTE_MOUNT_H
 #define LEAKSWEEP_UTIL_REMOTE_MOUNT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,5 +24,12 @@
  * are not looked through.
  */
 int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg);
+
+/* Returns whether remote_mount__try would have a child try the file. */
+bool remote_mount__may_hold(pid_t pid, uint64_t dev);
+
+/* Has a child ask the server for a file that is open already, and is on such a mount. Returns as
+ * remote_mount__try. */
+int remote_mount__try_open(uint64_t dev, int fd);
 
 #endif

@@ -206,6 +206,31 @@ static void test_many(void **state)
 	}
 }
 
+/* Whoever has a file open waits as well. */
+static void test_open_file(void **state)
+{
+	struct dead_mount mount;
+	int fd, err = -ETIMEDOUT;
+
+	(void)state;
+	if (!dead_mount__make(&mount))
+		skip();
+	assert_true(remote_mount__may_hold(getpid(), mount.dev));
+	assert_false(remote_mount__may_hold(getpid(), makedev(8, 1)));
+	fd = open(mount.dir, O_PATH | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(remote_mount__try_open(mount.dev, fd), -ETIMEDOUT);
+	dead_mount__hang_up(&mount);
+	for (int i = 0; err && i < 100; i++) {
+		err = remote_mount__try_open(mount.dev, fd);
+		if (err)
+			usleep(50000);
+	}
+	assert_int_equal(err, 0);
+	close(fd);
+	dead_mount__end(&mount);
+}
+
 static void kill_self(const void *arg)
 {
 	(void)arg;
@@ -264,8 +289,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_no_answer),  cmocka_unit_test(test_not_listed),
 		cmocka_unit_test(test_namespaces), cmocka_unit_test(test_process_gone),
-		cmocka_unit_test(test_many),	   cmocka_unit_test(test_no_job),
-		cmocka_unit_test(test_local),
+		cmocka_unit_test(test_many),	   cmocka_unit_test(test_open_file),
+		cmocka_unit_test(test_no_job),	   cmocka_unit_test(test_local),
 	};
 
 	return cmocka_run_group_tests_name("remote mount", tests, NULL, NULL);
