@@ -15,13 +15,13 @@
  * such a mount. `dev` is the file's device as /proc/PID/maps has it. A device that is no block
  * device and in none of the process's mounts (unmounted lazily, or in another namespace) may be
  * one; of a process that has gone, the mounts are taken to be ours. 0 = not known: then it is as if
- * the file were on any such mount that the process has. In the child all descriptors are
- * closed, and what the job does with memory is not seen here.
+ * the file were on any such mount that the process has. In the child all descriptors are closed,
+ * and what the job does with memory is not seen here.
  *
  * Returns 0 (it came to its end, or there is no such mount), -ETIMEDOUT (it waits for more than a
- * second, or another one still does for the same device, or with 0 for the same mount namespace),
- * -EIO (the child was killed, or ended itself with an error) or another negative errno. Overlays
- * are not looked through.
+ * second, or another one still does for the same device, or with 0 for the same mount namespace, or
+ * four do for any), -EIO (the child was killed, or ended itself with an error) or another negative
+ * errno. Overlays are not looked through.
  */
 int remote_mount__try(pid_t pid, uint64_t dev, void (*job)(const void *arg), const void *arg);
 
