@@ -212,6 +212,10 @@ static int explain(const struct census_options *options, const struct subject *s
 		fail(ret_message, err, "the interpreter of process %d is not up yet: try again",
 		     pid);
 		break;
+	case -ETIMEDOUT:
+		fail(ret_message, err,
+		     "the file system of the program of process %d does not answer", pid);
+		break;
 	case -ENOTSUP:
 		fail(ret_message, err, "process %d (%s) cannot be counted: %s", pid,
 		     subject->info.comm, reason ? reason : "this Python is not known");

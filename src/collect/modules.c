@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "util/elf_image.h"
+#include "util/remote_mount.h"
 
 /* Silently none when the file is not what it should be. */
 static void read_build_id(struct module *module)
@@ -29,6 +30,7 @@ static void open_module(struct module_table *table, struct module *module, pid_t
 	if (fd < 0)
 		return;
 	table->open_cnt++;
+	module->is_remote = remote_mount__may_hold(pid, map->dev);
 	read_build_id(module);
 }
 

@@ -23,6 +23,7 @@ struct module {
 	uint64_t dev, ino;
 	int fd;	      /* owned; -1 = could not be opened */
 	int open_err; /* why, negative errno */
+	bool is_remote; /* its file may wait for a server each time (util/remote_mount.h) */
 	uint8_t build_id[32];
 	uint8_t build_id_len;
 	bool is_probed;			/* it has to stay open; told by the engine, as are ... */

@@ -18,6 +18,7 @@ static int add_modules(const struct collector *c, struct snapshot *snap)
 		if (index == SNAP_NONE)
 			return -ENOMEM;
 		snap->modules.items[index].is_interpreter = m->is_interpreter;
+		snap->modules.items[index].is_remote = m->is_remote;
 	}
 	return 0;
 }

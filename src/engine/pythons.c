@@ -312,8 +312,12 @@ static int check(struct pythons *pythons, struct python_space *python)
 	if (err == -ENOMEM)
 		return err;
 	python->check_ns = now_ns + (age_ns / 4 > CHECK_NS ? age_ns / 4 : CHECK_NS);
-	if (err == -EAGAIN)
+	if (err == -EAGAIN || err == -ETIMEDOUT) {
+		note_reason(python, err == -EAGAIN ? NULL
+						   : strdup("the file system of its program does "
+							    "not answer"));
 		return 0;
+	}
 	note_reason(python, reason ? reason : strdup(strerror(-err)));
 	if (python->is_grown_up || age_ns > GROWN_UP_NS) {
 		python->state = PYTHON_REFUSED;

@@ -31,6 +31,7 @@ struct snap_module {
 	uint8_t build_id_len; /* 0 = none */
 	uint64_t dev, ino;    /* 0, 0 = no file */
 	int fd; /* borrowed, open for reading as long as the capture lives; -1 = none */
+	bool is_remote; /* the file's server may not answer any more */
 	bool is_interpreter; /* holds a Python interpreter: its own frames are not the user's */
 };
 

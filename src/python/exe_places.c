@@ -2,6 +2,7 @@
 #include "python/exe_places.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -11,6 +12,7 @@
 
 #include "python/build_symbols.h"
 #include "util/elf_image.h"
+#include "util/procfs.h"
 #include "util/procfs_read.h"
 #include "util/regular_file.h"
 #include "util/remote_mount.h"
@@ -58,6 +60,22 @@ static void try_exe(const void *pid)
 	open_exe(*(const pid_t *)pid);
 }
 
+/* Returns the device of the file that the process runs, 0 = not known. */
+static uint64_t exe_dev(pid_t pid)
+{
+	struct proc_maps maps = {0};
+	char *path = proc_exe(pid);
+	uint64_t dev = 0;
+
+	if (path && !proc_maps__read(pid, &maps))
+		for (size_t i = 0; i < maps.maps.cnt && !dev; i++)
+			if (maps.maps.items[i].ino && !strcmp(maps.maps.items[i].path, path))
+				dev = maps.maps.items[i].dev;
+	proc_maps__free(&maps);
+	free(path);
+	return dev;
+}
+
 static bool find_bias(const struct elf_image *image, uint64_t headers, uint64_t *ret)
 {
 	for (size_t i = 0; i < image->phdr_cnt; i++) {
@@ -69,7 +87,7 @@ static bool find_bias(const struct elf_image *image, uint64_t headers, uint64_t 
 	return false;
 }
 
-void exe_places__read(pid_t pid, struct exe_places *ret)
+int exe_places__read(pid_t pid, struct exe_places *ret)
 {
 	struct build_place places[] = {{.name = "_PyRuntime"}, {.name = "PyCode_Type"}};
 	struct elf_image image;
@@ -77,12 +95,12 @@ void exe_places__read(pid_t pid, struct exe_places *ret)
 	int fd;
 
 	if (!find_headers(pid, &headers))
-		return;
-	if (remote_mount__try(pid, 0, try_exe, &pid))
-		return;
+		return 0;
+	if (remote_mount__try(pid, exe_dev(pid), try_exe, &pid))
+		return -ETIMEDOUT;
 	fd = open_exe(pid);
 	if (fd < 0)
-		return;
+		return 0;
 	if (!elf_image__open(&image, fd, EM_NONE)) {
 		if (find_bias(&image, headers, &bias) &&
 		    !build_symbols__find(&image, true, places, 2)) {
@@ -94,4 +112,5 @@ void exe_places__read(pid_t pid, struct exe_places *ret)
 		elf_image__close(&image);
 	}
 	close(fd);
+	return 0;
 }

@@ -14,7 +14,10 @@ struct exe_places {
 	uint64_t runtime, code_type; /* addresses of _PyRuntime and PyCode_Type; 0 = not defined */
 };
 
-/* Fills in what the program exports; whatever cannot be told stays as it is. */
-void exe_places__read(pid_t pid, struct exe_places *ret);
+/*
+ * Fills in what the program exports; whatever cannot be told stays as it is. Returns 0, or
+ * -ETIMEDOUT: its file system does not answer, or that cannot be found out now.
+ */
+int exe_places__read(pid_t pid, struct exe_places *ret);
 
 #endif

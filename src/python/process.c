@@ -183,7 +183,9 @@ int python_process__check(pid_t pid, uint64_t bias, const struct python_build *b
 	if (err)
 		return fail(ret_reason, err, "%s", reason);
 	check.layout.frames.code_type = bias + build->code_type_vaddr;
-	exe_places__read(pid, &exe);
+	err = exe_places__read(pid, &exe);
+	if (err)
+		return err;
 	if (exe.runtime)
 		check.runtime = exe.runtime;
 	if (exe.code_type)

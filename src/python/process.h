@@ -24,8 +24,9 @@ struct python_process {
 /*
  * Checks a process that maps the build with load bias `bias`: the pthread key was made and leads
  * to a thread state in the interpreter's list, frames lead to code objects with readable names.
- * Returns 0, -EAGAIN (the interpreter is not initialised yet, try later), -ENOTSUP (does not hold:
- * *ret_reason is an owned sentence why), -ESRCH, -ENOMEM or another negative errno.
+ * Returns 0, -EAGAIN (the interpreter is not initialised yet, try later), -ETIMEDOUT (the file
+ * system of its program does not answer, try later), -ENOTSUP (does not hold: *ret_reason is an
+ * owned sentence why), -ESRCH, -ENOMEM or another negative errno.
  * `is_musl` is told by the caller's knowledge of the process's libc.
  */
 int python_process__check(pid_t pid, uint64_t bias, const struct python_build *build,

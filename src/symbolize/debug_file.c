@@ -12,8 +12,11 @@
 
 #include "util/format.h"
 #include "util/regular_file.h"
+#include "util/remote_mount.h"
 #include "util/xz.h"
 
+#define BESIDE_CNT 2
+#define NAMED_CNT (BESIDE_CNT + 1)
 #define MAX_LINK_SECTION 8192
 #define CRC_CHUNK (256U << 10)
 #define MAX_NAMES (1U << 20)	  /* bytes of section names */
@@ -175,31 +178,77 @@ static int read_link(const struct elf_image *file, char **ret_name, uint32_t *re
 	return 0;
 }
 
+/* Where a debug file may be that is looked for by its name. */
+struct named {
+	const char *path;	 /* of the file itself */
+	char *places[NAMED_CNT]; /* owned; the first ones are beside it */
+};
+
+/* Fills in the places. Returns 0 or -ENOMEM. */
+static int list_places(struct named *named, const char *name, const char *debug_root)
+{
+	int dir_len = (int)(strrchr(named->path, '/') - named->path);
+
+	named->places[0] = format_text("%.*s/%s", dir_len, named->path, name);
+	named->places[1] = format_text("%.*s/.debug/%s", dir_len, named->path, name);
+	named->places[2] = format_text("%s%.*s/%s", debug_root, dir_len, named->path, name);
+	return named->places[0] && named->places[1] && named->places[2] ? 0 : -ENOMEM;
+}
+
+/* The paths are the target's choice and may lead to where nobody answers. */
+static void touch_places(const void *arg)
+{
+	const struct named *named = arg;
+	struct stat st;
+	char byte;
+
+	stat(named->path, &st);
+	for (size_t i = 0; i < NAMED_CNT; i++)
+		if (pread(regular_file__open(named->places[i]), &byte, 1, 0) < 0) {
+			/* That is an answer, too. */
+		}
+}
+
+static bool is_at(const struct elf_image *file, const char *path)
+{
+	struct stat ours, theirs;
+
+	return file->fd >= 0 && !fstat(file->fd, &ours) && !stat(path, &theirs) &&
+	       same_file(&ours, &theirs);
+}
+
+static int try_named(const struct wanted *wanted, struct named *named, int *ret_fd)
+{
+	int err = -ENOENT;
+	size_t i;
+
+	if (remote_mount__try(getpid(), 0, touch_places, named))
+		return -ENOENT;
+	for (i = is_at(wanted->file, named->path) ? 0 : BESIDE_CNT; i < NAMED_CNT && err == -ENOENT;
+	     i++) {
+		err = try_path(wanted, named->places[i], ret_fd);
+		named->places[i] = NULL;
+	}
+	return err;
+}
+
 static int by_link(struct wanted *wanted, const char *path, const char *debug_root, int *ret_fd)
 {
-	const char *slash = strrchr(path, '/');
-	struct stat ours, theirs;
-	int dir_len, err;
+	struct named named = {.path = path};
 	char *name;
+	int err;
 
 	if (path[0] != '/' || strlen(path) > INT32_MAX || strstr(path, "/../"))
 		return -ENOENT;
-	dir_len = (int)(slash - path);
 	err = read_link(wanted->file, &name, &wanted->crc);
 	if (err)
 		return err;
 	wanted->check_crc = true;
-	err = -ENOENT;
-	if (wanted->file->fd >= 0 && !fstat(wanted->file->fd, &ours) && !stat(path, &theirs) &&
-	    same_file(&ours, &theirs)) {
-		err = try_path(wanted, format_text("%.*s/%s", dir_len, path, name), ret_fd);
-		if (err == -ENOENT)
-			err = try_path(wanted, format_text("%.*s/.debug/%s", dir_len, path, name),
-				       ret_fd);
-	}
-	if (err == -ENOENT)
-		err = try_path(wanted, format_text("%s%.*s/%s", debug_root, dir_len, path, name),
-			       ret_fd);
+	err = list_places(&named, name, debug_root);
+	if (!err)
+		err = try_named(wanted, &named, ret_fd);
+	for (size_t i = 0; i < NAMED_CNT; i++)
+		free(named.places[i]);
 	free(name);
 	return err;
 }

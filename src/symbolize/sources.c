@@ -11,6 +11,7 @@
 #include "symbolize/debug_file.h"
 #include "symbolize/debuginfod.h"
 #include "util/clock.h"
+#include "util/remote_mount.h"
 
 #define MAX_VDSO_SIZE (64U << 10)
 #define FETCH_WAIT_NS (2 * NS_PER_SEC) /* of the report, once */
@@ -127,6 +128,12 @@ static uint32_t load_source(struct sources *sources, const struct snap_module *m
 	return add_source(sources, source, err);
 }
 
+/* Whether a file can be used without waiting for its server. */
+static bool answers(bool is_remote, uint64_t dev, int fd)
+{
+	return !is_remote || !remote_mount__try_open(dev, fd);
+}
+
 static bool same_contents(const struct file_identity *a, const struct file_identity *b)
 {
 	return a->size == b->size && a->mtime_ns == b->mtime_ns;
@@ -143,7 +150,8 @@ static int find_source(struct sources *sources, const struct snap_module *module
 	bool is_new;
 
 	*ret_source = NO_SOURCE;
-	if (module->fd < 0 || file_identity__read(module->fd, &identity))
+	if (module->fd < 0 || !answers(module->is_remote, module->dev, module->fd) ||
+	    file_identity__read(module->fd, &identity))
 		return 0;
 	slot = hashmap__insert(&sources->index, identity.dev, identity.ino, &is_new);
 	if (!slot)
@@ -168,6 +176,7 @@ static int find_source(struct sources *sources, const struct snap_module *module
 		*slot = i;
 	}
 	sources->list.items[i].fd = module->fd;
+	sources->list.items[i].is_remote = module->is_remote;
 	*ret_source = i;
 	return 0;
 }
@@ -219,9 +228,10 @@ static bool is_wanted(const struct source *source, int debug_fd)
 	bool wanted;
 
 	/* The source's descriptor was lent for one snapshot only. */
-	if (source->replaced || source->fd < 0 || file_identity__read(source->fd, &identity) ||
-	    identity.ino != source->identity.ino || identity.dev != source->identity.dev ||
-	    elf_image__open(&image, source->fd, EM_NONE))
+	if (source->replaced || source->fd < 0 ||
+	    !answers(source->is_remote, source->identity.dev, source->fd) ||
+	    file_identity__read(source->fd, &identity) || identity.ino != source->identity.ino ||
+	    identity.dev != source->identity.dev || elf_image__open(&image, source->fd, EM_NONE))
 		return false;
 	wanted = debug_file__belongs(&image, debug_fd);
 	elf_image__close(&image);

@@ -29,6 +29,7 @@ struct source {
 	int fd;			     /* the file; borrowed, of the snapshot in work */
 	int debug_fd;		     /* the separate debug file, -1 = none */
 	int alt_fd;		     /* what dwz took out of the one with the DWARF, -1 = none */
+	bool is_remote;		     /* the file may wait for a server each time */
 	bool own_dwarf;		     /* the file has DWARF itself */
 	bool replaced;		     /* a newer source of the file knows more */
 	unsigned int failures;	     /* of the reader of its DWARF */
@@ -48,8 +49,8 @@ void sources__free(struct sources *sources);
 
 /*
  * Finds or makes the source of a module. Returns 0 or -ENOMEM. *ret_source is NO_SOURCE when there
- * is nothing to look into, *ret_reason then says why. A source's number never changes, pointers are
- * valid until the next call.
+ * is nothing to look into, *ret_reason then says why; a file whose server does not answer is asked
+ * again the next time. A source's number never changes, pointers are valid until the next call.
  */
 int sources__open(struct sources *sources, const struct snap_module *module, uint32_t *ret_source,
 		  enum symbol_reason *ret_reason);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "unwind/table_file.h"
+#include "util/clock.h"
 
 #define MAX_POLLED 64
 
@@ -50,9 +51,19 @@ int compile_job__start(struct compile_job *ret, table_compiler compile, int fd,
 	return 0;
 }
 
+/* Returns a timeout for poll(2). */
+static int ms_until(uint64_t until_ns)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	uint64_t ms = until_ns > now_ns ? (until_ns - now_ns) / NS_PER_MS + 1 : 0;
+
+	return ms < INT32_MAX ? (int)ms : INT32_MAX;
+}
+
 size_t compile_job__wait_any(struct compile_job *const *jobs, size_t cnt)
 {
 	struct pollfd polled[MAX_POLLED];
+	size_t first = 0; /* to be out of time */
 
 	if (cnt > MAX_POLLED)
 		cnt = MAX_POLLED;
@@ -60,14 +71,16 @@ size_t compile_job__wait_any(struct compile_job *const *jobs, size_t cnt)
 		if (jobs[i]->pid_fd < 0)
 			return i; /* then this one is waited for */
 		polled[i] = (struct pollfd){.fd = jobs[i]->pid_fd, .events = POLLIN};
+		if (jobs[i]->sandbox.until_ns < jobs[first]->sandbox.until_ns)
+			first = i;
 	}
-	while (poll(polled, cnt, -1) < 0)
+	while (poll(polled, cnt, ms_until(jobs[first]->sandbox.until_ns)) < 0)
 		if (errno != EINTR)
-			return 0;
+			return first;
 	for (size_t i = 0; i < cnt; i++)
 		if (polled[i].revents)
 			return i;
-	return 0;
+	return first;
 }
 
 /* Everything here was said by a child that hostile input may have taken over. */

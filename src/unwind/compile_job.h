@@ -28,7 +28,7 @@ extern const struct sandbox_limits compile_job_limits;
 int compile_job__start(struct compile_job *ret, table_compiler compile, int fd,
 		       const struct sandbox_limits *limits);
 
-/* Waits until one of the jobs has ended, at least one. Returns its index. */
+/* Waits until one of the jobs, at least one, has ended or is out of time. Returns its index. */
 size_t compile_job__wait_any(struct compile_job *const *jobs, size_t cnt);
 
 /*

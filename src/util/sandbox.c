@@ -6,7 +6,8 @@
  *
  * What the limits stop: endless work (ITIMER_PROF, with RLIMIT_CPU behind it), endless waiting, as
  * for a file system that does not answer (ITIMER_REAL), memory (RLIMIT_AS), output (RLIMIT_FSIZE),
- * children of its own (RLIMIT_NPROC).
+ * children of its own (RLIMIT_NPROC). Who waits so that no signal ends it, as for a FUSE server, is
+ * left behind by the parent, which has a limit of its own.
  */
 #include "util/sandbox.h"
 
@@ -25,12 +26,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/child.h"
+#include "util/clock.h"
+
 #define NOBODY 65534
-#define NSEC_PER_SEC 1000000000ULL
-#define PATIENCE 10	    /* a job that waits its turn may take so many times its CPU time, */
-#define PATIENCE_SEC 10	    /* and this */
-#define MAX_CPU_SEC 1000000 /* beyond this there is no limit worth the name */
-#define MAX_ERRNO 4095	    /* of the kernel (include/linux/err.h) */
+#define PATIENCE 10	/* a job that waits its turn may take so many times its CPU time, */
+#define PATIENCE_SEC 10 /* and this */
+#define GRACE_NS (5 * NS_PER_SEC) /* until the end of that is seen */
+#define KILL_NS NS_PER_SEC	  /* a child that is killed may take so long to end */
+#define MAX_CPU_SEC 1000000	  /* beyond this there is no limit worth the name */
+#define MAX_ERRNO 4095		  /* of the kernel (include/linux/err.h) */
 
 struct plan {
 	int (*job)(void *arg, int output_fd);
@@ -118,32 +123,27 @@ static bool limit_memory(uint64_t bytes)
 	return limit(RLIMIT_AS, now + bytes, now + bytes);
 }
 
+/* Returns for how many seconds a job may wait and work; 0 = for ever. */
+static uint64_t wall_sec(uint64_t cpu_ns)
+{
+	uint64_t cpu_sec = cpu_ns / NS_PER_SEC;
+
+	return cpu_sec < MAX_CPU_SEC ? cpu_sec * PATIENCE + PATIENCE_SEC : 0;
+}
+
 static bool limit_time(uint64_t cpu_ns)
 {
-	struct itimerval cpu = {.it_value = {.tv_sec = (time_t)(cpu_ns / NSEC_PER_SEC),
-					     .tv_usec = cpu_ns % NSEC_PER_SEC / 1000 + 1}};
-	struct itimerval wall = {.it_value.tv_sec = cpu.it_value.tv_sec * PATIENCE + PATIENCE_SEC};
+	struct itimerval cpu = {.it_value = {.tv_sec = (time_t)(cpu_ns / NS_PER_SEC),
+					     .tv_usec = cpu_ns % NS_PER_SEC / 1000 + 1}};
+	struct itimerval wall = {.it_value.tv_sec = (time_t)wall_sec(cpu_ns)};
 	rlim_t sec = (rlim_t)cpu.it_value.tv_sec + 2;
 
-	if (cpu_ns / NSEC_PER_SEC >= MAX_CPU_SEC)
+	if (!wall.it_value.tv_sec)
 		return true;
 	if (cpu.it_value.tv_usec >= 1000000)
 		cpu.it_value.tv_usec = 999999;
 	return !setitimer(ITIMER_PROF, &cpu, NULL) && !setitimer(ITIMER_REAL, &wall, NULL) &&
 	       limit(RLIMIT_CPU, sec, sec + 1);
-}
-
-/* When memory gets short on the host, this child goes first. */
-static void offer_to_oom_killer(void)
-{
-	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	if (write(fd, "1000", 4) != 4) {
-		/* Then it is chosen by its size. */
-	}
-	close(fd);
 }
 
 /* By system call: glibc's functions change all threads that they believe in. */
@@ -163,7 +163,7 @@ static void __attribute__((noreturn)) run_child(const struct plan *plan)
 	reset_signals(plan);
 	if (!close_others(plan))
 		give_up();
-	offer_to_oom_killer();
+	child__offer_to_oom_killer();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || !limit_memory(limits->memory_bytes) ||
 	    !limit(RLIMIT_FSIZE, limits->output_bytes, limits->output_bytes) ||
 	    !limit(RLIMIT_CORE, 0, 0) || !limit(RLIMIT_NPROC, 0, 0) || !drop_identity())
@@ -221,10 +221,12 @@ int sandbox__start(int (*job)(void *arg, int output_fd), void *arg, const int *k
 		   size_t keep_cnt, const struct sandbox_limits *limits, struct sandbox *ret)
 {
 	struct plan plan = {.job = job, .arg = arg, .limits = limits, .parent = getpid()};
+	uint64_t sec = wall_sec(limits->cpu_ns);
 	sigset_t all, old;
 	pid_t pid;
 	int err;
 
+	child__reap_left();
 	plan.output_fd = memfd_create("leaksweep-job", MFD_CLOEXEC);
 	if (plan.output_fd < 0)
 		return -errno;
@@ -241,7 +243,12 @@ int sandbox__start(int (*job)(void *arg, int output_fd), void *arg, const int *k
 		run_child(&plan);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (!err)
-		*ret = (struct sandbox){.pid = pid, .output_fd = plan.output_fd};
+		*ret = (struct sandbox){
+			.pid = pid,
+			.output_fd = plan.output_fd,
+			.until_ns = sec ? clock_ns(CLOCK_MONOTONIC) + sec * NS_PER_SEC + GRACE_NS
+					: UINT64_MAX,
+		};
 cleanup:
 	free(plan.keep_fds);
 	if (err)
@@ -249,19 +256,30 @@ cleanup:
 	return err;
 }
 
-int sandbox__wait(struct sandbox *sandbox)
+static void stop(struct sandbox *sandbox)
 {
-	pid_t pid = sandbox->pid;
 	int status;
 
-	if (pid <= 0)
-		return -ECHILD;
-	while (waitpid(pid, &status, 0) < 0)
-		if (errno != EINTR) {
-			sandbox->pid = 0;
-			return -errno;
-		}
+	kill(sandbox->pid, SIGKILL);
+	if (child__wait(sandbox->pid, clock_ns(CLOCK_MONOTONIC) + KILL_NS, &status) == -ETIMEDOUT)
+		child__leave(sandbox->pid);
 	sandbox->pid = 0;
+}
+
+int sandbox__wait(struct sandbox *sandbox)
+{
+	int err, status;
+
+	if (sandbox->pid <= 0)
+		return -ECHILD;
+	err = child__wait(sandbox->pid, sandbox->until_ns, &status);
+	if (err == -ETIMEDOUT) {
+		stop(sandbox);
+		return -ETIME;
+	}
+	sandbox->pid = 0;
+	if (err)
+		return err;
 	if (WIFEXITED(status) && !WEXITSTATUS(status))
 		return 0;
 	if (WIFSIGNALED(status)) {
@@ -293,10 +311,8 @@ int sandbox__answered_error(int output_fd)
 
 void sandbox__close(struct sandbox *sandbox)
 {
-	if (sandbox->pid > 0) {
-		kill(sandbox->pid, SIGKILL);
-		sandbox__wait(sandbox);
-	}
+	if (sandbox->pid > 0)
+		stop(sandbox);
 	if (sandbox->output_fd >= 0)
 		close(sandbox->output_fd);
 	sandbox->output_fd = -1;

@@ -19,7 +19,8 @@ struct sandbox_limits {
 
 struct sandbox {
 	pid_t pid;
-	int output_fd; /* an anonymous file */
+	int output_fd;	   /* an anonymous file */
+	uint64_t until_ns; /* so long it is waited for (CLOCK_MONOTONIC), UINT64_MAX = for ever */
 };
 
 /*
@@ -30,9 +31,9 @@ int sandbox__start(int (*job)(void *arg, int output_fd), void *arg, const int *k
 		   size_t keep_cnt, const struct sandbox_limits *limits, struct sandbox *ret);
 
 /*
- * Waits for the end. Returns 0, -ETIME (out of CPU time), -EPIPE (crashed, out of memory, or the
- * job failed) or another negative errno. The output, complete or not, stays readable in
- * sandbox->output_fd until sandbox__close.
+ * Waits for the end. Returns 0, -ETIME (out of time; who cannot even be killed is left behind),
+ * -EPIPE (crashed, out of memory, or the job failed) or another negative errno. The output,
+ * complete or not, stays readable in sandbox->output_fd until sandbox__close.
  */
 int sandbox__wait(struct sandbox *sandbox);
 
@@ -52,7 +53,7 @@ int sandbox__answer_error(int output_fd, int err);
  */
 int sandbox__answered_error(int output_fd);
 
-/* Kills it if it still runs, closes the output. */
+/* Kills it if it still runs, without waiting for more than a second; closes the output. */
 void sandbox__close(struct sandbox *sandbox);
 
 #endif

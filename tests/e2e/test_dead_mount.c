@@ -105,6 +105,30 @@ static void test_trace(void **state)
 	unmount(&mount);
 }
 
+/* A server that goes away later takes the names of its files with it, and no numbers. */
+static void test_trace_begun(void **state)
+{
+	struct mount mount = mount_programs(ARGS("alloc"));
+	struct child *leaker = start_program(&mount, "alloc", "malloc"), *tool;
+	struct expects expects;
+	struct report report;
+
+	(void)state;
+	tool = trace__start(ARGS("-a"));
+	leaker__go(leaker);
+	/* What is known of files without asking is forgotten after a second. */
+	sleep_ms(2000);
+	kill(mount.server->pid, SIGSTOP);
+	report = trace__end(tool);
+	expects = expects__read(leaker);
+	assert_tally(&report, "a program whose server went away",
+		     report__sum(&report, leaker->pid, "malloc", NULL),
+		     expect__totals(expects__of(&expects, 0)));
+	kill(mount.server->pid, SIGCONT);
+	leaker__finish(leaker);
+	unmount(&mount);
+}
+
 /* Who grows is told all the same. */
 static void test_sweep(void **state)
 {
@@ -139,6 +163,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		E2E_TEST(test_trace),
+		E2E_TEST(test_trace_begun),
 		E2E_TEST(test_sweep),
 	};
 

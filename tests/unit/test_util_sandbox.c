@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,7 +21,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "unit/dead_mount.h"
 #include "util/sandbox.h"
+
+#define NS 1000000000ULL
 
 static const struct sandbox_limits limits = {
 	.cpu_ns = 5000000000, .memory_bytes = 64U << 20, .output_bytes = 1U << 20};
@@ -121,6 +125,61 @@ static void test_endless_loop(void **state)
 		assert_int_equal(sandbox__start(job_loop, NULL, NULL, 0, &brief, &box), 0);
 		assert_int_equal(sandbox__wait(&box), -ETIME);
 		sandbox__close(&box);
+	}
+}
+
+static int job_open(void *path, int output_fd)
+{
+	(void)output_fd;
+	open(path, O_RDONLY | O_CLOEXEC);
+	return 0;
+}
+
+/* Returns the child, which waits. */
+static pid_t start_deaf(const struct dead_mount *mount, const char *name, struct sandbox *box)
+{
+	struct sandbox_limits brief = limits;
+	char path[64];
+
+	brief.cpu_ns = 0;
+	snprintf(path, sizeof(path), "%s/%s", mount->dir, name);
+	assert_int_equal(sandbox__start(job_open, path, NULL, 0, &brief, box), 0);
+	dead_mount__take(mount);
+	return box->pid;
+}
+
+/* Who waits for a file system may not even hear that it is killed. */
+static void test_deaf(void **state)
+{
+	struct sandbox waited, closed, other;
+	struct dead_mount mount;
+	pid_t pids[2];
+	uint64_t begin;
+
+	(void)state;
+	if (!dead_mount__make(&mount))
+		skip();
+	dead_mount__open(&mount);
+	pids[0] = start_deaf(&mount, "one", &waited);
+	begin = now_ns();
+	assert_int_equal(sandbox__wait(&waited), -ETIME);
+	assert_in_range(now_ns() - begin, 15 * NS, 60 * NS);
+	sandbox__close(&waited);
+
+	pids[1] = start_deaf(&mount, "other", &closed);
+	begin = now_ns();
+	sandbox__close(&closed);
+	assert_in_range(now_ns() - begin, NS, 8 * NS);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(kill(pids[i], 0), 0);
+
+	/* They are not forgotten. */
+	dead_mount__end(&mount);
+	begin = now_ns();
+	while (!kill(pids[0], 0) || !kill(pids[1], 0)) {
+		assert_true(now_ns() - begin < 20 * NS);
+		assert_int_equal(run(job_hello, "hello", &other), 0);
+		sandbox__close(&other);
 	}
 }
 
@@ -386,6 +445,7 @@ int main(void)
 		cmocka_unit_test(test_failure_keeps_the_output),
 		cmocka_unit_test(test_crash),
 		cmocka_unit_test(test_endless_loop),
+		cmocka_unit_test(test_deaf),
 		cmocka_unit_test(test_close_kills),
 		cmocka_unit_test(test_memory_hog),
 		cmocka_unit_test(test_output_too_big),
