@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,6 +31,8 @@ static int print_help(void)
 
 int main(int argc, char **argv)
 {
+	/* Ignored, as whoever starts it may have left it, ends of children would not be told. */
+	signal(SIGCHLD, SIG_DFL);
 	for (size_t i = 0; argc > 1 && i < COMMAND_CNT; i++)
 		if (!strcmp(argv[1], commands[i].name))
 			return commands[i].run(argc - 1, argv + 1);
