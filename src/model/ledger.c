@@ -140,9 +140,10 @@ static uint64_t cause_bytes(const struct ledger *ledger, enum ledger_cause cause
 	case LEDGER_CAUSE_STACKS:
 		return parts[LEDGER_THREAD_STACKS] + parts[LEDGER_MAIN_STACK];
 	case LEDGER_CAUSE_FILES:
-		return parts[LEDGER_FILES] + ledger->file_bytes + ledger->shared_bytes;
+		return parts[LEDGER_FILES];
 	case LEDGER_CAUSE_UNEXPLAINED:
-		return parts[LEDGER_HEAP_UNREAD] + parts[LEDGER_UNEXPLAINED];
+		return parts[LEDGER_HEAP_UNREAD] + parts[LEDGER_UNEXPLAINED] +
+		       ledger->swapped_bytes;
 	case LEDGER_CAUSE_NONE:
 	case LEDGER_CAUSE_CNT:
 		break;
@@ -177,19 +178,38 @@ static void make_alike(struct ledger *before, struct ledger *now, uint64_t least
 	}
 }
 
+static uint64_t increase(uint64_t was, uint64_t is)
+{
+	return is > was ? is - was : 0;
+}
+
+static struct ledger_verdict grown(const struct ledger *before, const struct ledger *now,
+				   enum ledger_cause cause, uint64_t least_bytes)
+{
+	uint64_t bytes = increase(cause_bytes(before, cause), cause_bytes(now, cause));
+
+	return bytes < least_bytes ? (struct ledger_verdict){LEDGER_CAUSE_NONE, 0}
+				   : (struct ledger_verdict){cause, bytes};
+}
+
 struct ledger_verdict ledger__judge(const struct ledger *before, const struct ledger *now,
 				    uint64_t least_bytes)
 {
+	uint64_t all = increase(before->anon_bytes + before->swapped_bytes,
+				now->anon_bytes + now->swapped_bytes);
 	struct ledger_verdict verdict = {LEDGER_CAUSE_NONE, 0};
 	struct ledger old = *before, new = *now;
 
 	if (old.is_known)
 		make_alike(&old, &new, least_bytes);
 	for (enum ledger_cause i = LEDGER_CAUSE_LIVE; i <= LEDGER_CAUSE_UNEXPLAINED; i++) {
-		uint64_t was = cause_bytes(&old, i), is = cause_bytes(&new, i);
+		struct ledger_verdict one = grown(&old, &new, i, least_bytes);
 
-		if (is > was && is - was >= least_bytes && is - was > verdict.bytes)
-			verdict = (struct ledger_verdict){i, is - was};
+		if (one.bytes > verdict.bytes)
+			verdict = one;
 	}
-	return verdict;
+	if (verdict.cause == LEDGER_CAUSE_LIVE || verdict.bytes > all / 2)
+		return verdict;
+	verdict = grown(&old, &new, LEDGER_CAUSE_LIVE, least_bytes);
+	return verdict.cause ? verdict : grown(&old, &new, LEDGER_CAUSE_UNEXPLAINED, least_bytes);
 }

@@ -74,14 +74,14 @@ uint64_t ledger__kept(const struct ledger *ledger);
 uint64_t ledger__fragmented(const struct ledger *ledger);
 
 enum ledger_cause {
-	LEDGER_CAUSE_NONE,	 /* it did not grow */
+	LEDGER_CAUSE_NONE,	 /* it did not grow, or no part is to blame for most of that */
 	LEDGER_CAUSE_LIVE,	 /* blocks, objects, mappings: a leak or a cache */
 	LEDGER_CAUSE_RETAINED,	 /* free in whole pages or at ends of heaps */
 	LEDGER_CAUSE_FRAGMENTED, /* free between blocks */
 	LEDGER_CAUSE_HUGE_PAGES, /* for what was not touched, or holds zeros */
 	LEDGER_CAUSE_STACKS,
-	LEDGER_CAUSE_FILES, /* page cache, shared memory, or pages of files that were written */
-	LEDGER_CAUSE_UNEXPLAINED,
+	LEDGER_CAUSE_FILES,	  /* pages of files that were written, and zero data */
+	LEDGER_CAUSE_UNEXPLAINED, /* not looked at, or swapped out */
 	LEDGER_CAUSE_CNT,
 };
 
@@ -94,9 +94,11 @@ struct ledger_verdict {
 };
 
 /*
- * Judges a change: the cause whose bytes grew most, if that is at least `least_bytes`. Both ledgers
- * are known, `before` all zeros = what there is now is to be judged. Heaps or pools that one of
- * them tells apart and the other does not are compared as a whole.
+ * Judges a change of anonymous memory with what is swapped out: the cause whose bytes grew most, if
+ * that is at least `least_bytes`. Other than LEDGER_CAUSE_LIVE it is one that explains more than
+ * half of what all of it grew by; failing that, what is live or unexplained is told if it grew by
+ * `least_bytes`. Both ledgers are known, `before` all zeros = what there is now is to be judged.
+ * Heaps or pools that one of them tells apart and the other does not are compared as a whole.
  */
 struct ledger_verdict ledger__judge(const struct ledger *before, const struct ledger *now,
 				    uint64_t least_bytes);

@@ -57,9 +57,9 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       they add up to it), "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
  *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
  *       memory is in "mapped", null = not known)},
- *       "cause": null or what of the memory grew most: {"name": "live" (blocks, mappings),
- *       "retained" (free in whole pages), "fragmented" (free between blocks), "huge_pages",
- *       "stacks", "files", "unexplained"; "bytes"},
+ *       "cause": null or what most of its growth is, or live of it: {"name": "live" (blocks,
+ *       mappings), "retained" (free in whole pages), "fragmented" (free between blocks),
+ *       "huge_pages", "stacks", "files" (written pages), "unexplained" (or swapped out); "bytes"},
  *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
  *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
  *       "mixed", "resized", "process": the process grows less, "minor": far more; else null),

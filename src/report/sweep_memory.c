@@ -26,8 +26,7 @@ static const struct {
 				     "transparent_hugepage=madvise avoids that"},
 	[LEDGER_CAUSE_STACKS] = {"stacks, not the heap", "what stacks of threads take up",
 				 "there are more threads, or calls go deeper"},
-	[LEDGER_CAUSE_FILES] = {"files, not the heap",
-				"page cache, shared memory or written pages of files", NULL},
+	[LEDGER_CAUSE_FILES] = {"files, not the heap", "written pages of files", NULL},
 	[LEDGER_CAUSE_UNEXPLAINED] = {NULL, "memory that could not be looked into", NULL},
 };
 

@@ -153,7 +153,7 @@ static void test_judge(void **state)
 	}
 }
 
-/* Blocks become free and stay; a cache of files grows beside a smaller leak. */
+/* Blocks become free and stay; a cache of files grows beside a leak. */
 static void test_judge_changes(void **state)
 {
 	struct ledger before = make(100, 0), now;
@@ -168,8 +168,57 @@ static void test_judge_changes(void **state)
 	ledger__put(&now, LEDGER_HEAP_USED, 10 * MIB);
 	now.file_bytes += 20 * MIB;
 	now.shared_bytes += 20 * MIB;
-	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_FILES, 40 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_LIVE, 10 * MIB);
+	now = before;
+	now.file_bytes += 20 * MIB;
+	now.shared_bytes += 20 * MIB;
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_NONE, 0);
 	assert_verdict(ledger__judge(&before, &before, 1), LEDGER_CAUSE_NONE, 0);
+}
+
+/* What explains half of the growth, or less, does not explain it. */
+static void test_judge_share(void **state)
+{
+	struct ledger before = make(100, 0), now;
+
+	(void)state;
+	divide(&before, 90, 5, 3, 2);
+	now = before;
+	ledger__put(&now, LEDGER_THREAD_STACKS, 50 * MIB);
+	ledger__put(&now, LEDGER_HEAP_USED, 20 * MIB);
+	ledger__put(&now, LEDGER_HEAP_PAGES, 30 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_LIVE, 20 * MIB);
+	ledger__put(&now, LEDGER_THREAD_STACKS, MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_STACKS, 51 * MIB);
+	now = before;
+	ledger__put(&now, LEDGER_THREAD_STACKS, 50 * MIB);
+	ledger__put(&now, LEDGER_HEAP_PAGES, 40 * MIB);
+	ledger__put(&now, LEDGER_FILES, 10 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_NONE, 0);
+	ledger__put(&now, LEDGER_UNEXPLAINED, 5 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_UNEXPLAINED, 5 * MIB);
+}
+
+/* Who grows by what goes to the swap is not told of the stacks that stay in memory. */
+static void test_judge_swapped(void **state)
+{
+	struct ledger before = make(100, 0), now;
+
+	(void)state;
+	divide(&before, 90, 5, 3, 2);
+	now = before;
+	ledger__put(&now, LEDGER_THREAD_STACKS, 20 * MIB);
+	now.swapped_bytes = 30 * MIB;
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_UNEXPLAINED, 30 * MIB);
+	ledger__put(&now, LEDGER_THREAD_STACKS, 20 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_STACKS, 40 * MIB);
+	now = before;
+	ledger__put(&now, LEDGER_THREAD_STACKS, 8 * MIB);
+	ledger__put(&now, LEDGER_HEAP_USED, 2 * MIB);
+	now.swapped_bytes = 7 * MIB;
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_LIVE, 2 * MIB);
+	before.swapped_bytes = 2 * MIB;
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_STACKS, 8 * MIB);
 }
 
 /* Heaps and pools for which there was time once: nothing has changed but what the process has. */
@@ -196,6 +245,7 @@ int main(void)
 		cmocka_unit_test(test_divide),	      cmocka_unit_test(test_group),
 		cmocka_unit_test(test_names),	      cmocka_unit_test(test_judge),
 		cmocka_unit_test(test_judge_changes), cmocka_unit_test(test_judge_unread),
+		cmocka_unit_test(test_judge_share),   cmocka_unit_test(test_judge_swapped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
