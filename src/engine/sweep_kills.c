@@ -14,15 +14,9 @@ struct killing {
 	bool has_culprits; /* all of the group that have gone may be those that were killed */
 };
 
-/* Whether a group is the one with the limit, or below it. */
 static bool shares_limit(const struct sweep_oom *oom, const struct watch_group *group)
 {
-	size_t len = strlen(oom->limit_cgroup);
-
-	if (!len)
-		return true;
-	return group && !strncmp(group->path, oom->limit_cgroup, len) &&
-	       (!group->path[len] || group->path[len] == '/');
+	return sweep_limit__has(oom->limit_cgroup, group ? group->path : "");
 }
 
 static int add(struct killing *killing, struct watch_group *group, struct sweep_row *row,

@@ -43,7 +43,6 @@ static int add_limit(const struct build *build, const struct watch_group *group,
 	} else if (!err) {
 		cgroup_memory__free(&memory);
 	}
-	row->seconds_to_limit = growth__seconds_to(row->room_bytes, row->growth.bytes_per_hour);
 	return err == -ENOMEM ? err : 0;
 }
 
@@ -195,6 +194,8 @@ int sweep__of_watch(struct watch *watch, struct sweep **ret)
 			build.err = add_process(&build, &watch->items.items[i]);
 	if (!build.err)
 		build.err = add_groups(&build);
+	if (!build.err)
+		build.err = sweep__find_times(build.sweep);
 	sweep__sort(build.sweep);
 	if (build.err)
 		sweep__free(build.sweep);

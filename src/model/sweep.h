@@ -81,13 +81,14 @@ struct sweep_row {
 	uint32_t restarts; /* of the service, during the sweep */
 	uint64_t anon_bytes;
 	struct growth_verdict growth;
-	/* the limit that is reached first, by this growth */
+	/* the limit that leaves the least room */
 	char *limit_cgroup; /* owned; "" = the host's memory */
 	/* Of that group, or the host's memory, with the swap that may be used: growth includes what
 	 * is swapped out. */
 	uint64_t limit_bytes;
 	uint64_t room_bytes;	   /* below it, what can be reclaimed counted as room */
-	uint64_t seconds_to_limit; /* UINT64_MAX = not within years */
+	double limit_per_hour;	   /* bytes, of all rows that share it, see sweep__find_times */
+	uint64_t seconds_to_limit; /* by that; UINT64_MAX = not within years */
 	struct sweep_code *code;   /* owned; NULL = it is a group, or nobody looks at code */
 	struct ledger ledger;	   /* of a group's processes; is_known false = it is no group */
 	/* The process that the service's restarts began with, this one itself if it follows no
@@ -138,6 +139,16 @@ bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct s
 size_t sweep_code__growing(const struct sweep_code *code);
 size_t sweep_code__stacks(const struct sweep_code *code);
 void sweep_code__free(struct sweep_code *code);
+
+/* Returns whether a group, "" = not known, is the one with a limit or below it; a limit of "" is
+ * that of the host, which has all. */
+bool sweep_limit__has(const char *limit_cgroup, const char *cgroup);
+
+/*
+ * Tells of each row when its limit is reached by the growth of all rows that share it. That of a
+ * group counts in the place of what is below it. Returns 0 or -ENOMEM.
+ */
+int sweep__find_times(struct sweep *sweep);
 
 /* Puts the rows in order: bytes per hour, then PID and path. */
 void sweep__sort(struct sweep *sweep);

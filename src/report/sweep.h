@@ -39,8 +39,9 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     container's), "restarts" of the service since the sweep began, "anon_bytes" (swap included),
  *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)},
  *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache and swap
- *       that may be used counted as room), "seconds" (until it is used up at this rate; null = not
- *       within 100 years)},
+ *       that may be used counted as room), "bytes_per_hour" (of all rows that share it: a group's
+ *       counts in the place of those below it), "seconds" (until it is used up at that rate; null
+ *       = not within 100 years)},
  *     "known": null or what was told of the code of the service's process before this one, as long
  *       as nothing of its own is known to grow: {"pid", "start_ns" (whose it was), "ago_ns" (since
  *       that was told last, or that process ended), "code" (as the next, with frames only of the

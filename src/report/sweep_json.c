@@ -86,6 +86,7 @@ static void add_limit(struct fields *row, const struct sweep_row *item)
 	add_known_text(&fields, "cgroup", *item->limit_cgroup ? item->limit_cgroup : NULL);
 	add_uint(&fields, "bytes", item->limit_bytes);
 	add_uint(&fields, "room_bytes", item->room_bytes);
+	add_float(&fields, "bytes_per_hour", item->limit_per_hour);
 	if (item->seconds_to_limit != UINT64_MAX)
 		add_uint(&fields, "seconds", item->seconds_to_limit);
 	else

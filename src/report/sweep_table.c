@@ -14,6 +14,7 @@
 #include "util/units.h"
 
 #define COMM_WIDTH 16
+#define SHARED 1.01  /* so many times its own growth is that of others, too */
 #define SOON_S 86400 /* a limit that is reached within a day is marked */
 
 static const struct {
@@ -125,6 +126,9 @@ static void put_whose(struct screen *screen, const struct sweep_row *row)
 	fprintf(screen->line, "room %s", format_bytes(row->room_bytes, buf));
 	fprintf(screen->line, " to %s of ", format_bytes(row->limit_bytes, buf));
 	text_put(screen->line, *row->limit_cgroup ? row->limit_cgroup : "the host");
+	if (row->limit_per_hour > SHARED * row->growth.bytes_per_hour)
+		fprintf(screen->line, ", shared with others that grow: %s per hour in all",
+			format_bytes(row->limit_per_hour, buf));
 	fprintf(screen->line, "; seen for %s", format_duration(row->growth.seen_ns, buf));
 	screen__end(screen);
 }

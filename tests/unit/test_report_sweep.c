@@ -52,7 +52,8 @@ static void add_rows(struct sweep *sweep)
 		 .growth = growing(30),
 		 .limit_bytes = 64ULL << 30,
 		 .room_bytes = 20ULL << 30,
-		 .seconds_to_limit = 683 * HOURS},
+		 .limit_per_hour = 690 * MIB,
+		 .seconds_to_limit = 30 * HOURS},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
