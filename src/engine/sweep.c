@@ -85,8 +85,10 @@ static int tell_ooms(const struct sweeper *sweeper, struct sweep *sweep)
 {
 	int err = 0;
 
-	for (size_t i = 0; i < sweeper->ooms.cnt && !err; i++)
+	for (size_t i = 0; i < sweeper->ooms.cnt && !err; i++) {
+		sweep_oom__suppress(sweeper->ooms.items[i], sweeper->opts->suppressions);
 		err = array_push(&sweep->ooms, sweeper->ooms.items[i]);
+	}
 	return err;
 }
 
@@ -127,11 +129,13 @@ static int read_sweep(struct sweeper *sweeper, bool is_final, struct sweep **ret
 	err = suspects__report(sweeper->suspects, sweep, clock_ns(CLOCK_MONOTONIC));
 	if (!err)
 		err = tell_ooms(sweeper, sweep);
-	if (err)
+	if (err) {
 		sweep__free(sweep);
-	else
-		*ret = sweep;
-	return err;
+		return err;
+	}
+	sweep__suppress(sweep, sweeper->opts->suppressions);
+	*ret = sweep;
+	return 0;
 }
 
 static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
@@ -142,7 +146,6 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	err = read_sweep(sweeper, is_final, &sweep);
 	if (err)
 		return err;
-	sweep__suppress(sweep, sweeper->opts->suppressions);
 	fill_times(sweeper, sweep, is_final);
 	sweeper->fastest_lower = sweep__fastest_lower(sweep);
 	sweeper->is_too_early = sweep__is_too_early(sweep);

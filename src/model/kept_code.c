@@ -165,19 +165,29 @@ static int keep_touches(struct keeping *keeping, const struct sweep_code *from)
 	return err;
 }
 
-static int keep_code(struct keeping *keeping, const struct sweep_code *from)
+/* Returns a copy without sites and touches, NULL = no memory. */
+static struct sweep_code *copy_code(const struct sweep_code *from)
 {
 	struct sweep_code *code = calloc(1, sizeof(*code));
-	int err;
 
 	if (!code)
-		return -ENOMEM;
+		return NULL;
 	*code = *from;
 	memset(&code->sites, 0, sizeof(code->sites));
 	memset(&code->touches, 0, sizeof(code->touches));
 	code->obstacle = strdup(from->obstacle);
-	keeping->kept->code = code;
-	err = code->obstacle ? keep_sites(keeping, from) : -ENOMEM;
+	if (code->obstacle)
+		return code;
+	free(code);
+	return NULL;
+}
+
+static int keep_code(struct keeping *keeping, const struct sweep_code *from)
+{
+	int err;
+
+	keeping->kept->code = copy_code(from);
+	err = keeping->kept->code ? keep_sites(keeping, from) : -ENOMEM;
 	return err ? err : keep_touches(keeping, from);
 }
 
@@ -223,18 +233,54 @@ struct kept_code *kept_code__ref(struct kept_code *kept)
 	return kept;
 }
 
-void kept_code__put(struct kept_code *kept)
+struct kept_code *kept_code__share(struct kept_code *kept)
 {
-	if (!kept || --kept->refs)
-		return;
+	struct kept_code *other = calloc(1, sizeof(*other));
+	int err;
+
+	if (!other)
+		return NULL;
+	*other = (struct kept_code){
+		.refs = 1,
+		.pid = kept->pid,
+		.start_ns = kept->start_ns,
+		.growth_per_hour = kept->growth_per_hour,
+		.snap = kept->snap,
+		.symbols = kept->symbols,
+		.code = copy_code(kept->code),
+		.whole = kept_code__ref(kept),
+	};
+	err = other->code ? 0 : -ENOMEM;
+	for (size_t i = 0; i < kept->code->sites.cnt && !err; i++)
+		err = array_push(&other->code->sites, kept->code->sites.items[i]);
+	for (size_t i = 0; i < kept->code->touches.cnt && !err; i++)
+		err = array_push(&other->code->touches, kept->code->touches.items[i]);
+	if (!err)
+		return other;
+	kept_code__put(other);
+	return NULL;
+}
+
+static void free_stacks(struct kept_code *kept)
+{
 	snapshot__free(kept->snap);
 	free(kept->symbols);
-	sweep_code__free(kept->code);
 	for (size_t i = 0; i < kept->texts.cnt; i++)
 		free(kept->texts.items[i]);
 	for (size_t i = 0; i < kept->inlines.cnt; i++)
 		free(kept->inlines.items[i]);
 	array_free(&kept->texts);
 	array_free(&kept->inlines);
+}
+
+void kept_code__put(struct kept_code *kept)
+{
+	if (!kept || --kept->refs)
+		return;
+	if (kept->whole)
+		kept_code__put(kept->whole);
+	else
+		free_stacks(kept);
+	sweep_code__free(kept->code);
 	free(kept);
 }

@@ -25,6 +25,8 @@ struct kept_code {
 	struct snapshot *snap;	 /* owned: nothing but the stacks of the first sites that grow */
 	struct symbol *symbols;	 /* owned: of its frames */
 	struct sweep_code *code; /* owned; where a stack is not kept it is 0 */
+	struct kept_code *whole; /* referenced: it has the snapshot, the symbols and what they are
+				    made of; NULL = they are its own */
 	ARRAY(char *) texts;	 /* owned: of the symbols */
 	ARRAY(struct symbol_inline *) inlines;
 };
@@ -37,6 +39,10 @@ struct kept_code *kept_code__new(const struct sweep *sweep, const struct sweep_r
 
 /* Returns another reference to it. */
 struct kept_code *kept_code__ref(struct kept_code *kept);
+
+/* Returns one whose code can be changed, with one reference, which shares its stacks and their
+ * names with the other one; NULL = no memory. */
+struct kept_code *kept_code__share(struct kept_code *kept);
 
 /* Gives a reference back, NULL is none; the last one frees it. */
 void kept_code__put(struct kept_code *kept);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model/call.h"
+#include "model/kept_code.h"
 
 /* Comparisons of two bytes, for all stacks of a process: some hundredths of a second. */
 #define MAX_STEPS (1U << 24)
@@ -116,61 +117,102 @@ static bool call_matches(const struct suppressions *list, const struct call_info
 	return false;
 }
 
-static bool has_stack(const struct suppressions *list, const struct sweep *sweep, uint32_t stack,
-		      uint32_t *steps)
+/* Where stacks are named, and what is left of the time to compare them. */
+struct search {
+	const struct suppressions *list;
+	const struct snapshot *snap;
+	const struct symbol *symbols;
+	uint32_t steps;
+};
+
+static bool has_stack(struct search *search, uint32_t stack)
 {
 	struct call call = {.node = stack};
 	struct call_info info;
 
-	for (; call.node && *steps; call = call__next(call, sweep->snap, sweep->symbols)) {
-		call__read(call, sweep->snap, sweep->symbols, &info);
-		if (call_matches(list, &info, frame_module_path(sweep->snap, info.frame), steps))
+	for (; call.node && search->steps; call = call__next(call, search->snap, search->symbols)) {
+		call__read(call, search->snap, search->symbols, &info);
+		if (call_matches(search->list, &info, frame_module_path(search->snap, info.frame),
+				 &search->steps))
 			return true;
 	}
 	return false;
 }
 
-static void suppress_sites(struct sweep *sweep, const struct suppressions *list,
-			   struct sweep_code *code, uint32_t *steps)
+/* Moves those that are taken out behind the others. Returns how many. */
+static size_t suppress_sites(struct search *search, struct sweep_code *code)
 {
-	size_t kept = 0;
+	struct sweep_site *sites = code->sites.items;
+	size_t kept = 0, taken;
 
 	for (size_t i = 0; i < code->sites.cnt; i++) {
-		const struct sweep_site *site = &code->sites.items[i];
+		struct sweep_site site = sites[i];
 
-		if (site->verdict.state != COHORT_GROWING ||
-		    !has_stack(list, sweep, site->stack, steps)) {
-			code->sites.items[kept++] = *site;
+		if (site.verdict.state == COHORT_GROWING && has_stack(search, site.stack)) {
+			code->suppressed_rate += site.verdict.rate;
+			code->suppressed_high += site.verdict.rate_high;
 			continue;
 		}
-		code->suppressed_cnt++;
-		code->suppressed_rate += site->verdict.rate;
-		code->suppressed_high += site->verdict.rate_high;
+		sites[i] = sites[kept];
+		sites[kept++] = site;
 	}
+	taken = code->sites.cnt - kept;
+	code->suppressed_cnt += taken;
 	code->sites.cnt = kept;
-	sweep->suppressed_stacks += code->suppressed_cnt;
+	return taken;
 }
 
-/* The same memory by where it was touched first. */
-static void suppress_touches(struct sweep *sweep, const struct suppressions *list,
-			     struct sweep_code *code, uint32_t *steps)
+static bool is_among(const struct sweep_site *sites, size_t cnt, uint32_t stack)
 {
-	size_t kept = 0;
+	for (size_t i = 0; i < cnt; i++)
+		if (sites[i].stack == stack)
+			return true;
+	return false;
+}
 
-	for (size_t i = 0; i < code->touches.cnt; i++)
-		if (!has_stack(list, sweep, code->touches.items[i].stack, steps))
-			code->touches.items[kept++] = code->touches.items[i];
-	sweep->suppressed_stacks += code->touches.cnt - kept;
+/* The same memory by where it was touched first. Returns how many are taken out that are not among
+ * `cnt` sites that were. */
+static size_t suppress_touches(struct search *search, struct sweep_code *code,
+			       const struct sweep_site *sites, size_t cnt)
+{
+	size_t kept = 0, taken = 0;
+
+	for (size_t i = 0; i < code->touches.cnt; i++) {
+		const struct sweep_touch *touch = &code->touches.items[i];
+
+		if (has_stack(search, touch->stack))
+			taken += !is_among(sites, cnt, touch->stack);
+		else
+			code->touches.items[kept++] = *touch;
+	}
 	code->touches.cnt = kept;
+	return taken;
 }
 
-static void suppress_code(struct sweep *sweep, const struct suppressions *list,
-			  struct sweep_code *code)
+/* Returns how many stacks are taken out. */
+static size_t suppress_code(const struct suppressions *list, const struct snapshot *snap,
+			    const struct symbol *symbols, struct sweep_code *code)
 {
-	uint32_t steps = MAX_STEPS;
+	struct search search = {list, snap, symbols, MAX_STEPS};
+	size_t taken = suppress_sites(&search, code);
 
-	suppress_sites(sweep, list, code, &steps);
-	suppress_touches(sweep, list, code, &steps);
+	return taken + suppress_touches(&search, code, code->sites.items + code->sites.cnt, taken);
+}
+
+/* What was kept is told elsewhere, too: the row gets another one. Of the process before this one
+ * nothing is told but stacks. */
+static void suppress_kept(const struct suppressions *list, struct sweep_row *row)
+{
+	struct kept_code *kept = kept_code__share(row->kept);
+	bool is_own = row->kept->pid == row->pid && row->kept->start_ns == row->start_ns;
+
+	if (kept && suppress_code(list, kept->snap, kept->symbols, kept->code) && !is_own &&
+	    !sweep_code__stacks(kept->code)) {
+		kept_code__put(kept);
+		kept = NULL;
+	}
+	kept_code__put(row->kept);
+	row->kept = kept;
 }
 
 /* ---- processes ---- */
@@ -206,6 +248,8 @@ void sweep__suppress(struct sweep *sweep, const struct suppressions *list)
 {
 	size_t kept = 0;
 
+	if (!list->items.cnt)
+		return;
 	for (size_t i = 0; i < sweep->rows.cnt; i++) {
 		struct sweep_row *row = &sweep->rows.items[i];
 
@@ -215,8 +259,31 @@ void sweep__suppress(struct sweep *sweep, const struct suppressions *list)
 			continue;
 		}
 		if (row->code)
-			suppress_code(sweep, list, row->code);
+			sweep->suppressed_stacks +=
+				suppress_code(list, sweep->snap, sweep->symbols, row->code);
+		if (row->kept)
+			suppress_kept(list, row);
 		sweep->rows.items[kept++] = *row;
 	}
 	sweep->rows.cnt = kept;
+}
+
+void sweep_oom__suppress(struct sweep_oom *oom, const struct suppressions *list)
+{
+	size_t kept = 0;
+
+	if (!list->items.cnt)
+		return;
+	for (size_t i = 0; i < oom->list.cnt; i++) {
+		struct oom_process *process = &oom->list.items[i];
+
+		if (has_row(list, &process->row)) {
+			sweep_row__free(&process->row);
+			continue;
+		}
+		if (process->row.kept)
+			suppress_kept(list, &process->row);
+		oom->list.items[kept++] = *process;
+	}
+	oom->list.cnt = kept;
 }

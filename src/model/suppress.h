@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "model/sweep.h"
+#include "model/sweep_oom.h"
 #include "util/array.h"
 
 #define MAX_SUPPRESSIONS 256
@@ -48,9 +49,14 @@ bool suppressions__has(const struct suppressions *list, const char *comm, const 
 
 /*
  * Takes out of a sweep what is suppressed, and counts it: rows of processes and groups, and of the
- * other rows the stacks that grow, or that touched new memory first. Time is bounded, whatever the
- * names are: where a process's names take too long to compare, its other stacks are told.
+ * other rows the stacks that grow, or that touched new memory first, one that does both once. From
+ * what was kept of the code of others the same, uncounted; where there is no memory, all of it.
+ * Time is bounded, whatever the names are: where a process's names take too long to compare, its
+ * other stacks are told.
  */
 void sweep__suppress(struct sweep *sweep, const struct suppressions *list);
+
+/* The same for what is told of a kill: sums are still those of all processes. */
+void sweep_oom__suppress(struct sweep_oom *oom, const struct suppressions *list);
 
 #endif

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "model/kept_code.h"
 #include "model/suppress.h"
 #include "util/clock.h"
 
@@ -278,6 +279,134 @@ static void test_touches(void **state)
 	scene__free(&scene);
 }
 
+/* One that allocates and touches is one stack. */
+static void test_counted_once(void **state)
+{
+	struct scene scene;
+	struct sweep_code *code;
+	uint32_t known, other;
+	struct sweep_touch touch = {0};
+
+	(void)state;
+	scene__init(&scene);
+	code = add_process(&scene, 1);
+	known = add_frame(&scene, "/bin/shop", "known", NULL);
+	other = add_frame(&scene, "/bin/shop", "other", NULL);
+	add_site(&scene, code, COHORT_GROWING, &known, 1);
+	add_site(&scene, code, COHORT_GROWING, &other, 1);
+	add_site(&scene, code, COHORT_CHURN, (uint32_t[]){known, known}, 2);
+	touch.stack = code->sites.items[0].stack;
+	assert_int_equal(array_push(&code->touches, touch), 0);
+	touch.stack = code->sites.items[2].stack;
+	assert_int_equal(array_push(&code->touches, touch), 0);
+	touch.stack = code->sites.items[1].stack;
+	assert_int_equal(array_push(&code->touches, touch), 0);
+	suppress(&scene, "known");
+	sweep__suppress(scene.sweep, &scene.list);
+	assert_int_equal(scene.sweep->suppressed_stacks, 2);
+	assert_int_equal(code->suppressed_cnt, 1);
+	assert_int_equal(code->sites.cnt, 2);
+	assert_int_equal(code->sites.items[0].stack, touch.stack);
+	assert_int_equal(code->touches.cnt, 1);
+	scene__free(&scene);
+}
+
+/* ---- what was kept ---- */
+
+/* Returns what is known of a process, whose stacks are of each of the functions by itself. */
+static struct kept_code *keep(pid_t pid, const char *const *functions, size_t cnt)
+{
+	struct kept_code *kept;
+	struct scene scene;
+	struct sweep_code *code;
+
+	scene__init(&scene);
+	code = add_process(&scene, pid);
+	code->obstacle = strdup("");
+	for (size_t i = 0; i < cnt; i++) {
+		uint32_t frame = add_frame(&scene, "/bin/shop", functions[i], NULL);
+
+		add_site(&scene, code, COHORT_GROWING, &frame, 1);
+	}
+	kept = kept_code__new(scene.sweep, &scene.sweep->rows.items[0]);
+	assert_non_null(kept);
+	scene__free(&scene);
+	return kept;
+}
+
+static size_t sites_of(const struct sweep_row *row)
+{
+	return row->kept ? row->kept->code->sites.cnt : 0;
+}
+
+/* Of a process before its restart nothing is told when all is known; what others have of it stays.
+ */
+static void test_kept(void **state)
+{
+	static const char *const functions[] = {"known", "other"};
+	struct kept_code *both = keep(7, functions, 2), *known = keep(7, functions, 1);
+	struct scene scene;
+	struct sweep_row *rows;
+
+	(void)state;
+	scene__init(&scene);
+	for (pid_t pid = 7; pid <= 9; pid++)
+		add_process(&scene, pid);
+	rows = scene.sweep->rows.items;
+	rows[0].kept = kept_code__ref(known);
+	rows[1].kept = kept_code__ref(both);
+	rows[2].kept = kept_code__ref(known);
+	sweep__suppress(scene.sweep, &scene.list);
+	assert_ptr_equal(rows[1].kept, both);
+	suppress(&scene, "known");
+	sweep__suppress(scene.sweep, &scene.list);
+	sweep__suppress(scene.sweep, &scene.list);
+	assert_int_equal(sites_of(&rows[0]), 0);
+	assert_non_null(rows[0].kept);
+	assert_int_equal(rows[0].kept->code->suppressed_cnt, 1);
+	assert_int_equal(sites_of(&rows[1]), 1);
+	assert_int_equal(rows[1].kept->pid, 7);
+	assert_null(rows[2].kept);
+	assert_int_equal(scene.sweep->suppressed_stacks, 0);
+	assert_int_equal(both->code->sites.cnt, 2);
+	assert_int_equal(known->code->sites.cnt, 1);
+	kept_code__put(both);
+	kept_code__put(known);
+	scene__free(&scene);
+}
+
+/* A kill's table: processes by their names, and the stacks of the others. */
+static void test_oom(void **state)
+{
+	static const char *const functions[] = {"known", "other"};
+	struct sweep_oom *oom = sweep_oom__new("/a", "a", "/a");
+	struct sweep_row row = {.cgroup = "/a/b", .anon_bytes = 1};
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene);
+	assert_non_null(oom);
+	for (row.pid = 7; row.pid <= 9; row.pid++) {
+		row.comm = row.pid == 8 ? "hidden" : "shop";
+		assert_int_equal(sweep_oom__add(oom, &row, OOM_THERE), 0);
+		oom->list.items[row.pid - 7].row.kept = keep(row.pid, functions, 2);
+	}
+	suppress(&scene, "known");
+	suppress(&scene, "comm:hidden");
+	for (int i = 0; i < 2; i++) {
+		sweep_oom__suppress(oom, &scene.list);
+		assert_int_equal(oom->list.cnt, 2);
+		assert_int_equal(oom->list.items[0].row.pid, 7);
+		assert_int_equal(oom->list.items[1].row.pid, 9);
+		assert_int_equal(sites_of(&oom->list.items[0].row), 1);
+		assert_int_equal(sites_of(&oom->list.items[1].row), 1);
+		assert_int_equal(oom->process_cnt, 3);
+		assert_int_equal(oom->anon_bytes, 3);
+	}
+	sweep_oom__free(oom);
+	scene__free(&scene);
+}
+
 /* Without symbols there are modules still. */
 static void test_no_symbols(void **state)
 {
@@ -454,11 +583,13 @@ static void test_random(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_globs),	   cmocka_unit_test(test_bad_patterns),
-		cmocka_unit_test(test_stacks),	   cmocka_unit_test(test_sums),
-		cmocka_unit_test(test_no_symbols), cmocka_unit_test(test_touches),
-		cmocka_unit_test(test_processes),  cmocka_unit_test(test_order),
-		cmocka_unit_test(test_bounded),	   cmocka_unit_test(test_random),
+		cmocka_unit_test(test_globs),	     cmocka_unit_test(test_bad_patterns),
+		cmocka_unit_test(test_stacks),	     cmocka_unit_test(test_sums),
+		cmocka_unit_test(test_no_symbols),   cmocka_unit_test(test_touches),
+		cmocka_unit_test(test_processes),    cmocka_unit_test(test_order),
+		cmocka_unit_test(test_bounded),	     cmocka_unit_test(test_random),
+		cmocka_unit_test(test_counted_once), cmocka_unit_test(test_kept),
+		cmocka_unit_test(test_oom),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
