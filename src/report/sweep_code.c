@@ -13,6 +13,7 @@
 #define MAX_TOUCHES_SHOWN 2
 #define MAX_SITES_SHOWN 3
 #define MAX_CALLS_SHOWN 5
+#define MUCH_MORE 1.5 /* times the growth: by chance nobody keeps so much */
 #define CALL_INDENT (SCREEN_INDENT + 2)
 
 double sweep_confidence(const struct cohort_verdict *verdict)
@@ -145,7 +146,11 @@ static void put_leak(struct screen *screen, const struct sweep_row *row, const s
 	fprintf(screen->line, "%s per hour ", format_bytes(tally->rate, buf));
 	fprintf(screen->line, "(at least %s) that nobody frees",
 		format_bytes(tally->rate_low, buf));
-	if (tally->rate >= 0.9 * growth)
+	if (tally->rate >= MUCH_MORE * growth)
+		fputs(", more than the process grows by: some of it goes into memory it already"
+		      " had",
+		      screen->line);
+	else if (tally->rate >= 0.9 * growth)
 		fputs(", about all that the process grows by", screen->line);
 	else
 		fprintf(screen->line, ", about %.0f %% of what the process grows by",

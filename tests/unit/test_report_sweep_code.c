@@ -96,6 +96,33 @@ static void test_leaks(void **state)
 	sweep__free(scene.sweep);
 }
 
+/* What a process grows by is told as the stacks' only as far as it is. */
+static void check_share(double mib_per_hour, const char *words)
+{
+	const struct sweep_report_opts opts = {.screen.columns = 400};
+	struct code_scene scene;
+	char *text;
+
+	code_scene__init(&scene);
+	add_growing(add_process(&scene, "shop", 10), scene.store, mib_per_hour);
+	text = render_sweep_with(scene.sweep, "table", &opts);
+	if (!strstr(text, words))
+		fail_msg("%.1f of 10 MiB: no '%s' in\n%s", mib_per_hour, words, text);
+	free(text);
+	sweep__free(scene.sweep);
+}
+
+static void test_share(void **state)
+{
+	(void)state;
+	check_share(2, ", about 20 % of what the process grows by\n");
+	check_share(8.9, ", about 89 % of what the process grows");
+	check_share(9.1, ", about all that the process grows by\n");
+	check_share(14, ", about all that the process grows by\n");
+	check_share(16, ", more than the process grows by: some of");
+	check_share(60, ", more than the process grows by: some of");
+}
+
 /* ---- growth that is no leak, or not known to be one ---- */
 
 /* Each process is of one verdict by its stacks. */
@@ -432,10 +459,11 @@ static void test_without_symbols(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_leaks),	cmocka_unit_test(test_no_leaks),
-		cmocka_unit_test(test_json),	cmocka_unit_test(test_confidence),
-		cmocka_unit_test(test_hostile), cmocka_unit_test(test_without_symbols),
-		cmocka_unit_test(test_next),	cmocka_unit_test(test_suppressed),
+		cmocka_unit_test(test_leaks),		cmocka_unit_test(test_share),
+		cmocka_unit_test(test_no_leaks),	cmocka_unit_test(test_json),
+		cmocka_unit_test(test_confidence),	cmocka_unit_test(test_hostile),
+		cmocka_unit_test(test_without_symbols), cmocka_unit_test(test_next),
+		cmocka_unit_test(test_suppressed),
 	};
 
 	return cmocka_run_group_tests_name("sweep reports of code", tests, NULL, NULL);
