@@ -62,12 +62,22 @@ static bool says_more(const struct suspect_memo *before, const struct sweep_code
 	return before && !sweep_code__stacks(code) && sweep_code__stacks(before->code->code);
 }
 
-static void keep_ledger(const struct suspect_memo *before, struct sweep_code *code)
+static uint64_t since_told(const struct suspect_memo *memo, uint64_t now_ns)
 {
+	return now_ns > memo->told_ns ? now_ns - memo->told_ns : 0;
+}
+
+static void keep_ledger(const struct suspect_memo *before, struct sweep_code *code, uint64_t now_ns)
+{
+	const struct sweep_code *from;
+
 	if (!before || code->ledger.is_known)
 		return;
-	code->ledger = before->code->code->ledger;
-	code->cause = before->code->code->cause;
+	from = before->code->code;
+	code->ledger = from->ledger;
+	code->ledger_ago_ns = from->ledger_ago_ns + since_told(before, now_ns);
+	code->cause = from->cause;
+	code->cause_ns = from->cause_ns;
 }
 
 static int keep(struct suspects *suspects, const struct suspect *suspect, const struct sweep *sweep,
@@ -84,7 +94,7 @@ static int keep(struct suspects *suspects, const struct suspect *suspect, const 
 		before->was_killed = memo.was_killed;
 		return 0;
 	}
-	keep_ledger(before, row->code);
+	keep_ledger(before, row->code, now_ns);
 	memo.code = kept_code__new(sweep, row);
 	if (!memo.code)
 		return -ENOMEM;
@@ -132,7 +142,7 @@ static void set_kept(struct sweep_row *row, const struct suspect_memo *memo, uin
 	if (!memo)
 		return;
 	row->kept = kept_code__ref(memo->code);
-	row->kept_ns = now_ns > memo->told_ns ? now_ns - memo->told_ns : 0;
+	row->kept_ns = since_told(memo, now_ns);
 }
 
 int suspects__keep_told(struct suspects *suspects, struct sweep *sweep, uint64_t now_ns)

@@ -49,6 +49,7 @@ static void add_ledger(struct suspects *suspects, struct suspect *suspect, struc
 	suspects__read_ledger(suspects, suspect, &code->ledger);
 	if (code->ledger.is_known && suspect->first_ledger.is_known)
 		code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
+	code->cause_ns = code->watched_ns;
 }
 
 int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,

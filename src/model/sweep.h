@@ -65,8 +65,10 @@ struct sweep_code {
 	ARRAY(struct sweep_site) sites;	   /* growing ones first, by their lower bounds */
 	ARRAY(struct sweep_touch) touches; /* the most bytes first */
 	uint64_t grown_bytes;	     /* since it was watched for that; 0 = it was not, or has not */
-	struct ledger ledger;	     /* now; is_known false = it was not read */
-	struct ledger_verdict cause; /* what of it grew since it was looked at first */
+	struct ledger ledger;	     /* is_known false = it was not read */
+	uint64_t ledger_ago_ns;	     /* how long ago: it could not be read again; 0 = now */
+	struct ledger_verdict cause; /* what of it grew since it was looked at first ... */
+	uint64_t cause_ns;	     /* ... in this time */
 };
 
 /* A process that grows, or a control group that grows by more than its processes tell. */

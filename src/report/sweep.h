@@ -54,13 +54,15 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       was no room for),
  *       "suppressed": {"stacks", "bytes_per_hour", "upper"}: growing ones that are left out below,
  *       and what they keep, at most; --fail-over leaves it out, too,
- *       "ledger": null or what its anonymous memory is made of: {"anon_bytes", "parts" (by name,
- *       they add up to it), "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
+ *       "ledger": null or what its anonymous memory is made of: {"ago_ns" (0 = when the rest was
+ *       told, else it could not be read again), "anon_bytes", "parts" (by name, they add up to it),
+ *       "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
  *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
  *       memory is in "mapped", null = not known)},
  *       "cause": null or what most of its growth is, or live of it: {"name": "live" (blocks,
  *       mappings), "retained" (free in whole pages), "fragmented" (free between blocks),
- *       "huge_pages", "stacks", "files" (written pages), "unexplained" (or swapped out); "bytes"},
+ *       "huge_pages", "stacks", "files" (written pages), "unexplained" (or swapped out); "bytes",
+ *       "seen_ns" (the time it grew in)},
  *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
  *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
  *       "mixed", "resized", "process": the process grows less, "minor": far more; else null),

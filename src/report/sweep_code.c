@@ -411,6 +411,7 @@ int sweep_put_kept(struct screen *screen, const struct sweep_row *row)
 {
 	const struct profile_opts opts = {.group = GROUP_STACK};
 	const struct kept_code *kept = row->kept;
+	struct sweep_code code = *kept->code;
 	struct sweep_row then = *row;
 	struct profile *profile;
 	int err;
@@ -419,7 +420,9 @@ int sweep_put_kept(struct screen *screen, const struct sweep_row *row)
 	if (!profile)
 		return -ENOMEM;
 	put_when(screen, row);
-	then.code = kept->code;
+	if (code.ledger_ago_ns)
+		code.ledger_ago_ns += row->kept_ns;
+	then.code = &code;
 	then.growth.bytes_per_hour = kept->growth_per_hour;
 	err = sweep_put_code(screen, profile, &then);
 	profile__free(profile);

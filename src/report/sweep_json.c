@@ -166,7 +166,7 @@ static int put_site(const struct profile *profile, const struct sweep_site *item
 	return err ? err : json_put_calls(profile, item->stack, texts, out);
 }
 
-static void add_ledger(struct fields *code, const struct ledger *ledger)
+static void add_ledger(struct fields *code, const struct ledger *ledger, uint64_t ago_ns)
 {
 	struct fields fields, parts;
 
@@ -175,6 +175,7 @@ static void add_ledger(struct fields *code, const struct ledger *ledger)
 		return;
 	}
 	fields__new(&fields);
+	add_uint(&fields, "ago_ns", ago_ns);
 	add_uint(&fields, "anon_bytes", ledger->anon_bytes);
 	fields__new(&parts);
 	for (enum ledger_part part = 1; part < LEDGER_PART_CNT; part++)
@@ -190,7 +191,7 @@ static void add_ledger(struct fields *code, const struct ledger *ledger)
 	add_fields(code, "ledger", &fields);
 }
 
-static void add_cause(struct fields *code, const struct ledger_verdict *cause)
+static void add_cause(struct fields *code, const struct ledger_verdict *cause, uint64_t seen_ns)
 {
 	struct fields fields;
 
@@ -201,6 +202,7 @@ static void add_cause(struct fields *code, const struct ledger_verdict *cause)
 	fields__new(&fields);
 	add_text(&fields, "name", ledger_cause__name(cause->cause));
 	add_uint(&fields, "bytes", cause->bytes);
+	add_uint(&fields, "seen_ns", seen_ns);
 	add_fields(code, "cause", &fields);
 }
 
@@ -248,8 +250,8 @@ static int put_code(const struct profile *profile, const struct sweep_code *code
 	add_uint(&fields, "untold_bytes", code->untold_bytes);
 	add_uint(&fields, "grown_bytes", code->grown_bytes);
 	add_suppressed(&fields, code);
-	add_ledger(&fields, &code->ledger);
-	add_cause(&fields, &code->cause);
+	add_ledger(&fields, &code->ledger, code->ledger_ago_ns);
+	add_cause(&fields, &code->cause, code->cause_ns);
 	err = put_fields(&fields, false, out);
 	fputs(",\"sites\":[", out);
 	for (size_t i = 0; i < code->sites.cnt && !err; i++) {

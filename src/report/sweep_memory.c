@@ -36,8 +36,17 @@ static void put_grown(struct screen *screen, const struct sweep_code *code, cons
 	char buf[UNITS_MAX];
 
 	fprintf(screen->line, "%s grew by %s", what, format_bytes(code->cause.bytes, buf));
-	if (code->watched_ns)
-		fprintf(screen->line, " in %s", format_duration(code->watched_ns, buf));
+	if (code->cause_ns)
+		fprintf(screen->line, " in %s", format_duration(code->cause_ns, buf));
+}
+
+/* It is of an earlier report. */
+static void put_ago(struct screen *screen, const struct sweep_code *code)
+{
+	char buf[UNITS_MAX];
+
+	if (code->ledger_ago_ns)
+		fprintf(screen->line, " (%s ago)", format_duration(code->ledger_ago_ns, buf));
 }
 
 bool sweep_has_cause(const struct sweep_code *code)
@@ -65,6 +74,7 @@ void sweep_put_cause(struct screen *screen, const struct sweep_code *code)
 	}
 	fprintf(screen->line, "%s: ", causes[cause].verdict);
 	put_grown(screen, code, what);
+	put_ago(screen, code);
 	if (hint)
 		fprintf(screen->line, "; %s", hint);
 }
@@ -133,7 +143,9 @@ void sweep_put_ledger(struct screen *screen, const struct sweep_code *code, bool
 	if (!ledger->is_known)
 		return;
 	screen__label(screen, "");
-	fprintf(screen->line, "anonymous: %s", format_bytes(ledger->anon_bytes, buf));
+	fputs("anonymous", screen->line);
+	put_ago(screen, code);
+	fprintf(screen->line, ": %s", format_bytes(ledger->anon_bytes, buf));
 	put_parts(screen, ledger);
 	if (ledger->allocator && ledger->part_bytes[LEDGER_MAPPED])
 		fprintf(screen->line, " (what %s has is in mapped)", ledger->allocator);

@@ -172,6 +172,7 @@ static inline void set_ledger(struct sweep_code *code, enum ledger_part part, ui
 static inline void set_cause(struct sweep_code *code, enum ledger_cause cause, uint64_t mib)
 {
 	code->cause = (struct ledger_verdict){cause, mib << 20};
+	code->cause_ns = 3 * MINUTE;
 }
 
 #endif

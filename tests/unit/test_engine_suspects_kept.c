@@ -137,6 +137,38 @@ static void test_kill(void **state)
 	assert_int_equal(told_of_killed(500, 500), 0);
 }
 
+/* A ledger that could not be read again is as old as it is. */
+static void test_old_ledger(void **state)
+{
+	struct suspects *suspects = new_suspects();
+	struct suspect suspect = {.suspicion = suspects->memos.items[1].suspicion};
+	struct suspect *list[] = {&suspect};
+	struct sweep_code *old = suspects->memos.items[1].code->code, *code;
+
+	(void)state;
+	old->ledger = (struct ledger){.is_known = true, .anon_bytes = 77};
+	old->cause = (struct ledger_verdict){LEDGER_CAUSE_LIVE, 7};
+	old->cause_ns = 600;
+	suspects->list.items = list;
+	suspects->list.cnt = 1;
+	for (uint64_t now_ns = 5000; now_ns <= 7000; now_ns += 1000) {
+		struct sweep *sweep = new_sweep(200, FIRST);
+
+		code = new_code(COHORT_GROWING);
+		code->cause_ns = code->watched_ns = now_ns;
+		assert_true(sweep__set_code(sweep, 200, START, code));
+		assert_int_equal(suspects__keep_told(suspects, sweep, now_ns), 0);
+		assert_int_equal(code->ledger.anon_bytes, 77);
+		assert_int_equal(code->ledger_ago_ns, now_ns - 2000);
+		assert_int_equal(code->cause.bytes, 7);
+		assert_int_equal(code->cause_ns, 600);
+		sweep__free(sweep);
+	}
+	suspects->list.items = NULL;
+	suspects->list.cnt = 0;
+	suspects__free(suspects);
+}
+
 static void test_who_was_killed(void **state)
 {
 	struct suspects *suspects = new_suspects();
@@ -156,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_report),
 		cmocka_unit_test(test_kill),
+		cmocka_unit_test(test_old_ledger),
 		cmocka_unit_test(test_who_was_killed),
 	};
 

@@ -123,6 +123,33 @@ static void test_share(void **state)
 	check_share(60, ", more than the process grows by: some of");
 }
 
+/* What could not be read again is told with its age, once, and grew in its own time. */
+static void test_old_ledger(void **state)
+{
+	const struct sweep_report_opts opts = {.screen.columns = 400};
+	struct code_scene scene;
+	struct sweep_code *code;
+	char *text;
+
+	(void)state;
+	code_scene__init(&scene);
+	code = add_process(&scene, "shop", 10);
+	set_ledger(code, LEDGER_HEAP_TOP, 50);
+	set_cause(code, LEDGER_CAUSE_LIVE, 12);
+	code->ledger_ago_ns = 42 * SEC;
+	code->cause_ns = 20 * SEC;
+	text = render_sweep_with(scene.sweep, "table", &opts);
+	assert_non_null(strstr(text, "anonymous (42.0 s ago): "));
+	assert_non_null(strstr(text, "in use grew by 12.0 MiB in 20.0 s\n"));
+	free(text);
+	set_cause(code, LEDGER_CAUSE_RETAINED, 12);
+	code->cause_ns = 20 * SEC;
+	text = render_sweep_with(scene.sweep, "table", &opts);
+	assert_non_null(strstr(text, "heaps grew by 12.0 MiB in 20.0 s (42.0 s ago); malloc_trim"));
+	free(text);
+	sweep__free(scene.sweep);
+}
+
 /* ---- growth that is no leak, or not known to be one ---- */
 
 /* Each process is of one verdict by its stacks. */
@@ -459,11 +486,11 @@ static void test_without_symbols(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_leaks),		cmocka_unit_test(test_share),
-		cmocka_unit_test(test_no_leaks),	cmocka_unit_test(test_json),
-		cmocka_unit_test(test_confidence),	cmocka_unit_test(test_hostile),
-		cmocka_unit_test(test_without_symbols), cmocka_unit_test(test_next),
-		cmocka_unit_test(test_suppressed),
+		cmocka_unit_test(test_leaks),	   cmocka_unit_test(test_share),
+		cmocka_unit_test(test_old_ledger), cmocka_unit_test(test_no_leaks),
+		cmocka_unit_test(test_json),	   cmocka_unit_test(test_confidence),
+		cmocka_unit_test(test_hostile),	   cmocka_unit_test(test_without_symbols),
+		cmocka_unit_test(test_next),	   cmocka_unit_test(test_suppressed),
 	};
 
 	return cmocka_run_group_tests_name("sweep reports of code", tests, NULL, NULL);

@@ -18,6 +18,7 @@ static struct kept_code *keep_leak(void)
 	add_growing(code, scene.python, 1)->layer = LAYER_PYTHON;
 	add_sites(code, COHORT_CHURN, COHORT_CERTAIN, 4);
 	set_ledger(code, LEDGER_HEAP_USED, 700);
+	code->ledger_ago_ns = 30 * SEC;
 	kept = kept_code__new(scene.sweep, &scene.sweep->rows.items[0]);
 	assert_non_null(kept);
 	sweep__free(scene.sweep);
