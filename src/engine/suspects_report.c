@@ -62,7 +62,9 @@ int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, stru
 		return -ENOMEM;
 	code->look = look_of(suspects, suspect);
 	code->obstacle = strdup(suspect->obstacle ? suspect->obstacle : "");
-	code->watched_ns = now_ns - suspect->first.time_ns;
+	/* Those that are told later in a pass became suspects after its beginning. */
+	if (now_ns > suspect->first.time_ns)
+		code->watched_ns = now_ns - suspect->first.time_ns;
 	code->traced_ns = suspect->traced_ns;
 	code->window_cnt = suspect->window_cnt;
 	code->untold_bytes = cohort__untold_bytes(suspect->cohort);

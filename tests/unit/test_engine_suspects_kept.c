@@ -9,6 +9,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "engine/suspects_state.h"
 
@@ -183,13 +184,46 @@ static void test_who_was_killed(void **state)
 	suspects__free(suspects);
 }
 
+/* One that became a suspect after the time that is told of was watched for none. */
+static void test_watched(void **state)
+{
+	static const uint8_t key[SIPHASH_BYTES] = "sixteen letters";
+	static const struct pythons_opts python_opts;
+	struct suspects *suspects = suspects__new(&no_opts);
+	struct session session = {.pythons = pythons__new(&python_opts, 0, NULL, NULL, NULL)};
+	struct suspect suspect = {
+		.suspicion = {.pid = getpid(), .start_ns = START},
+		.first.time_ns = 5000,
+		.cost_ns = 10,
+		.cohort = cohort__new(key, 16, 16),
+	};
+
+	(void)state;
+	suspects->session = &session;
+	for (uint64_t now_ns = 4999; now_ns <= 5001; now_ns++) {
+		struct sweep *sweep = new_sweep(getpid(), FIRST);
+		const struct sweep_row *row = &sweep->rows.items[0];
+
+		assert_int_equal(suspects__tell_code(suspects, &suspect, sweep, now_ns), 0);
+		assert_non_null(row->code);
+		assert_int_equal(row->code->watched_ns, now_ns > 5000);
+		assert_int_equal(row->code->cause_ns, now_ns > 5000);
+		assert_true(row->code->ledger.is_known);
+		assert_true(row->code->lost_percent == (now_ns > 5000 ? 1000 : 0));
+		sweep__free(sweep);
+	}
+	cohort__free(suspect.cohort);
+	pythons__free(session.pythons);
+	suspects->session = NULL;
+	suspects__free(suspects);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_report),
-		cmocka_unit_test(test_kill),
-		cmocka_unit_test(test_old_ledger),
-		cmocka_unit_test(test_who_was_killed),
+		cmocka_unit_test(test_report),	   cmocka_unit_test(test_kill),
+		cmocka_unit_test(test_old_ledger), cmocka_unit_test(test_who_was_killed),
+		cmocka_unit_test(test_watched),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
