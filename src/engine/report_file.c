@@ -23,9 +23,10 @@ struct report_file {
 	int fd;		  /* that the stream writes to */
 	bool is_borrowed; /* the descriptor is the caller's */
 	int terminal;	  /* the same one, as the tool alone has it; -1 = it is none */
-	int err;	  /* of the first write that failed */
-	char *path;	  /* of what is replaced at the end; NULL = written in place */
-	char *temporary;  /* the name beside it, if the file has one by now */
+	bool holds_hangup;
+	int err;	 /* of the first write that failed */
+	char *path;	 /* of what is replaced at the end; NULL = written in place */
+	char *temporary; /* the name beside it, if the file has one by now */
 	bool is_named;
 	bool exists; /* `old` is what is there */
 	struct stat old;
@@ -149,7 +150,7 @@ static int open_target(struct report_file *file, const char *path)
  * signals that end a run are blocked to be heard between reports, here they kill. Of -1 poll(2)
  * would tell nothing.
  */
-static void await_room(int fd, const struct timespec *most)
+static void await_room(const struct report_file *file, int fd, const struct timespec *most)
 {
 	struct pollfd poll_fd = {.fd = fd, .events = POLLOUT};
 	sigset_t mask;
@@ -157,38 +158,39 @@ static void await_room(int fd, const struct timespec *most)
 	sigprocmask(SIG_BLOCK, NULL, &mask);
 	sigdelset(&mask, SIGINT);
 	sigdelset(&mask, SIGTERM);
-	sigdelset(&mask, SIGHUP);
+	if (!file->holds_hangup)
+		sigdelset(&mask, SIGHUP);
 	while ((fd >= 0 || most) && ppoll(&poll_fd, 1, most, &mask) < 0 && errno == EINTR)
 		;
 }
 
-static int write_in_place(int fd, const char *text, size_t len)
+static int write_in_place(const struct report_file *file, const char *text, size_t len)
 {
 	int err = 0;
 
 	for (size_t part; !err && len; text += part, len -= part) {
 		part = len < PIPE_BUF ? len : PIPE_BUF;
-		await_room(fd, NULL);
-		err = write_all(fd, text, part);
+		await_room(file, file->fd, NULL);
+		err = write_all(file->fd, text, part);
 	}
 	return err;
 }
 
 /* A terminal may say that it has room and take nothing: a line's end needs two bytes of it. */
-static int write_terminal(int fd, const char *text, size_t len)
+static int write_terminal(const struct report_file *file, const char *text, size_t len)
 {
 	const struct timespec nap = {.tv_nsec = TERMINAL_NAP_NS};
 
 	while (len) {
 		ssize_t written;
 
-		await_room(fd, NULL);
-		written = write(fd, text, len);
+		await_room(file, file->terminal, NULL);
+		written = write(file->terminal, text, len);
 		if (written > 0) {
 			text += written;
 			len -= (size_t)written;
 		} else if (!written || errno == EAGAIN) {
-			await_room(-1, &nap);
+			await_room(file, -1, &nap);
 		} else if (errno != EINTR) {
 			return -errno;
 		}
@@ -201,8 +203,8 @@ static int write_out(const struct report_file *file, const char *text, size_t le
 	if (file->path)
 		return write_all(file->fd, text, len);
 	if (file->terminal >= 0)
-		return write_terminal(file->terminal, text, len);
-	return write_in_place(file->fd, text, len);
+		return write_terminal(file, text, len);
+	return write_in_place(file, text, len);
 }
 
 static ssize_t take(void *cookie, const char *text, size_t len)
@@ -262,6 +264,11 @@ int report_file__open(const char *path, int fd, struct report_file **ret)
 	}
 	*ret = file;
 	return 0;
+}
+
+void report_file__hold_hangup(struct report_file *file)
+{
+	file->holds_hangup = true;
 }
 
 FILE *report_file__stream(struct report_file *file)

@@ -14,6 +14,10 @@ struct report_file;
  * 0 or a negative errno. */
 int report_file__open(const char *path, int fd, struct report_file **ret);
 
+/* SIGHUP ends nothing while the report waits for its reader: it asks the caller for something, who
+ * has blocked it and hears of it later. */
+void report_file__hold_hangup(struct report_file *file);
+
 /* Returns the stream to write to, owned by the file. */
 FILE *report_file__stream(struct report_file *file);
 

@@ -102,9 +102,12 @@ static int write_report(const struct sweep_opts *opts, const struct sweep *sweep
 
 	render.brief = brief;
 	err = report_file__open(opts->path, opts->fd, &file);
-	return err ? err
-		   : report_file__finish(file,
-					 opts->report(sweep, &render, report_file__stream(file)));
+	if (err)
+		return err;
+	if (opts->rereads)
+		report_file__hold_hangup(file);
+	err = opts->report(sweep, &render, report_file__stream(file));
+	return report_file__finish(file, err);
 }
 
 /* The disk may be full for a while: the next report may be written again. Says so once. */

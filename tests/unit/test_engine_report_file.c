@@ -42,7 +42,7 @@ static void close_terminal(struct terminal *terminal)
 }
 
 /* Writes a report in a process that hears signals between reports only, as a sweep does. */
-static pid_t start_report(const struct terminal *terminal, bool by_path)
+static pid_t start_report(const struct terminal *terminal, bool by_path, bool holds_hangup)
 {
 	struct report_file *file;
 	sigset_t signals;
@@ -55,12 +55,18 @@ static pid_t start_report(const struct terminal *terminal, bool by_path)
 	close(terminal->master);
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
 	sigprocmask(SIG_BLOCK, &signals, NULL);
 	if (report_file__open(by_path ? terminal->path : NULL, terminal->slave, &file))
 		_exit(1);
+	if (holds_hangup)
+		report_file__hold_hangup(file);
 	for (int i = 0; i < LINES; i++)
 		fprintf(report_file__stream(file), "%7d\n", i);
-	_exit(report_file__finish(file, 0) ? 2 : 0);
+	if (report_file__finish(file, 0))
+		_exit(2);
+	sigpending(&signals);
+	_exit(sigismember(&signals, SIGHUP) ? 3 : 0);
 }
 
 /* Waits until nothing comes any more, or as much as is wanted has. Returns how much has come. */
@@ -77,11 +83,11 @@ static size_t read_some(int fd, char *text, size_t wanted)
 	return len;
 }
 
-static void assert_killed(pid_t pid)
+static void assert_killed(pid_t pid, int signal_nr)
 {
 	int status = 0, waited = 0;
 
-	assert_int_equal(kill(pid, SIGTERM), 0);
+	assert_int_equal(kill(pid, signal_nr), 0);
 	for (int i = 0; i < 500 && !waited; i++) {
 		usleep(10000);
 		waited = waitpid(pid, &status, WNOHANG);
@@ -89,9 +95,9 @@ static void assert_killed(pid_t pid)
 	if (!waited) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		fail_msg("a report that nobody takes holds SIGTERM back");
+		fail_msg("a report that nobody takes holds signal %d back", signal_nr);
 	}
-	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signal_nr);
 }
 
 /* Nobody reads, or somebody has pressed Ctrl-S after some lines. */
@@ -102,13 +108,13 @@ static void check_stuck(bool is_stopped, bool by_path)
 	pid_t pid;
 
 	open_terminal(&terminal);
-	pid = start_report(&terminal, by_path);
+	pid = start_report(&terminal, by_path, false);
 	if (is_stopped) {
 		assert_int_equal(read_some(terminal.master, text, sizeof(text)), sizeof(text));
 		assert_int_equal(tcflow(terminal.slave, TCOOFF), 0);
 	}
 	usleep(300000);
-	assert_killed(pid);
+	assert_killed(pid, by_path ? SIGHUP : SIGTERM);
 	/* The terminal is other programs' too: they go on as they were. */
 	assert_false(fcntl(terminal.slave, F_GETFL) & O_NONBLOCK);
 	close_terminal(&terminal);
@@ -139,7 +145,7 @@ static void test_slow(void **state)
 	(void)state;
 	assert_non_null(text);
 	open_terminal(&terminal);
-	pid = start_report(&terminal, false);
+	pid = start_report(&terminal, false, false);
 	assert_int_equal(tcflow(terminal.slave, TCOOFF), 0);
 	usleep(200000);
 	assert_int_equal(tcflow(terminal.slave, TCOON), 0);
@@ -154,6 +160,34 @@ static void test_slow(void **state)
 	free(text);
 }
 
+/* SIGHUP asks for something: it is there when the report has been read, and SIGTERM ends it still.
+ */
+static void test_hangup(void **state)
+{
+	char *text = malloc(LINES * LINE_LEN + 1);
+	struct terminal terminal;
+	int status;
+	pid_t pid;
+
+	(void)state;
+	assert_non_null(text);
+	open_terminal(&terminal);
+	pid = start_report(&terminal, false, true);
+	usleep(200000);
+	assert_int_equal(kill(pid, SIGHUP), 0);
+	usleep(200000);
+	assert_int_equal(waitpid(pid, &status, WNOHANG), 0);
+	assert_int_equal(read_some(terminal.master, text, LINES * LINE_LEN), LINES * LINE_LEN);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+	pid = start_report(&terminal, false, true);
+	usleep(200000);
+	assert_int_equal(kill(pid, SIGHUP), 0);
+	assert_killed(pid, SIGTERM);
+	close_terminal(&terminal);
+	free(text);
+}
+
 /* Who was there has left: an error, no end. */
 static void test_gone(void **state)
 {
@@ -163,7 +197,7 @@ static void test_gone(void **state)
 
 	(void)state;
 	open_terminal(&terminal);
-	pid = start_report(&terminal, false);
+	pid = start_report(&terminal, false, false);
 	usleep(100000);
 	close(terminal.master);
 	assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -174,9 +208,8 @@ static void test_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unread),
-		cmocka_unit_test(test_stopped),
-		cmocka_unit_test(test_slow),
+		cmocka_unit_test(test_unread), cmocka_unit_test(test_stopped),
+		cmocka_unit_test(test_slow),   cmocka_unit_test(test_hangup),
 		cmocka_unit_test(test_gone),
 	};
 
