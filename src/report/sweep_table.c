@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "model/kept_code.h"
 #include "report/render.h"
 #include "report/sweep_code.h"
 #include "report/sweep_oom.h"
@@ -213,14 +214,31 @@ static bool is_word(const char *path)
 	return strspn(path, plain) == strlen(path);
 }
 
+static bool has_stacks(const struct sweep_code *code)
+{
+	return code && (code->sites.cnt || code->touches.cnt);
+}
+
+/* Whether stacks are known of a row that is shown, those before a restart included. */
+static bool knows_stacks(const struct sweep *sweep, size_t top)
+{
+	for (size_t i = 0; i < shown_rows(sweep, top); i++) {
+		const struct sweep_row *row = &sweep->rows.items[i];
+
+		if (has_stacks(row->code) || (row->kept && has_stacks(row->kept->code)))
+			return true;
+	}
+	return false;
+}
+
 static void put_next(struct screen *screen, const struct sweep *sweep, size_t top)
 {
 	const struct sweep_row *row = next_process(sweep, top);
-	bool has_code = row && row->code;
+	bool has_code = row && row->code, is_known = knows_stacks(sweep, top);
 	const char *path;
 
 	screen__label(screen, "next");
-	if (!has_code)
+	if (!has_code && !is_known)
 		fputs("this view tells no stacks: ", screen->line);
 	fputs("`leaksweep trace ", screen->line);
 	if (row) {
@@ -230,10 +248,11 @@ static void put_next(struct screen *screen, const struct sweep *sweep, size_t to
 		fprintf(screen->line, "--cgroup %s", is_word(path) ? path : "PATH");
 	}
 	fputs(" --duration 60s` ", screen->line);
-	fputs(has_code ? "counts every block of it, which makes it slower meanwhile; --format json"
-			 " has all stacks and their evidence"
+	fputs(has_code ? "counts every block of it, which makes it slower meanwhile"
 		       : "tells which code keeps the memory",
 	      screen->line);
+	if (is_known)
+		fputs("; --format json has all stacks and their evidence", screen->line);
 	screen__end(screen);
 }
 

@@ -3,6 +3,8 @@
  * chose gets through to a terminal. */
 #include "unit/sweep_code_scene.h"
 
+#include "model/kept_code.h"
+
 /* ---- leaks ---- */
 
 /* One by contents that were kept, in a process with little else. */
@@ -464,6 +466,38 @@ static void test_next(void **state)
 	sweep__free(scene.sweep);
 }
 
+/* It contradicts nothing that is shown: stacks that are there, or are not. */
+static void check_hint(const struct code_scene *scene, size_t top, bool has_none, bool has_more)
+{
+	const struct sweep_report_opts opts = {.screen.columns = 400, .top = top};
+	char *text = render_sweep_with(scene->sweep, "table", &opts);
+
+	assert_int_equal(strstr(text, "this view tells no stacks: ") != NULL, has_none);
+	assert_int_equal(strstr(text, "; --format json has all stacks") != NULL, has_more);
+	free(text);
+}
+
+static void test_hints(void **state)
+{
+	struct code_scene scene;
+	struct sweep_row *rows;
+
+	(void)state;
+	code_scene__init(&scene);
+	add_process(&scene, "silent", 20);
+	check_hint(&scene, 0, false, false);
+	add_leak(&scene);
+	check_hint(&scene, 0, false, true);
+	check_hint(&scene, 1, false, false);
+	rows = scene.sweep->rows.items;
+	sweep_code__free(rows[0].code);
+	rows[0].code = NULL;
+	check_hint(&scene, 1, true, false);
+	rows[0].kept = kept_code__new(scene.sweep, &rows[1]);
+	check_hint(&scene, 1, false, true);
+	sweep__free(scene.sweep);
+}
+
 /* A sweep that has named nothing still tells where: by module and offset. */
 static void test_without_symbols(void **state)
 {
@@ -490,7 +524,8 @@ int main(void)
 		cmocka_unit_test(test_old_ledger), cmocka_unit_test(test_no_leaks),
 		cmocka_unit_test(test_json),	   cmocka_unit_test(test_confidence),
 		cmocka_unit_test(test_hostile),	   cmocka_unit_test(test_without_symbols),
-		cmocka_unit_test(test_next),	   cmocka_unit_test(test_suppressed),
+		cmocka_unit_test(test_next),	   cmocka_unit_test(test_hints),
+		cmocka_unit_test(test_suppressed),
 	};
 
 	return cmocka_run_group_tests_name("sweep reports of code", tests, NULL, NULL);
