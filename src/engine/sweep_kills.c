@@ -11,7 +11,6 @@ struct killing {
 	const struct watch_kill *kill;
 	const struct suspects *suspects;
 	struct sweep_oom *oom;
-	bool has_culprits; /* all of the group that have gone may be those that were killed */
 };
 
 static bool shares_limit(const struct sweep_oom *oom, const struct watch_group *group)
@@ -53,7 +52,7 @@ static int add_living(struct killing *killing, struct watched *item)
 
 static int add_gone(struct killing *killing, const struct watch_gone *gone)
 {
-	bool is_culprit = killing->has_culprits && watch_kill__may_be(killing->kill, gone);
+	bool was_killed = watch_kills__was_killed(killing->watch, gone);
 	struct sweep_row row = {
 		.pid = gone->pid,
 		.start_ns = gone->start_ns,
@@ -65,20 +64,16 @@ static int add_gone(struct killing *killing, const struct watch_gone *gone)
 		.growth = gone->growth,
 	};
 
-	if (!shares_limit(killing->oom, gone->group) || gone->pass + 1 < killing->kill->pass)
+	if (!shares_limit(killing->oom, gone->group) || !watch_kill__has_met(killing->kill, gone))
 		return 0;
-	return add(killing, gone->group, &row, is_culprit ? OOM_KILLED : OOM_GONE);
+	return add(killing, gone->group, &row, was_killed ? OOM_KILLED : OOM_GONE);
 }
 
 static int add_processes(struct killing *killing)
 {
 	const struct watch_kills *kills = &killing->watch->kills;
-	uint64_t gone = 0;
 	int err = 0;
 
-	for (size_t i = 0; i < kills->gone.cnt; i++)
-		gone += watch_kill__may_be(killing->kill, &kills->gone.items[i]);
-	killing->has_culprits = gone <= killing->kill->cnt;
 	for (size_t i = 0; i < kills->gone.cnt && !err; i++)
 		err = add_gone(killing, &kills->gone.items[i]);
 	for (size_t i = 0; i < killing->watch->items.cnt && !err; i++)

@@ -30,15 +30,30 @@ static void drop_gone(struct watch *watch, struct watch_gone *gone)
 	*gone = watch->kills.gone.items[--watch->kills.gone.cnt];
 }
 
+static uint64_t count_gone(const struct watch *watch, const struct watch_kill *kill)
+{
+	uint64_t cnt = 0;
+
+	for (size_t i = 0; i < watch->kills.gone.cnt; i++)
+		cnt += watch_kill__may_be(kill, &watch->kills.gone.items[i]);
+	return cnt;
+}
+
 /* Its victims are those of no other kill. */
 void watch_kills__drop(struct watch *watch, const struct watch_kill *kill)
 {
 	struct watch_kills *kills = &watch->kills;
 	size_t at = (size_t)(kill - kills->list.items);
+	bool has_culprits = count_gone(watch, kill) <= kill->cnt;
 
-	for (size_t i = kills->gone.cnt; i-- > 0;)
-		if (watch_kill__may_be(kill, &kills->gone.items[i]))
-			drop_gone(watch, &kills->gone.items[i]);
+	for (size_t i = 0; i < kills->gone.cnt; i++) {
+		struct watch_gone *gone = &kills->gone.items[i];
+
+		if (!watch_kill__may_be(kill, gone))
+			continue;
+		gone->told_pass = kill->pass;
+		gone->was_killed = has_culprits;
+	}
 	watch_groups__put(&watch->groups, kill->group);
 	kills->list.cnt--;
 	memmove(&kills->list.items[at], &kills->list.items[at + 1],
@@ -115,16 +130,37 @@ static void forget_gone(struct watch *watch)
 {
 	if (watch_kills__waits(watch))
 		return;
-	for (size_t i = watch->kills.gone.cnt; i-- > 0;)
-		if (watch->kills.gone.items[i].pass + 1 < watch->pass)
-			drop_gone(watch, &watch->kills.gone.items[i]);
+	for (size_t i = watch->kills.gone.cnt; i-- > 0;) {
+		struct watch_gone *gone = &watch->kills.gone.items[i];
+
+		if (gone->told_pass || gone->pass + 1 < watch->pass)
+			drop_gone(watch, gone);
+	}
 }
 
 /* ---- kills ---- */
 
 bool watch_kill__may_be(const struct watch_kill *kill, const struct watch_gone *gone)
 {
-	return kill->group && gone->group == kill->group && gone->pass + 1 >= kill->pass;
+	return kill->group && gone->group == kill->group && gone->pass + 1 >= kill->pass &&
+	       !gone->told_pass;
+}
+
+bool watch_kill__has_met(const struct watch_kill *kill, const struct watch_gone *gone)
+{
+	return gone->pass + 1 >= kill->pass &&
+	       (!gone->told_pass || (gone->told_pass == kill->pass && gone->group != kill->group));
+}
+
+bool watch_kills__was_killed(const struct watch *watch, const struct watch_gone *gone)
+{
+	for (size_t i = 0; i < watch->kills.list.cnt; i++) {
+		const struct watch_kill *kill = &watch->kills.list.items[i];
+
+		if (watch_kill__may_be(kill, gone) && count_gone(watch, kill) <= kill->cnt)
+			return true;
+	}
+	return gone->was_killed;
 }
 
 /* Adds to what is known of a group's kills, NULL = nobody's. Returns 0 or -ENOMEM. */
@@ -202,7 +238,7 @@ static int explain_rest(struct watch *watch)
 	for (size_t i = 0; i < kills->gone.cnt; i++) {
 		const struct watch_gone *gone = &kills->gone.items[i];
 
-		if (gone->group && gone->pass + 1 >= kills->risen_pass &&
+		if (gone->group && gone->pass + 1 >= kills->risen_pass && !gone->told_pass &&
 		    (!largest || gone->anon_bytes > largest->anon_bytes) &&
 		    watch_group__oom_kills(&watch->groups, gone->group, &own))
 			largest = gone;
@@ -214,12 +250,8 @@ static int explain_rest(struct watch *watch)
 
 static void mark_ready(const struct watch *watch, struct watch_kill *kill)
 {
-	uint64_t gone = 0;
-
-	for (size_t i = 0; i < watch->kills.gone.cnt; i++)
-		gone += watch_kill__may_be(kill, &watch->kills.gone.items[i]);
-	kill->is_ready =
-		!kill->group || gone >= kill->cnt || watch->pass >= kill->pass + WAIT_PASSES;
+	kill->is_ready = !kill->group || count_gone(watch, kill) >= kill->cnt ||
+			 watch->pass >= kill->pass + WAIT_PASSES;
 }
 
 int watch_kills__pass(struct watch *watch, uint64_t now_ns)

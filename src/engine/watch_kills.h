@@ -32,6 +32,10 @@ struct watch_gone {
 	struct growth_verdict growth; /* as of its end */
 	uint32_t restarts;
 	uint64_t pass; /* when it was missed */
+	/* Of the kill that it was told with as one of those who may have been killed, 0 = none: it
+	 * is kept for those of other groups below the same limit. */
+	uint64_t told_pass;
+	bool was_killed; /* it was told as that */
 };
 
 /* Processes of a group that were killed. */
@@ -69,7 +73,15 @@ bool watch_kills__waits(const struct watch *watch);
 const struct watch_kill *watch_kills__ready(const struct watch *watch);
 void watch_kills__drop(struct watch *watch, const struct watch_kill *kill);
 
-/* Whether a process that has gone may be one that was killed: of its group, and since then. */
+/* Whether a process that has gone may be one that was killed: of its group, since then, and of no
+ * kill that was dropped. */
 bool watch_kill__may_be(const struct watch_kill *kill, const struct watch_gone *gone);
+
+/* Whether a process that has gone was there when others were killed: not gone before, nor killed
+ * before. */
+bool watch_kill__has_met(const struct watch_kill *kill, const struct watch_gone *gone);
+
+/* Whether it was killed, by whichever kill: no others of its group have gone. */
+bool watch_kills__was_killed(const struct watch *watch, const struct watch_gone *gone);
 
 #endif

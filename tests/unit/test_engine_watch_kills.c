@@ -240,6 +240,46 @@ static void test_others_gone(void **state)
 	scene__destroy(&scene);
 }
 
+/* Two groups below one limit are killed at once: each table has all, and says who was killed. */
+static void test_two_groups(void **state)
+{
+	const struct watch_kill *kill;
+	struct scene scene;
+	size_t tables = 0;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/pod", 0);
+	put_kills(&scene, "/pod/a", 0);
+	put_kills(&scene, "/pod/b", 0);
+	put_limit(&scene, "/pod", "134217728\n");
+	add_process(&scene, 10, "/pod/a", 60);
+	add_process(&scene, 11, "/pod/b", 50);
+	add_process(&scene, 12, "/pod/b", 5);
+	assert_null(pass(&scene));
+	put_kills(&scene, "/pod/a", 1);
+	put_kills(&scene, "/pod/b", 1);
+	put_counter(scene.host, 102);
+	end_process(&scene, 10);
+	end_process(&scene, 11);
+	for (kill = pass(&scene); kill; kill = watch_kills__ready(&scene.watch)) {
+		struct sweep_oom *oom = tell(&scene, kill);
+
+		assert_string_equal(oom->limit_cgroup, "/pod");
+		assert_int_equal(oom->process_cnt, 3);
+		assert_int_equal(oom->anon_bytes, 115 * MIB);
+		for (size_t i = 0; i < 3; i++)
+			assert_int_equal(oom->list.items[i].fate, i < 2 ? OOM_KILLED : OOM_THERE);
+		sweep_oom__free(oom);
+		tables++;
+	}
+	assert_int_equal(tables, 2);
+	assert_int_equal(scene.watch.kills.gone.cnt, 2);
+	assert_null(pass(&scene));
+	assert_int_equal(scene.watch.kills.gone.cnt, 0);
+	scene__destroy(&scene);
+}
+
 /* The host's counter rises first; a group tells later, and a victim that lingers is waited for no
  * longer than some passes. */
 static void test_late(void **state)
@@ -434,9 +474,10 @@ static void test_many_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(test_v2),	   UNIT_TEST(test_v1),	       UNIT_TEST(test_others_gone),
-		UNIT_TEST(test_late),	   UNIT_TEST(test_group_gone), UNIT_TEST(test_unknown),
-		UNIT_TEST(test_bad_files), UNIT_TEST(test_many_gone),  UNIT_TEST(test_limits),
+		UNIT_TEST(test_v2),	    UNIT_TEST(test_v1),	       UNIT_TEST(test_others_gone),
+		UNIT_TEST(test_two_groups), UNIT_TEST(test_late),      UNIT_TEST(test_group_gone),
+		UNIT_TEST(test_unknown),    UNIT_TEST(test_bad_files), UNIT_TEST(test_many_gone),
+		UNIT_TEST(test_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
