@@ -6,6 +6,11 @@
 #include "engine/sweep.h"
 #include "util/clock.h"
 
+/* What was last seen is seconds old. Who had so much of a limit has reached it since; who had less
+ * than the other was far below it. */
+#define NEAR 0.9
+#define FAR 0.5
+
 struct killing {
 	struct watch *watch;
 	const struct watch_kill *kill;
@@ -81,8 +86,14 @@ static int add_processes(struct killing *killing)
 	return err;
 }
 
-/* The limit is the nearest one that was known of the group: it may be gone, and has room again. */
-static struct sweep_oom *begin(struct watch *watch, const struct watch_kill *kill)
+struct limit {
+	const char *cgroup; /* NULL = the host */
+	uint64_t bytes;
+	bool is_doubtful;
+};
+
+static struct sweep_oom *begin(struct watch *watch, const struct watch_kill *kill,
+			       const struct limit *limit)
 {
 	const struct cgroup_name *name = NULL;
 	struct host_memory host = {0};
@@ -91,32 +102,108 @@ static struct sweep_oom *begin(struct watch *watch, const struct watch_kill *kil
 	if (kill->group)
 		name = watch_group__name(&watch->groups, kill->group);
 	oom = sweep_oom__new(kill->group ? kill->group->path : NULL, name ? name->title : NULL,
-			     kill->group ? kill->group->limit.path : NULL);
+			     limit->cgroup);
 	if (!oom)
 		return NULL;
 	oom->time_ns = clock_ns(CLOCK_REALTIME);
 	oom->kills = kill->cnt;
-	if (*oom->limit_cgroup)
-		oom->limit_bytes = kill->group->limit.limit;
+	oom->is_limit_doubtful = limit->is_doubtful;
+	if (limit->cgroup)
+		oom->limit_bytes = limit->bytes;
 	else if (!host_memory__read(&host))
 		oom->limit_bytes = host.ram + host.swap;
 	return oom;
 }
 
+static int build(struct killing *killing, const struct limit *limit)
+{
+	int err;
+
+	killing->oom = begin(killing->watch, killing->kill, limit);
+	if (!killing->oom)
+		return -ENOMEM;
+	err = add_processes(killing);
+	if (!err)
+		return 0;
+	sweep_oom__free(killing->oom);
+	killing->oom = NULL;
+	return err;
+}
+
+static bool is_part(uint64_t bytes, double part, uint64_t whole)
+{
+	return (double)bytes >= part * (double)whole;
+}
+
+/* What a group's limit says of a kill that no counter tells about. */
+static enum oom_limit guess_by(const struct killing *killing, const struct cgroup_memory *memory)
+{
+	uint64_t cache = memory->reclaimable < memory->usage ? memory->reclaimable : memory->usage,
+		 used = memory->usage - cache;
+	struct cgroup_memory now;
+
+	if (killing->oom->anon_bytes > used)
+		used = killing->oom->anon_bytes;
+	if (is_part(used, NEAR, memory->limit))
+		return OOM_LIMIT_GROUP;
+	if (!watch_group__limit(&killing->watch->groups, killing->kill->group, 0, &now)) {
+		uint64_t peak = strcmp(now.path, memory->path) ? 0 : now.peak;
+
+		cgroup_memory__free(&now);
+		if (peak)
+			return is_part(peak, NEAR, memory->limit) ? OOM_LIMIT_LIKELY
+								  : OOM_LIMIT_HOST;
+	}
+	return is_part(used, FAR, memory->limit) ? OOM_LIMIT_LIKELY : OOM_LIMIT_UNKNOWN;
+}
+
+/* It is the nearest limit that was known of the group, which may have gone with its last process,
+ * unless it was far below that. */
+static int guess(struct killing *killing)
+{
+	const struct watch_group *group = killing->kill->group;
+	struct limit limit = {.is_doubtful = !group};
+	enum oom_limit guessed;
+	int err;
+
+	if (!group || !group->limit.path)
+		return build(killing, &limit);
+	limit = (struct limit){.cgroup = group->limit.path, .bytes = group->limit.limit};
+	err = build(killing, &limit);
+	if (err)
+		return err;
+	guessed = guess_by(killing, &group->limit);
+	killing->oom->is_limit_doubtful = guessed == OOM_LIMIT_LIKELY;
+	if (guessed == OOM_LIMIT_GROUP || guessed == OOM_LIMIT_LIKELY)
+		return 0;
+	sweep_oom__free(killing->oom);
+	limit = (struct limit){.is_doubtful = guessed == OOM_LIMIT_UNKNOWN};
+	return build(killing, &limit);
+}
+
+static int find_limit(struct killing *killing)
+{
+	const struct watch_kill *kill = killing->kill;
+	const struct limit limit = {.cgroup = kill->limit_path, .bytes = kill->limit_bytes};
+	int err;
+
+	if (kill->limit == OOM_LIMIT_UNKNOWN)
+		return guess(killing);
+	err = build(killing, &limit);
+	if (!err && kill->limit == OOM_LIMIT_LIKELY)
+		killing->oom->is_limit_doubtful =
+			!is_part(killing->oom->anon_bytes, NEAR, kill->limit_bytes);
+	return err;
+}
+
 int sweep__oom_of_watch(struct watch *watch, const struct watch_kill *kill,
 			struct suspects *suspects, uint64_t now_ns, struct sweep_oom **ret)
 {
-	struct killing killing = {
-		.watch = watch,
-		.kill = kill,
-		.suspects = suspects,
-		.oom = begin(watch, kill),
-	};
-	int err;
+	struct killing killing = {.watch = watch, .kill = kill, .suspects = suspects};
+	int err = find_limit(&killing);
 
-	if (!killing.oom)
-		return -ENOMEM;
-	err = add_processes(&killing);
+	if (err)
+		return err;
 	for (size_t i = 0; i < killing.oom->list.cnt && !err; i++)
 		err = suspects__tell_row(suspects, &killing.oom->list.items[i].row, now_ns);
 	if (err)

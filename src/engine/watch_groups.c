@@ -9,6 +9,7 @@
 
 #include "model/hash.h"
 #include "util/format.h"
+#include "util/procfs_read.h"
 
 #define STAT_TEXT_MAX 8192 /* of memory.stat: what is read of it stands before that */
 #define MOST_FILES 8192	   /* unless the caller says otherwise */
@@ -357,6 +358,71 @@ int watch_group__oom_kills(const struct watch_groups *groups, const struct watch
 	const char *mount = mount_of(groups);
 
 	return mount ? cgroup_oom_kills(mount, groups->mounts.memory, group->path, ret) : -ENOENT;
+}
+
+void watch_group__read_ooms(const struct watch_groups *groups, struct watch_group *group)
+{
+	const char *mount = mount_of(groups);
+
+	if (mount)
+		oom_levels__read(&group->ooms, mount, groups->mounts.memory, group->path);
+}
+
+struct hit {
+	const char *path;
+	size_t len, level;
+	struct oom_level as;
+};
+
+static void note_hit(struct watch_group *group, void *target)
+{
+	const struct hit *hit = target;
+
+	if (hit->level < group->ooms.cnt && !strncmp(group->path, hit->path, hit->len) &&
+	    (!group->path[hit->len] || group->path[hit->len] == '/'))
+		group->ooms.items[hit->level] = hit->as;
+}
+
+static int read_limit(const struct watch_groups *groups, const char *path, uint64_t *ret_bytes)
+{
+	char *name = format_text("%s%s/%s", mount_of(groups), path,
+				 groups->mounts.memory ? "memory.limit_in_bytes" : "memory.max"),
+	     *text = NULL, *end;
+	size_t len;
+	int err = name ? procfs_read_path(name, &text, &len) : -ENOMEM;
+
+	if (!err) {
+		*ret_bytes = strtoull(text, &end, 10);
+		err = end == text ? -ENOENT : 0; /* "max" */
+	}
+	free(text);
+	free(name);
+	return err;
+}
+
+enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_group *group,
+				     uint64_t pass, char **ret_path, uint64_t *ret_bytes)
+{
+	const char *mount = mount_of(groups);
+	struct hit hit = {.path = group->path};
+	enum oom_limit limit;
+
+	*ret_path = NULL;
+	if (!mount)
+		return OOM_LIMIT_UNKNOWN;
+	limit = oom_levels__judge(&group->ooms, mount, groups->mounts.memory, group->path, pass,
+				  &hit.level);
+	if (limit != OOM_LIMIT_GROUP)
+		return limit;
+	hit.len = oom_level__len(group->path, hit.level);
+	hit.as = group->ooms.items[hit.level];
+	watch_groups__each(groups, note_hit, &hit);
+	*ret_path = hit.len ? strndup(group->path, hit.len) : strdup("/");
+	if (*ret_path && !read_limit(groups, *ret_path, ret_bytes))
+		return groups->mounts.memory ? OOM_LIMIT_LIKELY : OOM_LIMIT_GROUP;
+	free(*ret_path);
+	*ret_path = NULL;
+	return OOM_LIMIT_UNKNOWN;
 }
 
 /* ---- names ---- */

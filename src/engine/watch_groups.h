@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "discover/cgroup_name.h"
+#include "engine/oom_levels.h"
 #include "model/growth.h"
 #include "util/hashmap.h"
 #include "util/procfs.h"
@@ -31,6 +32,7 @@ struct watch_group {
 	bool is_counted;	 /* its kills were asked for, see engine/watch_kills.h ... */
 	bool has_kills;		 /* ... and told: */
 	uint64_t kills;
+	struct oom_levels ooms;
 	struct cgroup_memory limit; /* owned: the nearest one when it was looked for last; no
 				       path = there was none */
 };
@@ -92,6 +94,17 @@ int watch_group__limit(const struct watch_groups *groups, const struct watch_gro
 /* Reads how many of its own processes the OOM killer has killed. As cgroup_oom_kills. */
 int watch_group__oom_kills(const struct watch_groups *groups, const struct watch_group *group,
 			   uint64_t *ret);
+
+/* Reads what its levels count: to be asked for once its kills could be read. */
+void watch_group__read_ooms(const struct watch_groups *groups, struct watch_group *group);
+
+/*
+ * Tells which limit was reached when a process of a group was killed, as noticed in a pass, and
+ * notes that of all groups below it, whose own kills may be told later. *ret_path, owned, is NULL
+ * unless it is a group's, with *ret_bytes.
+ */
+enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_group *group,
+				     uint64_t pass, char **ret_path, uint64_t *ret_bytes);
 
 /* Returns the least size of the `max` largest, 0 = there are no more. Sorts the sizes. */
 uint64_t least_of_largest(uint64_t *sizes, size_t cnt, size_t max);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -55,6 +56,7 @@ void watch_kills__drop(struct watch *watch, const struct watch_kill *kill)
 		gone->was_killed = has_culprits;
 	}
 	watch_groups__put(&watch->groups, kill->group);
+	free(kill->limit_path);
 	kills->list.cnt--;
 	memmove(&kills->list.items[at], &kills->list.items[at + 1],
 		(kills->list.cnt - at) * sizeof(*kill));
@@ -180,8 +182,15 @@ static int add_kills(struct watch *watch, struct watch_group *group, uint64_t cn
 		kills->list.items[i].cnt += cnt;
 		return 0;
 	}
-	if (kills->list.cnt == MAX_KILLS || array_push(&kills->list, kill))
-		return kills->list.cnt == MAX_KILLS ? 0 : -ENOMEM;
+	if (kills->list.cnt == MAX_KILLS)
+		return 0;
+	if (group)
+		kill.limit = watch_group__find_hit(&watch->groups, group, kill.pass,
+						   &kill.limit_path, &kill.limit_bytes);
+	if (array_push(&kills->list, kill)) {
+		free(kill.limit_path);
+		return -ENOMEM;
+	}
 	watch_group__ref(group);
 	return 0;
 }
@@ -192,13 +201,16 @@ struct counting {
 	int err;
 };
 
+static bool is_limit_due(const struct watch *watch, const struct watch_group *group)
+{
+	return !group->is_counted || (watch->pass + group->nr) % LIMIT_PASSES == 0;
+}
+
 static void find_limit(const struct watch *watch, struct watch_group *group)
 {
 	struct cgroup_memory limit = {0};
 	int err;
 
-	if (group->is_counted && (watch->pass + group->nr) % LIMIT_PASSES)
-		return;
 	err = watch_group__limit(&watch->groups, group, 0, &limit);
 	if (err && (err != -ENOENT || !group->is_read)) /* it is gone: what was known stays */
 		return;
@@ -212,7 +224,12 @@ static void count_group(struct watch_group *group, void *target)
 	struct watch_kills *kills = &counting->watch->kills;
 	uint64_t cnt, risen;
 
-	find_limit(counting->watch, group);
+	if (is_limit_due(counting->watch, group)) {
+		find_limit(counting->watch, group);
+		/* What has risen for a kill that is not told yet is to be seen then. */
+		if (group->has_kills && !counting->has_risen)
+			watch_group__read_ooms(&counting->watch->groups, group);
+	}
 	if (counting->err || (group->is_counted && !counting->has_risen))
 		return;
 	group->is_counted = true;
@@ -223,6 +240,8 @@ static void count_group(struct watch_group *group, void *target)
 		counting->err = add_kills(counting->watch, group, risen);
 		kills->unexplained -= risen < kills->unexplained ? risen : kills->unexplained;
 	}
+	if (!group->has_kills)
+		watch_group__read_ooms(&counting->watch->groups, group);
 	group->kills = cnt;
 	group->has_kills = true;
 }

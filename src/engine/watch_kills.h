@@ -44,6 +44,9 @@ struct watch_kill {
 	uint64_t cnt;
 	uint64_t pass, time_ns; /* when the counter had risen: by the watch's clock, too */
 	bool is_ready;		/* they have gone, or it takes them long */
+	enum oom_limit limit;	/* which was reached, of a group: */
+	char *limit_path;	/* owned; NULL = it was not one */
+	uint64_t limit_bytes;
 };
 
 struct watch_kills {

@@ -35,6 +35,7 @@ struct sweep_oom {
 	char *title;	    /* of that group, "" = not known */
 	char *limit_cgroup; /* that or one above it, "" = the host's memory */
 	uint64_t limit_bytes;
+	bool is_limit_doubtful; /* another one may have been reached */
 	/* Of all processes below that limit, those that are gone included. */
 	uint64_t process_cnt, anon_bytes;
 	ARRAY(struct oom_process) list; /* those that were killed first, then by their memory */

@@ -74,12 +74,13 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       program, "populate"), "bytes" and "error_bytes" (one standard error), "samples", "frames"}
  *   "oom": a list of what the kernel's OOM killer did and was not told yet: {"at" (when that was
  *     noticed), "kills", "cgroup" (of those that were killed, null = not known), "title", "limit":
- *     {"cgroup" (null = the host's memory), "bytes": the nearest one that is known}, "processes"
- *     and "anon_bytes" of all that share it, those that are gone by then included, "list" of the
- *     first 64 of them, those that were killed first, then by their memory: {"pid", "start_ns",
- *     "comm", "cgroup", "title", "restarts", "fate" ("killed", "gone", "there"), "anon_bytes" (when
- *     it was last looked at), "state" (as of "states"), "growth" (as above, null unless it grew),
- *     "known" (as above, of its own code or, if "pid" says so, of the one before it)}}
+ *     {"cgroup" (null = the host's memory), "bytes", "certain" (that it was this one that was
+ *     reached)}, "processes" and "anon_bytes" of all that share it, those that are gone by then
+ *     included, "list" of the first 64 of them that are not suppressed, those that were killed
+ *     first, then by their memory: {"pid", "start_ns", "comm", "cgroup", "title", "restarts",
+ *     "fate" ("killed", "gone", "there"), "anon_bytes" (when it was last looked at), "state" (as of
+ *     "states"), "growth" (as above, null unless it grew), "known" (as above, of its own code or,
+ *     if "pid" says so, of the one before it)}}
  */
 int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out);
 

@@ -396,6 +396,7 @@ static int put_oom(const struct sweep_oom *oom, FILE *out)
 	fields__new(&limit);
 	add_known_text(&limit, "cgroup", *oom->limit_cgroup ? oom->limit_cgroup : NULL);
 	add_uint(&limit, "bytes", oom->limit_bytes);
+	add_bool(&limit, "certain", !oom->is_limit_doubtful);
 	add_fields(&fields, "limit", &limit);
 	add_uint(&fields, "processes", oom->process_cnt);
 	add_uint(&fields, "anon_bytes", oom->anon_bytes);

@@ -40,6 +40,8 @@ static void put_limit(struct screen *screen, const struct sweep_oom *oom)
 	screen__label(screen, "limit");
 	fprintf(screen->line, "%s of ", format_bytes(oom->limit_bytes, buf));
 	text_put(screen->line, *oom->limit_cgroup ? oom->limit_cgroup : "the host");
+	if (oom->is_limit_doubtful)
+		fputs(" (or another one: which was reached is not known)", screen->line);
 	fprintf(screen->line, "; %" PRIu64 " process%s had %s of anonymous memory",
 		oom->process_cnt, oom->process_cnt == 1 ? "" : "es",
 		format_bytes(oom->anon_bytes, buf));

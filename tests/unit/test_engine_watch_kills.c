@@ -22,6 +22,7 @@ struct scene {
 	char *host; /* path of its counters */
 	uint64_t now_ns;
 	bool is_v1;
+	int ooms; /* that a group tells of its own limit */
 };
 
 /* ---- files ---- */
@@ -37,12 +38,17 @@ static void put_counter(const char *path, uint64_t cnt)
 
 static void put_kills(const struct scene *scene, const char *group, uint64_t cnt)
 {
-	char *text = format_text(scene->is_v1 ? "oom_kill_disable 0\nunder_oom 0\noom_kill %llu\n"
-					      : "low 0\noom 9\noom_kill %llu\n",
-				 (unsigned long long)cnt);
+	char *text = format_text(scene->is_v1 ? "oom_kill_disable 0\nunder_oom 0\noom_kill %1$llu\n"
+					      : "low 0\noom %2$d\noom_kill %1$llu\n",
+				 (unsigned long long)cnt, scene->ooms);
 
 	put_group_file(work_dir, group, scene->is_v1 ? "memory.oom_control" : "memory.events.local",
 		       text);
+	free(text);
+	if (!scene->is_v1)
+		return;
+	text = format_text("%d\n", scene->ooms);
+	put_group_file(work_dir, group, "memory.failcnt", text);
 	free(text);
 }
 
@@ -66,7 +72,7 @@ static void remove_group(const char *group)
 
 static void scene__init(struct scene *scene, bool is_v1)
 {
-	*scene = (struct scene){.is_v1 = is_v1, .now_ns = SEC};
+	*scene = (struct scene){.is_v1 = is_v1, .now_ns = SEC, .ooms = 9};
 	scene->host = format_text("%s/vmstat", work_dir);
 	put_counter(scene->host, 100);
 	scene->watch.kills.fd = open(scene->host, O_RDONLY | O_CLOEXEC);
@@ -160,6 +166,7 @@ static void check_kill(bool is_v1)
 	/* What was before the sweep is nobody's news. */
 	assert_null(pass(&scene));
 	assert_false(watch_kills__waits(&scene.watch));
+	scene.ooms = 10;
 	put_kills(&scene, "/app", 4);
 	put_counter(scene.host, 101);
 	/* It is killed, but still there. */
@@ -183,6 +190,7 @@ static void check_kill(bool is_v1)
 	assert_int_equal(oom->list.items[1].fate, OOM_THERE);
 	sweep_oom__free(oom);
 	/* The next one at once: who was killed before is not told again. */
+	scene.ooms = 11;
 	put_kills(&scene, "/app", 5);
 	put_counter(scene.host, 102);
 	end_process(&scene, 11);
@@ -259,6 +267,8 @@ static void test_two_groups(void **state)
 	assert_null(pass(&scene));
 	put_kills(&scene, "/pod/a", 1);
 	put_kills(&scene, "/pod/b", 1);
+	scene.ooms = 10;
+	put_kills(&scene, "/pod", 0);
 	put_counter(scene.host, 102);
 	end_process(&scene, 10);
 	end_process(&scene, 11);
@@ -277,6 +287,103 @@ static void test_two_groups(void **state)
 	assert_int_equal(scene.watch.kills.gone.cnt, 2);
 	assert_null(pass(&scene));
 	assert_int_equal(scene.watch.kills.gone.cnt, 0);
+	scene__destroy(&scene);
+}
+
+/* Ends a process that the kernel has killed, and returns its table. */
+static struct sweep_oom *kill_one(struct scene *scene, pid_t pid, const char *group, uint64_t kills,
+				  uint64_t host)
+{
+	put_kills(scene, group, kills);
+	put_counter(scene->host, host);
+	end_process(scene, pid);
+	return tell(scene, pass(scene));
+}
+
+static void check_limit(struct sweep_oom *oom, const char *limit, bool is_doubtful)
+{
+	assert_string_equal(oom->limit_cgroup, limit);
+	assert_int_equal(oom->is_limit_doubtful, is_doubtful);
+	sweep_oom__free(oom);
+}
+
+/* The kernel counts a kill in the victim's group when it was the host that ran out, too. */
+static void test_host_ran_out(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/app", 0);
+	put_limit(&scene, "/app", "67108864\n");
+	add_process(&scene, 10, "/app", 60);
+	add_process(&scene, 11, "/app", 3);
+	assert_null(pass(&scene));
+	check_limit(kill_one(&scene, 10, "/app", 1, 101), "", false);
+	scene.ooms = 10;
+	check_limit(kill_one(&scene, 11, "/app", 2, 102), "/app", false);
+	scene__destroy(&scene);
+}
+
+static void put_peak(const char *text)
+{
+	put_group_file(work_dir, "/app", "memory.max_usage_in_bytes", text);
+}
+
+/* In v1 it is guessed, and told to be in doubt: by what they had, what the group ever had, and
+ * whether it was at its limit since. */
+static void test_host_ran_out_v1(void **state)
+{
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, true);
+	put_kills(&scene, "/app", 0);
+	put_kills(&scene, "/free", 0);
+	put_limit(&scene, "/app", "67108864\n");
+	for (pid_t pid = 10; pid < 16; pid++)
+		add_process(&scene, pid, "/app", 10);
+	add_process(&scene, 20, "/free", 60);
+	assert_null(pass(&scene));
+	check_limit(kill_one(&scene, 10, "/app", 1, 101), "/app", false);
+	check_limit(kill_one(&scene, 11, "/app", 2, 102), "/app", true);
+	put_peak("60000000\n");
+	check_limit(kill_one(&scene, 12, "/app", 3, 103), "", false);
+	put_peak("67108864\n");
+	check_limit(kill_one(&scene, 13, "/app", 4, 104), "/app", true);
+	put_peak("0\n");
+	check_limit(kill_one(&scene, 14, "/app", 5, 105), "", true);
+	scene.ooms++;
+	check_limit(kill_one(&scene, 15, "/app", 6, 106), "/app", true);
+	check_limit(kill_one(&scene, 20, "/free", 1, 107), "", false);
+	scene__destroy(&scene);
+}
+
+/* It is the limit above that was reached, while one's own has less room; that is not told again of
+ * another group's kill when it was not. */
+static void test_limit_above(void **state)
+{
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	(void)state;
+	scene__init(&scene, false);
+	put_kills(&scene, "/pod", 0);
+	put_limit(&scene, "/pod", "134217728\n");
+	put_kills(&scene, "/pod/a", 0);
+	put_limit(&scene, "/pod/a", "67108864\n");
+	put_kills(&scene, "/pod/b", 0);
+	add_process(&scene, 10, "/pod/a", 60);
+	add_process(&scene, 11, "/pod/b", 60);
+	assert_null(pass(&scene));
+	scene.ooms = 10;
+	put_kills(&scene, "/pod", 0);
+	scene.ooms = 9;
+	oom = kill_one(&scene, 10, "/pod/a", 1, 101);
+	assert_int_equal(oom->limit_bytes, 128 * MIB);
+	assert_int_equal(oom->process_cnt, 2);
+	check_limit(oom, "/pod", false);
+	check_limit(kill_one(&scene, 11, "/pod/b", 1, 102), "", false);
 	scene__destroy(&scene);
 }
 
@@ -474,9 +581,18 @@ static void test_many_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(test_v2),	    UNIT_TEST(test_v1),	       UNIT_TEST(test_others_gone),
-		UNIT_TEST(test_two_groups), UNIT_TEST(test_late),      UNIT_TEST(test_group_gone),
-		UNIT_TEST(test_unknown),    UNIT_TEST(test_bad_files), UNIT_TEST(test_many_gone),
+		UNIT_TEST(test_v2),
+		UNIT_TEST(test_v1),
+		UNIT_TEST(test_others_gone),
+		UNIT_TEST(test_host_ran_out),
+		UNIT_TEST(test_host_ran_out_v1),
+		UNIT_TEST(test_limit_above),
+		UNIT_TEST(test_two_groups),
+		UNIT_TEST(test_late),
+		UNIT_TEST(test_group_gone),
+		UNIT_TEST(test_unknown),
+		UNIT_TEST(test_bad_files),
+		UNIT_TEST(test_many_gone),
 		UNIT_TEST(test_limits),
 	};
 

@@ -105,6 +105,7 @@ static void test_kill(void **state)
 	(void)state;
 	host->kills = 2;
 	host->limit_bytes = 64ULL << 30;
+	host->is_limit_doubtful = true;
 	sweep->is_event = true;
 	assert_int_equal(array_push(&sweep->ooms, oom), 0);
 	check_text(render_sweep(sweep, "table", 0, false), "sweep-oom.txt");
