@@ -3,23 +3,15 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine/ledger_read.h"
+#include "model/sweep.h"
 #include "util/array.h"
 #include "util/clock.h"
 
 struct members {
 	ARRAY(const struct watched *) list;
 };
-
-static bool is_member(const struct watched *item, const char *cgroup)
-{
-	size_t len = strlen(cgroup);
-
-	return item->group && !strncmp(item->group->path, cgroup, len) &&
-	       (!item->group->path[len] || item->group->path[len] == '/');
-}
 
 static int compare_sizes(const void *a, const void *b)
 {
@@ -34,7 +26,8 @@ static int find_members(const struct watch *watch, const char *cgroup, struct me
 	int err = 0;
 
 	for (size_t i = 0; i < watch->items.cnt && !err; i++)
-		if (is_member(&watch->items.items[i], cgroup))
+		if (watch->items.items[i].group &&
+		    sweep_limit__has(cgroup, watch->items.items[i].group->path))
 			err = array_push(&ret->list, &watch->items.items[i]);
 	if (ret->list.cnt)
 		qsort(ret->list.items, ret->list.cnt, sizeof(*ret->list.items), compare_sizes);

@@ -323,6 +323,7 @@ static int put_row(const struct profile *profile, const struct sweep_row *item,
 	add_uint(&row, "anon_bytes", item->anon_bytes);
 	add_growth(&row, &item->growth);
 	add_limit(&row, item);
+	add_ledger(&row, &item->ledger, 0);
 	err = put_fields(&row, false, out);
 	if (!err)
 		err = put_known(item, out);

@@ -135,22 +135,37 @@ static void put_parts(struct screen *screen, const struct ledger *ledger)
 		fprintf(screen->line, "%s%s other", separator, format_bytes(rest, buf));
 }
 
-void sweep_put_ledger(struct screen *screen, const struct sweep_code *code, bool is_cause_told)
+/* ": 40.0 MiB = 30.0 MiB heap blocks + ..." */
+static void put_sum(struct screen *screen, const struct ledger *ledger)
 {
-	const struct ledger *ledger = &code->ledger;
 	char buf[UNITS_MAX];
 
-	if (!ledger->is_known)
-		return;
-	screen__label(screen, "");
-	fputs("anonymous", screen->line);
-	put_ago(screen, code);
 	fprintf(screen->line, ": %s", format_bytes(ledger->anon_bytes, buf));
 	put_parts(screen, ledger);
 	if (ledger->allocator && ledger->part_bytes[LEDGER_MAPPED])
 		fprintf(screen->line, " (what %s has is in mapped)", ledger->allocator);
 	if (ledger->swapped_bytes)
 		fprintf(screen->line, "; %s swapped out", format_bytes(ledger->swapped_bytes, buf));
+}
+
+void sweep_put_group_ledger(struct screen *screen, const struct ledger *ledger)
+{
+	if (!ledger->is_known)
+		return;
+	screen__label(screen, "");
+	fputs("anonymous, of its processes", screen->line);
+	put_sum(screen, ledger);
+	screen__end(screen);
+}
+
+void sweep_put_ledger(struct screen *screen, const struct sweep_code *code, bool is_cause_told)
+{
+	if (!code->ledger.is_known)
+		return;
+	screen__label(screen, "");
+	fputs("anonymous", screen->line);
+	put_ago(screen, code);
+	put_sum(screen, &code->ledger);
 	if (code->cause.cause != LEDGER_CAUSE_NONE && !is_cause_told) {
 		fputs("; ", screen->line);
 		put_grown(screen, code, causes[code->cause.cause].what);

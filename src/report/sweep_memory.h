@@ -19,4 +19,7 @@ void sweep_put_cause(struct screen *screen, const struct sweep_code *code);
  * nothing if the memory was not looked into. */
 void sweep_put_ledger(struct screen *screen, const struct sweep_code *code, bool is_cause_told);
 
+/* The same for a control group: what its processes have. */
+void sweep_put_group_ledger(struct screen *screen, const struct ledger *ledger);
+
 #endif

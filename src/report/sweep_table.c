@@ -9,6 +9,7 @@
 #include "model/kept_code.h"
 #include "report/render.h"
 #include "report/sweep_code.h"
+#include "report/sweep_memory.h"
 #include "report/sweep_oom.h"
 #include "report/table.h"
 #include "util/clock.h"
@@ -154,6 +155,7 @@ static int put_row(struct screen *screen, const struct profile *profile,
 	screen__paint(screen, PAINT_NONE);
 	screen__end_whole(screen);
 	put_whose(screen, row);
+	sweep_put_group_ledger(screen, &row->ledger);
 	err = row->code ? sweep_put_code(screen, profile, row) : 0;
 	return !err && row->kept ? sweep_put_kept(screen, row) : err;
 }

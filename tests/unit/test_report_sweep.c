@@ -4,6 +4,18 @@
 
 #define HOURS 3600
 
+/* Of a dozen workers, one of which there was no time for. */
+static struct ledger jobs_ledger(void)
+{
+	struct ledger ledger = {.is_known = true, .allocator = "jemalloc"};
+
+	ledger__put(&ledger, LEDGER_MAPPED, 150 << 20);
+	ledger__put(&ledger, LEDGER_THREAD_STACKS, 21 << 20);
+	ledger__put(&ledger, LEDGER_UNEXPLAINED, 19 << 20);
+	ledger.swapped_bytes = 2 << 20;
+	return ledger;
+}
+
 /* A container near its limit, a unit that has been started anew, a process of no service without a
  * limit in sight, a group. */
 static void add_rows(struct sweep *sweep)
@@ -53,7 +65,8 @@ static void add_rows(struct sweep *sweep)
 		 .limit_bytes = 64ULL << 30,
 		 .room_bytes = 20ULL << 30,
 		 .limit_per_hour = 690 * MIB,
-		 .seconds_to_limit = 30 * HOURS},
+		 .seconds_to_limit = 30 * HOURS,
+		 .ledger = jobs_ledger()},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
