@@ -3,6 +3,7 @@
  * Programs on a file system whose server is away: whoever opens a file there waits for it, and the
  * tool must not.
  */
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -167,5 +168,10 @@ int main(void)
 		E2E_TEST(test_sweep),
 	};
 
+	/* However a test ends, its mount ends with this program. */
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL)) {
+		perror("a mount namespace");
+		return 1;
+	}
 	return harness__main("e2e dead mount", tests, sizeof(tests) / sizeof(tests[0]));
 }
