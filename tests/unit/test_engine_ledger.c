@@ -126,7 +126,7 @@ static void test_fragmentation(void **state)
 	assert_int_equal(part(&ledger, LEDGER_HEAP_PAGES), 0);
 	assert_int_equal(ledger.largest_free_bytes, 2016);
 	/* What is between the blocks is as much as these: what grows is told by the difference. */
-	none.part_bytes[LEDGER_HEAP_USED] = part(&ledger, LEDGER_HEAP_USED);
+	ledger__put(&none, LEDGER_HEAP_USED, part(&ledger, LEDGER_HEAP_USED));
 	assert_int_equal(ledger__judge(&none, &ledger, MIB).cause, LEDGER_CAUSE_FRAGMENTED);
 	ledger = ledger_of(static_story, "shuffled", NULL, &truth);
 	assert_near("fast bins", part(&ledger, LEDGER_HEAP_CACHED), truth.fast, 16 << 10);
