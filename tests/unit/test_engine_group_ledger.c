@@ -17,7 +17,7 @@
 
 #define MIB (1ULL << 20)
 #define PROCS 4
-#define SMALL (4 * MIB) /* what a process has besides */
+#define SMALL (12 * MIB) /* what a process has besides, with sanitizers, too */
 
 static const struct {
 	const char *path;
