@@ -138,8 +138,9 @@ static void test_no_budget(void **state)
 	if (!json_object_array_length(touches) ||
 	    !has_function(json_object_array_get_idx(touches, 0), "map_region"))
 		fail_msg("the mappings are not told: %s", json_object_to_json_string(code));
-	assert_true(number_in(json_object_array_get_idx(touches, 0), "bytes") >
-		    0.8 * number_in(code, "grown_bytes"));
+	if (number_in(json_object_array_get_idx(touches, 0), "bytes") <=
+	    0.8 * number_in(code, "grown_bytes"))
+		fail_msg("the mappings are not most of it: %s", json_object_to_json_string(code));
 	free(duration);
 }
 

@@ -7,9 +7,10 @@ VM_BINS := $(addprefix $(OUTPUT)/tests/vm/,exit load)
 # Millions of calls, gdb at every frame and servers under load are too much for emulated processors.
 VM_LEFT_OUT := test_scale test_unwind_gdb test_real_programs
 # So are, of these programs, 17 million calls, a trace for each kind of Python object, budgets of CPU time that loading the
-# programs alone would use up for minutes, what fills the tool's own memory, and heaps of hundreds of MiB.
+# programs alone would use up for minutes, a report within 30 s of four sweeps that begin at once, what fills the tool's own
+# memory, and heaps of hundreds of MiB.
 VM_PARTS := test_peer_defects!test_12_counts* test_python_objects!*each?kind* test_sweep_code!*churn* \
-	test_sweep_always!*budget* test_bounds:*deep* test_python_resident:*parts*
+	test_sweep_always!*budget* test_sweep_oom!*leak* test_sweep!*host* test_bounds:*deep* test_python_resident:*parts*
 vm_program = $(or $(filter $1!% $1:%,$(VM_PARTS)),$1)
 VM_TESTS ?= $(foreach t,$(filter-out $(VM_LEFT_OUT),$(notdir $(E2E_BINS))),$(call vm_program,$t))
 # Of each part something, in a few minutes on two processors.
