@@ -62,32 +62,6 @@ static void assert_not_growing(struct json_object *doc, pid_t pid)
 		fail_msg("process %d does not grow: %s", (int)pid, json_object_to_json_string(row));
 }
 
-static struct report read_reports(struct child *tool)
-{
-	char *out = child__stdout(tool);
-	struct report report = report__parse(out);
-
-	free(out);
-	return report;
-}
-
-/* Waits for so many whole documents. */
-static void await_reports(struct child *tool, size_t cnt)
-{
-	for (int waited = 0; waited < TIMEOUT_MS; waited += 50) {
-		char *out = child__stdout(tool);
-		size_t ends = 0;
-
-		for (const char *at = out; (at = strstr(at, "]}\n")); at++)
-			ends++;
-		free(out);
-		if (ends >= cnt)
-			return;
-		sleep_ms(50);
-	}
-	fail_msg("there is no report %zu", cnt);
-}
-
 /* ---- a service with a limit ---- */
 
 struct service {
@@ -200,11 +174,11 @@ static void check_once(struct child *fails, struct child *passes, struct child *
 	child__await_code(fails, 3);
 	child__await_code(passes, 0);
 	child__await_code(in_group, 0);
-	report = read_reports(passes);
+	report = sweep__read_reports(passes);
 	assert_int_equal(report.cnt, 1);
 	assert_host(report.root, host);
 	assert_rate(report.root, host->service.leaker->pid, SERVICE_PER_HOUR);
-	report = read_reports(in_group);
+	report = sweep__read_reports(in_group);
 	assert_int_equal(report.cnt, 1);
 	assert_not_growing(report.root, host->leak->pid);
 	assert_rate(report.root, host->service.leaker->pid, SERVICE_PER_HOUR);
@@ -224,7 +198,7 @@ static void check_restart(struct child *tool, struct host *host)
 	sleep_ms(25000 * slowness());
 	kill(tool->pid, SIGTERM);
 	child__await_code(tool, 0);
-	report = read_reports(tool);
+	report = sweep__read_reports(tool);
 	assert_int_equal(report.cnt, 3);
 	assert_int_equal(number_in(report.root, "interval"), 0);
 	assert_host(report.root, host);
@@ -250,16 +224,16 @@ static void test_host(void **state)
 	struct report report;
 
 	(void)state;
-	await_reports(tool, 1);
+	sweep__await_reports(tool, 1);
 	assert_true(now_s() - begun < 45 * patience());
-	report = read_reports(tool);
+	report = sweep__read_reports(tool);
 	assert_true(number_in(report.root, "duration_ns") < 30e9 * patience());
 	assert_host(report.root, &host);
 	assert_rate(report.root, host.service.leaker->pid, SERVICE_PER_HOUR);
 	assert_limit(report.root, &host.service);
 	check_once(fails, passes, in_group, &host);
 	kill(tool->pid, SIGUSR1);
-	await_reports(tool, 2);
+	sweep__await_reports(tool, 2);
 	check_restart(tool, &host);
 }
 

@@ -55,15 +55,6 @@ static void await_says(struct child *tool, const char *text)
 	free(line);
 }
 
-static struct report read_reports(struct child *tool)
-{
-	char *out = child__stdout(tool);
-	struct report report = report__parse(out);
-
-	free(out);
-	return report;
-}
-
 /* ---- the file ---- */
 
 static void test_bad_file(void **state)
@@ -128,7 +119,7 @@ static void test_reread(void **state)
 	sleep_ms(2500); /* for a pass with the groups */
 	kill(tool->pid, SIGTERM);
 	child__await_code(tool, 0);
-	report = read_reports(tool);
+	report = sweep__read_reports(tool);
 	assert_int_equal(report.cnt, 1);
 	report = report__read_file(out);
 	assert_int_equal(json_object_get_int(field(report.root, "interval")), 0);
@@ -163,7 +154,7 @@ static void test_hangup(void **state)
 	await_held(tool, SIGHUP);
 	kill(tool->pid, SIGHUP);
 	child__await_code(tool, 0);
-	report = read_reports(tool);
+	report = sweep__read_reports(tool);
 	assert_int_equal(report.cnt, 1);
 	assert_int_equal(json_object_get_int(field(report.root, "interval")), 0);
 }
@@ -174,18 +165,8 @@ static struct report ask(struct child *tool, size_t before)
 	struct report report;
 
 	kill(tool->pid, SIGUSR1);
-	for (int waited = 0; waited < TIMEOUT_MS; waited += 50) {
-		char *out = child__stdout(tool);
-		size_t ends = 0;
-
-		for (const char *at = out; (at = strstr(at, "]}\n")); at++)
-			ends++;
-		free(out);
-		if (ends > before)
-			break;
-		sleep_ms(50);
-	}
-	report = read_reports(tool);
+	sweep__await_reports(tool, before + 1);
+	report = sweep__read_reports(tool);
 	assert_int_equal(report.cnt, before + 1);
 	return report;
 }
@@ -264,7 +245,7 @@ static void test_suppressed(void **state)
 			     NULL);
 	child__await_code(tool, 3);
 	child__await_code(passes, 0);
-	report = read_reports(tool);
+	report = sweep__read_reports(tool);
 	if (sweep__row(report.root, leaks[0]->pid) || !sweep__row(report.root, leaks[1]->pid))
 		fail_msg("not only %d is told: %s", (int)leaks[1]->pid,
 			 json_object_to_json_string(report.root));
@@ -404,7 +385,7 @@ static void test_unit(void **state)
 	assert_least_capabilities(tool);
 	sleep_ms(20000 * slowness());
 	child__await_code(tool, 0);
-	report = read_reports(tool);
+	report = sweep__read_reports(tool);
 	row = sweep__row(report.root, leak->pid);
 	code = row ? field(row, "code") : NULL;
 	if (!code)

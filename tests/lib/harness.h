@@ -151,6 +151,12 @@ int expect__pid(struct json_object *expect);
 struct tally expect__totals(struct json_object *expect);
 struct tally expect__function(struct json_object *expect, const char *kind, const char *name);
 
+/* Returns what a sweep has written so far, as JSON documents. */
+struct report sweep__read_reports(const struct child *tool);
+
+/* Waits until it has written so many, whole. */
+void sweep__await_reports(const struct child *tool, size_t cnt);
+
 /* Parses a report; there must be at least one document and nothing else. */
 struct report report__parse(const char *text);
 struct report report__read_file(const char *path);

@@ -156,6 +156,31 @@ struct report report__parse(const char *input)
 		.docs = docs, .root = json_object_array_get_idx(docs, cnt - 1), .cnt = cnt};
 }
 
+struct report sweep__read_reports(const struct child *tool)
+{
+	char *out = child__stdout(tool);
+	struct report report = report__parse(out);
+
+	free(out);
+	return report;
+}
+
+void sweep__await_reports(const struct child *tool, size_t cnt)
+{
+	for (int waited = 0; waited < TIMEOUT_MS; waited += 50) {
+		char *out = child__stdout(tool);
+		size_t ends = 0;
+
+		for (const char *at = out; (at = strstr(at, "]}\n")); at++)
+			ends++;
+		free(out);
+		if (ends >= cnt)
+			return;
+		sleep_ms(50);
+	}
+	fail_msg("there is no report %zu", cnt);
+}
+
 struct report report__read_file(const char *path)
 {
 	struct report report;
