@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "model/hash.h"
+#include "model/sweep.h"
 #include "util/format.h"
 #include "util/procfs_read.h"
 
@@ -369,8 +370,8 @@ void watch_group__read_ooms(const struct watch_groups *groups, struct watch_grou
 }
 
 struct hit {
-	const char *path;
-	size_t len, level;
+	const char *path; /* whose limit it was */
+	size_t level;
 	struct oom_level as;
 };
 
@@ -378,8 +379,7 @@ static void note_hit(struct watch_group *group, void *target)
 {
 	const struct hit *hit = target;
 
-	if (hit->level < group->ooms.cnt && !strncmp(group->path, hit->path, hit->len) &&
-	    (!group->path[hit->len] || group->path[hit->len] == '/'))
+	if (hit->level < group->ooms.cnt && sweep_limit__has(hit->path, group->path))
 		group->ooms.items[hit->level] = hit->as;
 }
 
@@ -404,8 +404,9 @@ enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_g
 				     uint64_t pass, char **ret_path, uint64_t *ret_bytes)
 {
 	const char *mount = mount_of(groups);
-	struct hit hit = {.path = group->path};
 	enum oom_limit limit;
+	struct hit hit;
+	size_t len;
 
 	*ret_path = NULL;
 	if (!mount)
@@ -414,11 +415,14 @@ enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_g
 				  &hit.level);
 	if (limit != OOM_LIMIT_GROUP)
 		return limit;
-	hit.len = oom_level__len(group->path, hit.level);
+	len = oom_level__len(group->path, hit.level);
+	*ret_path = len ? strndup(group->path, len) : strdup("/");
+	if (!*ret_path)
+		return OOM_LIMIT_UNKNOWN;
+	hit.path = *ret_path;
 	hit.as = group->ooms.items[hit.level];
 	watch_groups__each(groups, note_hit, &hit);
-	*ret_path = hit.len ? strndup(group->path, hit.len) : strdup("/");
-	if (*ret_path && !read_limit(groups, *ret_path, ret_bytes))
+	if (!read_limit(groups, *ret_path, ret_bytes))
 		return groups->mounts.memory ? OOM_LIMIT_LIKELY : OOM_LIMIT_GROUP;
 	free(*ret_path);
 	*ret_path = NULL;

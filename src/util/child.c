@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stddef.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -30,6 +31,22 @@ static void await_end(int pidfd, uint64_t now_ns, uint64_t until_ns)
 	struct pollfd end = {.fd = pidfd, .events = POLLIN};
 
 	poll(&end, 1, (int)(ms < longest_ms ? ms : longest_ms));
+}
+
+pid_t child__fork(void)
+{
+	sigset_t all, old;
+	pid_t pid;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pid = fork();
+	if (!pid)
+		return 0;
+	if (pid < 0)
+		pid = -errno;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return pid;
 }
 
 int child__wait(pid_t pid, uint64_t until_ns, int *ret_status)

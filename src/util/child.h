@@ -6,6 +6,10 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+/* Forks. In the child all signals are blocked, as no handler of the parent's may run there. Returns
+ * as fork(2), but a negative errno. */
+pid_t child__fork(void);
+
 /*
  * Waits for the end of a child until `until_ns` (CLOCK_MONOTONIC); 0 = only looks. Returns 0 with
  * its status as waitpid(2) tells it, -ETIMEDOUT (it runs) or another negative errno.

@@ -148,18 +148,10 @@ static void __attribute__((noreturn)) run_child(pid_t parent, const struct job *
 /* Returns the child, or a negative errno. */
 static pid_t start_child(const struct job *job)
 {
-	pid_t parent = getpid(), pid;
-	sigset_t all, old;
+	pid_t parent = getpid(), pid = child__fork();
 
-	/* No handler of the parent's may run in the child. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = fork();
 	if (!pid)
 		run_child(parent, job);
-	if (pid < 0)
-		pid = -errno;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return pid;
 }
 

@@ -222,7 +222,6 @@ int sandbox__start(int (*job)(void *arg, int output_fd), void *arg, const int *k
 {
 	struct plan plan = {.job = job, .arg = arg, .limits = limits, .parent = getpid()};
 	uint64_t sec = wall_sec(limits->cpu_ns);
-	sigset_t all, old;
 	pid_t pid;
 	int err;
 
@@ -233,15 +232,11 @@ int sandbox__start(int (*job)(void *arg, int output_fd), void *arg, const int *k
 	err = plan_fds(&plan, keep_fds, keep_cnt);
 	if (err)
 		goto cleanup;
-	/* No handler of the parent's may run in the child. */
 	sigemptyset(&plan.no_signals);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	pid = fork();
-	err = pid < 0 ? -errno : 0;
+	pid = child__fork();
 	if (!pid)
 		run_child(&plan);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	err = pid < 0 ? pid : 0;
 	if (!err)
 		*ret = (struct sandbox){
 			.pid = pid,
