@@ -172,8 +172,9 @@ static int check(struct touch_sample *sample, int fd, uint64_t zero_frame)
 }
 
 int touch_samples__check(struct touch_samples *samples, pid_t pid, uint64_t zero_frame,
-			 uint64_t deadline_ns)
+			 uint64_t limit_ns)
 {
+	uint64_t deadline_ns = limit_ns ? clock_ns(CLOCK_MONOTONIC) + limit_ns : 0;
 	int fd = procfs_open_pid(pid, "pagemap"), err = 0;
 
 	if (fd < 0)
@@ -181,7 +182,8 @@ int touch_samples__check(struct touch_samples *samples, pid_t pid, uint64_t zero
 	for (size_t i = 0; i < samples->list.cnt && !err; i++) {
 		struct touch_sample *sample = &samples->list.items[i];
 
-		if (deadline_ns && !(i % LOOKS_A_CLOCK) && clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
+		if (deadline_ns && i && !(i % LOOKS_A_CLOCK) &&
+		    clock_ns(CLOCK_MONOTONIC) >= deadline_ns)
 			break;
 		err = check(sample, fd, zero_frame);
 	}

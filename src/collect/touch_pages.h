@@ -49,12 +49,13 @@ int touch_samples__move(struct touch_samples *samples, const struct touch_moves 
 void touch_samples__settle(struct touch_samples *samples);
 
 /*
- * Looks up in /proc/PID/pagemap what the process still has of each sample, until `deadline_ns`
- * (CLOCK_MONOTONIC, 0 = never). `zero_frame`: page frame that reading untouched memory maps, 0 =
- * not known. Returns 0, -ESRCH, -EPERM or another negative errno.
+ * Looks up in /proc/PID/pagemap what the process still has of each sample, for `limit_ns` (0 = no
+ * limit) at most; of a few dozen however long they take, as nothing looked up would tell nothing.
+ * `zero_frame`: page frame that reading untouched memory maps, 0 = not known. Returns 0, -ESRCH,
+ * -EPERM or another negative errno.
  */
 int touch_samples__check(struct touch_samples *samples, pid_t pid, uint64_t zero_frame,
-			 uint64_t deadline_ns);
+			 uint64_t limit_ns);
 
 /* Returns the frame of the page of zeros, 0 when the kernel does not tell (no CAP_SYS_ADMIN). */
 uint64_t touch_zero_frame(void);

@@ -290,7 +290,6 @@ uint64_t touches__sample_cnt(const struct touches *touches, uint32_t space)
 int touches__read(struct touches *touches, uint32_t space, pid_t pid,
 		  const struct touch_read_opts *opts, struct touch_report *ret)
 {
-	uint64_t deadline = opts->limit_ns ? clock_ns(CLOCK_MONOTONIC) + opts->limit_ns : 0;
 	struct pass pass = {0};
 	int err;
 
@@ -304,7 +303,7 @@ int touches__read(struct touches *touches, uint32_t space, pid_t pid,
 	if (!err)
 		err = touch_samples__move(&pass.samples, &touches->moves, space);
 	if (!err)
-		err = touch_samples__check(&pass.samples, pid, touches->zero_frame, deadline);
+		err = touch_samples__check(&pass.samples, pid, touches->zero_frame, opts->limit_ns);
 	if (err)
 		goto cleanup;
 	touch_samples__settle(&pass.samples);

@@ -460,9 +460,9 @@ static void test_time_limit(void **state)
 	assert_int_equal(touches__read(watched.world->touches, watched.space, watched.child.pid,
 				       &opts, &watched.report),
 			 0);
-	assert_int_equal(watched.report.pages_checked, 0);
-	assert_in_range(watched.report.pages_unchecked, STEP_PAGES, 2 * STEP_PAGES);
-	assert_int_equal(watched.report.held_bytes, 0);
+	assert_in_range(watched.report.pages_checked, 1, STEP_PAGES / 2);
+	assert_in_range(watched.report.pages_unchecked, STEP_PAGES / 2, 2 * STEP_PAGES);
+	assert_in_range(watched.report.held_bytes, ALL, 2 * ALL);
 	look(&watched, TOUCH_NOT_SCALED); /* and is not lost */
 	assert_int_equal(watched.report.pages_unchecked, 0);
 	assert_in_range(watched.report.held_bytes, ALL, 2 * ALL);
