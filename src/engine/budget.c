@@ -44,9 +44,15 @@ void budget__init(struct budget *budget, double share, unsigned int cpu_cnt, uin
 	*slot_now(budget) = own_cpu_ns;
 }
 
+static double burst_ns(const struct budget *budget)
+{
+	return fmax(budget->rate * BURST_NS,
+		    fmin(budget->least_burst_ns, budget__minute_ns(budget) / 2));
+}
+
 static void bound_saved(struct budget *budget)
 {
-	budget->saved_ns = fmin(budget->saved_ns, budget->rate * BURST_NS);
+	budget->saved_ns = fmin(budget->saved_ns, burst_ns(budget));
 	budget->saved_ns = fmax(budget->saved_ns, -budget__minute_ns(budget));
 }
 
@@ -94,8 +100,7 @@ void budget__pass(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_ns)
 		step_ns = BUDGET_MAX_STEP_NS;
 	budget->clock_ns = clock_ns;
 	enter_slots(budget, budget->time_ns + step_ns);
-	budget->saved_ns =
-		fmin(budget->saved_ns + fill_rate(budget) * step_ns, budget->rate * BURST_NS);
+	budget->saved_ns = fmin(budget->saved_ns + fill_rate(budget) * step_ns, burst_ns(budget));
 	budget->own_rate -= budget->own_rate * step_ns / BUDGET_MINUTE_NS;
 	budget->own_rate += own_ns / BUDGET_MINUTE_NS;
 	budget__spend(budget, own_ns);
@@ -107,6 +112,11 @@ void budget__resume(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_n
 	budget->clock_ns = clock_ns;
 	budget->own_cpu_ns = own_cpu_ns;
 	budget->own_paid_ns = 0;
+}
+
+void budget__hold(struct budget *budget, double cost_ns)
+{
+	budget->least_burst_ns = cost_ns;
 }
 
 double budget__spent_ns(const struct budget *budget)

@@ -34,6 +34,7 @@ struct budget {
 	uint64_t time_ns;	       /* passed since the start, as far as the clock is believed */
 	uint64_t clock_ns, own_cpu_ns; /* as last passed in */
 	double saved_ns;	       /* in the bucket; below 0 = owed */
+	double least_burst_ns;	       /* the bucket holds this at least */
 	double spent_ns[BUDGET_SLOTS]; /* by time_ns / BUDGET_SLOT_NS, of the last minute */
 	double own_rate;    /* what the tool's own work takes each ns: mean of a minute */
 	double own_paid_ns; /* of own CPU time that is still to come, spent already */
@@ -62,6 +63,10 @@ void budget__pass(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_ns)
  * tool has used meanwhile is not owed.
  */
 void budget__resume(struct budget *budget, uint64_t clock_ns, uint64_t own_cpu_ns);
+
+/* Makes the bucket hold `cost_ns` at least, half a minute's worth at most: what costs more than it
+ * holds would never have room. */
+void budget__hold(struct budget *budget, double cost_ns);
 
 /* Spends now; a negative cost gives back what was spent too much. */
 void budget__spend(struct budget *budget, double cost_ns);

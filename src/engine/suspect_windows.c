@@ -2,6 +2,7 @@
 #include "engine/suspect_windows.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -12,7 +13,8 @@
 
 #define LEAST_POLL_NS (300 * 1000ULL)
 #define MOST_POLL_NS (20 * NS_PER_MS)
-#define POLLS 8 /* of a window, at least */
+#define POLLS 8	       /* of a window, at least */
+#define MOST_AT_ONCE 4 /* times what was expected of the making of probes */
 #define EXACT_POLL_NS (100 * NS_PER_MS)
 #define EXACT_WINDOW_NS (5 * NS_PER_SEC) /* after which exact tracing is told as a window */
 #define CONTENTS_NS (500 * NS_PER_MS)
@@ -155,7 +157,7 @@ void suspect_windows__end(struct suspects *suspects, struct suspect *suspect)
 		suspects->open = NULL;
 		bill.hits = hits_since(suspects, suspect->begun.hits);
 		suspects->window_hits += bill.hits;
-		window_plan__closed(&suspects->plan, &bill, suspects->attach_ns);
+		window_plan__closed(&suspects->plan, &bill, suspect->made_ns);
 	} else if (suspect->is_exact) {
 		take_away(suspects, suspect);
 	}
@@ -189,6 +191,7 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 	int err;
 
 	suspect->begun = (struct suspect_moment){.hits = before};
+	suspect->made_ns = suspect->attach_ns;
 	if (!order->is_exact)
 		suspects->open = suspect;
 	suspect->is_exact = order->is_exact;
@@ -197,6 +200,9 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 	if (!err && !obstacle)
 		err = suspect_windows__moment(suspects, suspect, &suspect->begun);
 	if (err || obstacle) {
+		if (err && err != -ESRCH &&
+		    asprintf(&obstacle, "its probes could not be made (%s)", strerror(-err)) < 0)
+			return -ENOMEM;
 		if (obstacle)
 			refuse(suspects, suspect, obstacle);
 		else
@@ -211,7 +217,7 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 		suspects->poll_ns = LEAST_POLL_NS;
 	if (suspects->poll_ns > MOST_POLL_NS)
 		suspects->poll_ns = MOST_POLL_NS;
-	suspects->attach_ns = (double)(cpu_time_ns() - own_ns);
+	suspect->made_ns = (double)(cpu_time_ns() - own_ns);
 	suspects__pass(suspects);
 	if (!order->is_exact)
 		window_plan__opened(&suspects->plan);
@@ -227,11 +233,31 @@ static uint64_t hits_of_others(const struct suspects *suspects, const struct sus
 	return hits < (double)(to->hits - from->hits) ? (uint64_t)hits : to->hits - from->hits;
 }
 
+/*
+ * What its next window's probes will cost. Once much, as tables of a new library were made for it,
+ * is not always so; always much is more than the budget can bear.
+ */
+static int expect(struct suspects *suspects, struct suspect *suspect)
+{
+	char *obstacle = NULL;
+
+	suspect->attach_ns = fmin(suspect->made_ns, MOST_AT_ONCE * suspect->attach_ns);
+	if (suspects->budget.rate <= 0 || window_plan__can_pay(&suspects->plan, suspect->attach_ns))
+		return suspects__tell_plan(suspects, suspect);
+	if (asprintf(&obstacle,
+		     "making its probes takes %.0f ms each time, more than --budget allows",
+		     suspect->attach_ns / NS_PER_MS) < 0)
+		return -ENOMEM;
+	refuse(suspects, suspect, obstacle);
+	return 0;
+}
+
 static int end_window(struct suspects *suspects, const struct suspect_moment *to)
 {
 	struct suspect *suspect = suspects->open;
 	uint64_t own_ns = cpu_time_ns();
 	struct window_bill bill;
+	int err;
 
 	bill = bill_of(suspects, &suspect->begun, to,
 		       to->hits - suspect->begun.hits -
@@ -240,10 +266,11 @@ static int end_window(struct suspects *suspects, const struct suspect_moment *to
 	take_away(suspects, suspect);
 	bill_between(suspects, suspect, hits_since(suspects, to->hits));
 	suspects->open = NULL;
-	suspects->attach_ns += (double)(cpu_time_ns() - own_ns);
+	suspect->made_ns += (double)(cpu_time_ns() - own_ns);
 	suspects__pass(suspects);
-	window_plan__closed(&suspects->plan, &bill, suspects->attach_ns);
-	return read_window(suspects, suspect, to, &bill);
+	window_plan__closed(&suspects->plan, &bill, suspect->made_ns);
+	err = expect(suspects, suspect);
+	return err ? err : read_window(suspects, suspect, to, &bill);
 }
 
 static int watch_window(struct suspects *suspects)
@@ -359,19 +386,21 @@ static void due_at(uint64_t *due_ns, uint64_t time_ns)
 		*due_ns = time_ns;
 }
 
+int suspect_windows__watch(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
+{
+	int err = suspects->open ? watch_window(suspects) : 0;
+
+	if (suspects->open)
+		due_at(ret_due_ns, now_ns + suspects->poll_ns);
+	return err;
+}
+
 int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
 {
 	struct window_order order;
 	uint64_t wait_ns;
 	int err = 0;
 
-	if (suspects->open) {
-		err = watch_window(suspects);
-		if (err || suspects->open) {
-			due_at(ret_due_ns, now_ns + suspects->poll_ns);
-			return err;
-		}
-	}
 	if (now_ns >= suspects->exact_due_ns) {
 		suspects->exact_due_ns = now_ns + EXACT_POLL_NS;
 		err = bill_all_exact(suspects);

@@ -5,8 +5,12 @@
 
 #include "engine/suspects_state.h"
 
-/* Does what is due. *ret_due_ns is when the next thing is, at the latest. Returns 0 or a negative
- * errno. */
+/* Looks at the window that is open, if one is, and closes it when it is over. *ret_due_ns as below.
+ * Returns 0 or a negative errno. */
+int suspect_windows__watch(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns);
+
+/* Does what is due while no window is open. *ret_due_ns is when the next thing is, at the latest.
+ * Returns 0 or a negative errno. */
 int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns);
 
 /* Takes a suspect's probes away, if it has any; what they have seen since they were read last is

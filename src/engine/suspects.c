@@ -17,6 +17,7 @@
 #include "util/cpu_time.h"
 
 #define FORGET_NS (10 * 60 * NS_PER_SEC) /* after which who does not grow is no suspect */
+#define FADING 2			 /* times less each time that it is not told as growing */
 #define LEAST_LEDGER_NS (5 * NS_PER_MS)
 #define MOST_LEDGER_NS (300 * NS_PER_MS)
 #define SPARE 1.05 /* of a minute's budget: it may be overrun by a tenth */
@@ -77,7 +78,6 @@ struct suspects *suspects__new(const struct suspects_opts *opts)
 			   .per_process = true,
 			   .in_windows = true},
 	};
-	suspects->attach_ns = ATTACH_NS;
 	suspects->symbolizer = symbolizer__new();
 	if (!suspects->symbolizer) {
 		free(suspects);
@@ -204,6 +204,7 @@ static bool may_pass(const struct suspects *suspects, int err)
 /* Loads everything, unless it is. Returns 0 also when that cannot be, with `refusal`. */
 static int open_session(struct suspects *suspects, uint64_t now_ns)
 {
+	uint64_t before_ns = own_cpu_ns(suspects);
 	char *message = NULL;
 	int err;
 
@@ -229,9 +230,9 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 	calibrate(suspects);
 	if (getrandom(suspects->key, sizeof(suspects->key), 0) != sizeof(suspects->key))
 		return -errno;
-	/* What was spent before it was opened anew counts still. */
+	/* What was spent before it was opened anew counts still, and so does that it is. */
 	if (suspects->has_budget)
-		budget__resume(&suspects->budget, now_ns, own_cpu_ns(suspects));
+		budget__resume(&suspects->budget, now_ns, before_ns);
 	else
 		budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns,
 			     own_cpu_ns(suspects));
@@ -281,13 +282,13 @@ static bool make_room(struct suspects *suspects, double growth, uint64_t now_ns)
 	return true;
 }
 
-static int tell_plan(struct suspects *suspects, const struct suspect *suspect)
+int suspects__tell_plan(struct suspects *suspects, const struct suspect *suspect)
 {
 	const struct suspect_facts facts = {
 		.id = suspect->space,
-		.growth_bytes_per_h = suspect->suspicion.growth_per_hour,
+		.growth_bytes_per_h = suspect->weight,
 		.ns_per_hit = suspects->ns_per_hit,
-		.attach_ns = suspects->attach_ns,
+		.attach_ns = suspect->attach_ns,
 	};
 	int err = suspect->obstacle ? 0 : window_plan__suspect(&suspects->plan, &facts);
 
@@ -322,12 +323,14 @@ static int add(struct suspects *suspects, const struct suspicion *suspicion, uin
 		return -ENOMEM;
 	}
 	suspect->suspicion = *suspicion;
+	suspect->weight = suspicion->growth_per_hour;
 	suspect->told_ns = now_ns;
+	suspect->attach_ns = ATTACH_NS;
 	err = prepare(suspects, suspect);
 	if (!err) {
 		suspect_touches__watch(suspects, suspect);
 		suspects__read_ledger(suspects, suspect, &suspect->first_ledger);
-		return tell_plan(suspects, suspect);
+		return suspects__tell_plan(suspects, suspect);
 	}
 	suspects__drop(suspects, suspect);
 	return err == -ENOMEM ? err : 0; /* it has ended, or has no room */
@@ -355,6 +358,24 @@ static void look_again(struct suspect *suspect, uint64_t now_ns)
 		return;
 	free(suspect->obstacle);
 	suspect->obstacle = NULL;
+	suspect->attach_ns = ATTACH_NS;
+}
+
+/* Who grows no more needs less than those who do: a start-up load would keep its share of the
+ * budget as long as it is remembered. */
+static int fade(struct suspects *suspects, uint64_t now_ns)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < suspects->list.cnt && !err; i++) {
+		struct suspect *suspect = suspects->list.items[i];
+
+		if (suspect->told_ns == now_ns)
+			continue;
+		suspect->weight /= FADING;
+		err = suspects__tell_plan(suspects, suspect);
+	}
+	return err;
 }
 
 static int tell(struct suspects *suspects, const struct suspicion *list, size_t cnt,
@@ -377,13 +398,19 @@ static int tell(struct suspects *suspects, const struct suspicion *list, size_t 
 		if (!suspect)
 			continue;
 		suspect->suspicion = list[i];
+		suspect->weight = list[i].growth_per_hour;
 		suspect->told_ns = now_ns;
 		look_again(suspect, now_ns);
-		err = tell_plan(suspects, suspect);
+		err = suspects__tell_plan(suspects, suspect);
 	}
+	if (!err)
+		err = fade(suspects, now_ns);
 	for (size_t i = 0; i < cnt && !err; i++) {
 		uint64_t own_ns = cpu_time_ns();
 
+		/* Its tables are made for it: that can wait. */
+		if (suspects->budget.rate > 0 && !budget__has_room_for(&suspects->budget, 0))
+			break;
 		if (suspects__find_process(suspects, list[i].pid, list[i].start_ns) ||
 		    !make_room(suspects, list[i].growth_per_hour, now_ns))
 			continue;
@@ -500,8 +527,14 @@ static int keep_house(struct suspects *suspects, uint64_t now_ns)
 
 static int work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns)
 {
-	int err = session__process_events(suspects->session);
+	int err;
 
+	/* What events ask for may take long, and a window costs its process all that while. */
+	suspects__pass(suspects);
+	err = suspect_windows__watch(suspects, now_ns, ret_due_ns);
+	if (err || suspects->open)
+		return err;
+	err = session__process_events(suspects->session);
 	if (err)
 		return err;
 	drop_lines(suspects, now_ns);

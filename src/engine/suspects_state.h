@@ -24,6 +24,7 @@ struct suspect_moment {
 struct suspect {
 	struct suspicion suspicion; /* as last told */
 	uint64_t told_ns;	    /* when that was */
+	double weight;		    /* its growth, less when it is told no more */
 	uint32_t space;
 	char *obstacle;	     /* owned: why its code cannot be looked at; NULL = it can */
 	uint64_t refused_ns; /* when that was found */
@@ -36,6 +37,9 @@ struct suspect {
 	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
 	struct suspect_moment billed; /* of exact tracing, what the plan knows */
 	uint64_t exact_hits;	      /* since `begun` */
+	double attach_ns; /* to make its probes and take them away: CPU time of the tool, as
+			     expected */
+	double made_ns;	  /* of the window that is open, or of the last one */
 	uint64_t traced_ns, window_cnt;
 	double cost_ns; /* CPU time that its probes took */
 	bool is_touch_watched;
@@ -64,7 +68,6 @@ struct suspects {
 	struct budget budget;
 	struct window_plan plan;
 	double ns_per_hit; /* calibrated */
-	double attach_ns;  /* to make probes and take them away, the last time */
 	uint8_t key[SIPHASH_BYTES];
 	ARRAY(struct suspect *) list;	  /* MAX_SUSPECTS at most */
 	ARRAY(struct suspect_memo) memos; /* those told last go last */
@@ -86,6 +89,9 @@ struct suspects {
 
 /* Returns the suspect with such an id (its space), or NULL. */
 struct suspect *suspects__find(const struct suspects *suspects, uint64_t id);
+
+/* Tells the plan what is known of a suspect. Returns 0 or -ENOMEM. */
+int suspects__tell_plan(struct suspects *suspects, const struct suspect *suspect);
 
 /* Returns the suspect that is this process, or NULL. */
 struct suspect *suspects__find_process(const struct suspects *suspects, pid_t pid,

@@ -36,6 +36,8 @@
 /* Of what is free: with all of it, windows would come when there is room again, not by chance. */
 #define PACE 0.9
 
+#define HOLD 1.25
+
 /* No use to ask more often whether there is room. */
 #define WAIT_MIN_NS (10 * NS_PER_MS)
 
@@ -63,9 +65,14 @@ static double draw_gap(struct window_plan *plan)
 
 /* ---- shares ---- */
 
+static double least_cost_of(const struct window_plan *plan, double attach_ns)
+{
+	return 2 * attach_ns + PLAN_MIN * budget__minute_ns(plan->budget);
+}
+
 static double least_cost_ns(const struct window_plan *plan, const struct window_suspect *suspect)
 {
-	return 2 * suspect->facts.attach_ns + PLAN_MIN * budget__minute_ns(plan->budget);
+	return least_cost_of(plan, suspect->facts.attach_ns);
 }
 
 /* Returns what each ns brings to `suspect` when `free_rate` is shared. */
@@ -110,12 +117,24 @@ static void set_pay(struct window_plan *plan, double free_rate)
 	}
 }
 
+/* What the dearest of them costs at least has to fit into what can be saved, and some more, as
+ * windows are watched until nothing is left. */
+static void hold_dearest(struct window_plan *plan)
+{
+	double dearest_ns = 0;
+
+	for (size_t i = 0; i < plan->cnt; i++)
+		dearest_ns = fmax(dearest_ns, least_cost_ns(plan, &plan->suspects[i]));
+	budget__hold(plan->budget, HOLD * dearest_ns);
+}
+
 /* Brings shares up to date and fills the accounts up to now. */
 static void pass_time(struct window_plan *plan)
 {
 	double free_rate = PACE * budget__free_rate(plan->budget);
 	uint64_t passed_ns = plan->budget->time_ns - plan->time_ns;
 
+	hold_dearest(plan);
 	set_shares(plan, free_rate);
 	set_pay(plan, free_rate);
 	for (size_t i = 0; i < plan->cnt; i++) {
@@ -154,6 +173,11 @@ bool window_plan__has(const struct window_plan *plan, uint64_t id)
 			return true;
 	}
 	return false;
+}
+
+bool window_plan__can_pay(const struct window_plan *plan, double attach_ns)
+{
+	return HOLD * least_cost_of(plan, attach_ns) <= budget__minute_ns(plan->budget) / 2;
 }
 
 void window_plan__forget(struct window_plan *plan, uint64_t id)

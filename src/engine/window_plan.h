@@ -90,6 +90,9 @@ void window_plan__forget(struct window_plan *plan, uint64_t id);
 /* Returns what so many hits of a suspect's probes cost, as far as it is known; ns of CPU time. */
 double window_plan__cost_ns(const struct window_plan *plan, uint64_t id, uint64_t hits);
 
+/* Whether windows whose probes cost that much to make and remove ever fit into the budget. */
+bool window_plan__can_pay(const struct window_plan *plan, double attach_ns);
+
 /* Whether a suspect is known; one that grew less than others may have made place for them. */
 bool window_plan__has(const struct window_plan *plan, uint64_t id);
 

@@ -76,8 +76,10 @@ static struct window_bill bill_of(uint64_t hits, uint64_t open_ns)
 		.hits = hits, .busy_ns = open_ns, .lost_low = lost * 0.9, .lost_high = lost * 1.1};
 }
 
-/* Runs the window that was ordered, of a suspect that is hit so often. Returns its cost. */
-static double run_window(struct tool *tool, const struct window_order *order, double hits_per_sec)
+/* Runs the window that was ordered, of a suspect that is hit so often and whose probes take so
+ * long. Returns its cost. */
+static double run_dear_window(struct tool *tool, const struct window_order *order,
+			      double hits_per_sec, double attach_ns)
 {
 	enum window_state state = WINDOW_GOES_ON;
 	uint64_t opened_ns;
@@ -94,8 +96,13 @@ static double run_window(struct tool *tool, const struct window_order *order, do
 	bill = bill_of((tool->clock_ns - opened_ns) * hits_per_sec / NS_PER_SEC,
 		       tool->clock_ns - opened_ns);
 	pass(tool, 60 * NS_PER_MS);
-	window_plan__closed(&tool->plan, &bill, ATTACH_NS);
-	return bill.hits * HIT_NS + ATTACH_NS;
+	window_plan__closed(&tool->plan, &bill, attach_ns);
+	return bill.hits * HIT_NS + attach_ns;
+}
+
+static double run_window(struct tool *tool, const struct window_order *order, double hits_per_sec)
+{
+	return run_dear_window(tool, order, hits_per_sec, ATTACH_NS);
 }
 
 static void test_no_budget_no_windows(void **state)
@@ -183,6 +190,31 @@ static void test_attaching_is_spent_once(void **state)
 	assert_int_equal(budget__spent_ns(&tool.budget), 3 * ATTACH_NS);
 	budget__pass(&tool.budget, tool.clock_ns, 3 * ATTACH_NS);
 	assert_int_equal(budget__spent_ns(&tool.budget), 3 * ATTACH_NS);
+}
+
+/* Probes that take longer to make than the budget brings in five seconds have windows, too. */
+static void test_dear_probes(void **state)
+{
+	const double attach_ns = MINUTE_NS / 8;
+	struct suspect_facts facts = {
+		.id = 1, .growth_bytes_per_h = 1e9, .ns_per_hit = HIT_NS, .attach_ns = attach_ns};
+	struct tool tool;
+	int cnt = 0;
+
+	(void)state;
+	begin(&tool, 0.01);
+	assert_true(window_plan__can_pay(&tool.plan, attach_ns));
+	assert_false(window_plan__can_pay(&tool.plan, MINUTE_NS / 4));
+	assert_int_equal(window_plan__suspect(&tool.plan, &facts), 0);
+	for (; tool.clock_ns < 1200 * NS_PER_SEC; cnt++) {
+		struct window_order order = wait_order(&tool);
+
+		assert_true(run_dear_window(&tool, &order, 1e5, attach_ns) > attach_ns);
+		assert_true(tool.budget.time_ns - tool.plan.opened_ns >= order.length_ns);
+		assert_true(budget__spent_ns(&tool.budget) <= 1.05 * MINUTE_NS);
+	}
+	print_message("%d windows in 20 minutes\n", cnt);
+	assert_in_range(cnt, 20, 20 * 8);
 }
 
 static void test_windows_do_not_overlap(void **state)
@@ -379,6 +411,7 @@ int main(void)
 		cmocka_unit_test(test_first_window_is_tiny),
 		cmocka_unit_test(test_what_ends_a_window),
 		cmocka_unit_test(test_attaching_is_spent_once),
+		cmocka_unit_test(test_dear_probes),
 		cmocka_unit_test(test_windows_do_not_overlap),
 		cmocka_unit_test(test_exact_tracing_comes_and_goes),
 		cmocka_unit_test(test_exact_tracing_needs_a_margin),
