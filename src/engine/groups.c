@@ -18,14 +18,20 @@
 #define NS_PER_MINUTE (60.0 * NS_PER_SEC)
 #define LEAST_SWEPT 256 /* so few groups are not worth a look at which of them have gone */
 
+struct first_sample {
+	bool is_taken;
+	uint64_t taken_ns, anon_bytes;
+};
+
 struct known_group {
 	char *path;	   /* owned */
 	const char *mount; /* of the hierarchy it is in; NULL = in none that is mounted */
 	uint64_t id;	   /* of its directory, 0 = none */
 	bool has_name;
 	struct cgroup_name name; /* owned, once a report has wanted it */
-	bool has_first;
-	uint64_t first_ns, first_anon_bytes;
+	struct first_sample first;
+	char *limit_path;		 /* owned: a group above, of which the limit is, or NULL */
+	struct first_sample limit_first; /* of that one */
 	uint32_t group; /* in the snapshot that is being filled, SNAP_NONE = in none */
 };
 
@@ -44,6 +50,7 @@ struct groups {
 static void free_known(struct known_group *known)
 {
 	free(known->path);
+	free(known->limit_path);
 	cgroup_name__free(&known->name);
 }
 
@@ -142,7 +149,7 @@ static void find_directory(const struct groups *groups, struct known_group *know
 	if (known->id == id)
 		return;
 	cgroup_name__free(&known->name);
-	known->has_name = known->has_first = false;
+	known->has_name = known->first.is_taken = known->limit_first.is_taken = false;
 }
 
 /* Forgets groups that are in no snapshot and whose directory has gone. Returns 0 or -ENOMEM. */
@@ -180,18 +187,77 @@ static int read_stat(const struct groups *groups, const struct known_group *know
 				 ret);
 }
 
-static void take_first(struct known_group *known, const struct cgroup_stat *stat, uint64_t now_ns)
+/* Returns over which time growth is told, 0 = the first sample is too new, or this one. */
+static uint64_t tell_growth(struct first_sample *first, uint64_t anon_bytes, uint64_t now_ns,
+			    double *ret_per_min)
 {
-	known->first_ns = now_ns;
-	known->first_anon_bytes = stat->anon_bytes;
-	known->has_first = true;
+	uint64_t measured_ns;
+
+	if (!first->is_taken)
+		*first = (struct first_sample){true, now_ns, anon_bytes};
+	if (now_ns < first->taken_ns + LEAST_GROWTH_NS)
+		return 0;
+	measured_ns = now_ns - first->taken_ns;
+	*ret_per_min =
+		((double)anon_bytes - (double)first->anon_bytes) * NS_PER_MINUTE / measured_ns;
+	return measured_ns;
+}
+
+/*
+ * Takes over a limit of a group above. That one's growth, over the same time, has the siblings' in
+ * it, also of those that nobody traces; the group's own stands for it where it is not known.
+ */
+static void read_shared(struct known_group *known, bool is_v1, char *path, uint64_t now_ns,
+			struct snap_group *ret)
+{
+	struct cgroup_stat stat;
+
+	if (!known->limit_path || strcmp(known->limit_path, path) != 0) {
+		free(known->limit_path);
+		known->limit_path = path;
+		known->limit_first.is_taken = false;
+	} else {
+		free(path);
+	}
+	ret->limit_path = known->limit_path;
+	if (!cgroup_stat__read(known->mount, is_v1, known->limit_path, &stat))
+		tell_growth(&known->limit_first, stat.anon_bytes, now_ns,
+			    &ret->limit_growth_per_min);
+}
+
+/* Reads what the kernel counts; at first sight this takes the first samples. */
+static void read_memory(const struct groups *groups, struct known_group *known, uint64_t now_ns,
+			struct snap_group *ret)
+{
+	bool is_v1 = known->mount == groups->mounts.memory;
+	struct cgroup_memory tightest;
+	struct cgroup_stat stat;
+
+	if (read_stat(groups, known, &stat))
+		return;
+	ret->is_measured = true;
+	ret->anon_bytes = stat.anon_bytes;
+	ret->file_bytes = stat.file_bytes;
+	ret->usage_bytes = stat.usage_bytes;
+	ret->measured_ns =
+		tell_growth(&known->first, stat.anon_bytes, now_ns, &ret->growth_per_min);
+	if (cgroup_memory__find(known->mount, is_v1, known->path, &tightest))
+		return;
+	ret->usage_bytes = tightest.usage;
+	ret->limit_bytes = tightest.limit;
+	ret->reclaimable_bytes = tightest.reclaimable;
+	ret->limit_growth_per_min = ret->growth_per_min;
+	if (!strcmp(tightest.path, known->path))
+		cgroup_memory__free(&tightest);
+	else
+		read_shared(known, is_v1, tightest.path, now_ns, ret);
 }
 
 /* Finds a group, made on first sight. Returns 0 or -ENOMEM. */
 static int need_known(struct groups *groups, const char *path, uint64_t now_ns, uint32_t *ret)
 {
 	struct known_group known = {.group = SNAP_NONE};
-	struct cgroup_stat stat;
+	struct snap_group unused = {0};
 	uint64_t probe;
 	int err;
 
@@ -202,8 +268,7 @@ static int need_known(struct groups *groups, const char *path, uint64_t now_ns, 
 	if (!known.path)
 		return -ENOMEM;
 	find_directory(groups, &known);
-	if (!read_stat(groups, &known, &stat))
-		take_first(&known, &stat, now_ns);
+	read_memory(groups, &known, now_ns, &unused);
 	if (array_push(&groups->items, known)) {
 		free_known(&known);
 		return -ENOMEM;
@@ -228,33 +293,6 @@ int groups__note(struct groups *groups, const char *cgroup, uint64_t now_ns)
 }
 
 /* ---- a report ---- */
-
-static void read_memory(const struct groups *groups, struct known_group *known, uint64_t now_ns,
-			struct snap_group *ret)
-{
-	bool is_v1 = known->mount == groups->mounts.memory;
-	struct cgroup_memory tightest;
-	struct cgroup_stat stat;
-
-	if (read_stat(groups, known, &stat))
-		return;
-	ret->is_measured = true;
-	ret->anon_bytes = stat.anon_bytes;
-	ret->file_bytes = stat.file_bytes;
-	ret->usage_bytes = stat.usage_bytes;
-	if (!cgroup_memory__find(known->mount, is_v1, known->path, &tightest)) {
-		ret->usage_bytes = tightest.usage;
-		ret->limit_bytes = tightest.limit;
-		cgroup_memory__free(&tightest);
-	}
-	if (!known->has_first)
-		take_first(known, &stat, now_ns);
-	if (now_ns < known->first_ns + LEAST_GROWTH_NS)
-		return;
-	ret->measured_ns = now_ns - known->first_ns;
-	ret->growth_per_min = ((double)stat.anon_bytes - (double)known->first_anon_bytes) *
-			      NS_PER_MINUTE / ret->measured_ns;
-}
 
 static void read_losses(const struct groups *groups, const struct known_group *known,
 			const struct tables *tables, struct snap_group *ret)

@@ -93,10 +93,28 @@ static bool is_counted(const struct snapshot *snap, const struct snap_group *gro
 	return false;
 }
 
+uint64_t snap_group__used_bytes(const struct snap_group *group)
+{
+	return group->usage_bytes > group->reclaimable_bytes
+		       ? group->usage_bytes - group->reclaimable_bytes
+		       : 0;
+}
+
 static uint64_t room_of(const struct snap_group *group)
 {
-	return group->limit_bytes > group->usage_bytes ? group->limit_bytes - group->usage_bytes
-						       : 0;
+	uint64_t used = snap_group__used_bytes(group);
+
+	return group->limit_bytes > used ? group->limit_bytes - used : 0;
+}
+
+/* Takes over which limit counts, and all that is told of it. */
+static void take_limit(struct snap_group *sum, const struct snap_group *group)
+{
+	sum->limit_bytes = group->limit_bytes;
+	sum->usage_bytes = group->usage_bytes;
+	sum->reclaimable_bytes = group->reclaimable_bytes;
+	sum->limit_path = group->limit_path;
+	sum->limit_growth_per_min = group->limit_growth_per_min;
 }
 
 static void add_memory(struct snap_group *sum, const struct snap_group *group)
@@ -104,12 +122,10 @@ static void add_memory(struct snap_group *sum, const struct snap_group *group)
 	bool is_tighter =
 		group->limit_bytes && (!sum->limit_bytes || room_of(group) < room_of(sum));
 
-	if (is_tighter) {
-		sum->limit_bytes = group->limit_bytes;
-		sum->usage_bytes = group->usage_bytes;
-	} else if (!sum->limit_bytes) {
+	if (is_tighter)
+		take_limit(sum, group);
+	else if (!sum->limit_bytes)
 		sum->usage_bytes += group->usage_bytes;
-	}
 	sum->anon_bytes += group->anon_bytes;
 	sum->file_bytes += group->file_bytes;
 	sum->growth_per_min += group->growth_per_min;
@@ -148,6 +164,7 @@ uint32_t group__sum(const struct snapshot *snap, uint32_t proc, enum profile_gro
 				.service = item->service,
 				.pod = item->pod,
 				.pod_namespace = item->pod_namespace,
+				.limit_path = item->limit_path,
 			};
 		add_losses(&sum, item);
 		if (item->is_measured && !is_counted(snap, item, group))
@@ -168,11 +185,15 @@ bool snap_group__is_growing(const struct snap_group *group)
 
 bool snap_group__seconds_to_limit(const struct snap_group *group, uint64_t *ret)
 {
-	double seconds;
+	uint64_t room = room_of(group);
+	double seconds = 0;
 
 	if (!snap_group__is_growing(group) || !group->limit_bytes)
 		return false;
-	seconds = room_of(group) / group->growth_per_min * SECONDS_PER_MINUTE;
+	if (room && !(group->limit_growth_per_min >= GROUP_LEAST_GROWTH))
+		return false;
+	if (room)
+		seconds = room / group->limit_growth_per_min * SECONDS_PER_MINUTE;
 	if (seconds > MAX_SECONDS)
 		return false;
 	*ret = seconds;

@@ -28,8 +28,17 @@ static void add_known_uint(struct fields *fields, const char *name, bool is_know
 		add_null(fields, name);
 }
 
+static void add_growth(struct fields *fields, const char *name, bool is_known, double per_min)
+{
+	if (is_known)
+		add_float(fields, name, per_min);
+	else
+		add_null(fields, name);
+}
+
 static void add_memory(struct fields *fields, const struct snap_group *group)
 {
+	const char *limit_cgroup = *group->limit_path ? group->limit_path : group->path;
 	uint64_t seconds = 0;
 	bool reaches_limit = snap_group__seconds_to_limit(group, &seconds);
 
@@ -37,10 +46,11 @@ static void add_memory(struct fields *fields, const struct snap_group *group)
 	add_known_uint(fields, "file_bytes", group->is_measured, group->file_bytes);
 	add_known_uint(fields, "usage_bytes", group->is_measured, group->usage_bytes);
 	add_known_uint(fields, "limit_bytes", group->limit_bytes, group->limit_bytes);
-	if (group->measured_ns)
-		add_float(fields, "growth_bytes_per_minute", group->growth_per_min);
-	else
-		add_null(fields, "growth_bytes_per_minute");
+	add_known_uint(fields, "reclaimable_bytes", group->limit_bytes, group->reclaimable_bytes);
+	add_known_text(fields, "limit_cgroup", group->limit_bytes ? limit_cgroup : NULL);
+	add_growth(fields, "growth_bytes_per_minute", group->measured_ns, group->growth_per_min);
+	add_growth(fields, "limit_growth_bytes_per_minute",
+		   group->measured_ns && group->limit_bytes, group->limit_growth_per_min);
 	add_known_uint(fields, "seconds_to_limit", reaches_limit, seconds);
 }
 

@@ -59,6 +59,18 @@ void table_group_title(struct screen *screen, const struct profile *profile,
 	fputc(')', screen->line);
 }
 
+/* Page cache can fill a group to its limit and harms nobody. */
+static void put_percents(struct screen *screen, const struct snap_group *group)
+{
+	unsigned int all = percent_of(group->usage_bytes, group->limit_bytes),
+		     used = percent_of(snap_group__used_bytes(group), group->limit_bytes);
+
+	fprintf(screen->line, " (%u %%", all);
+	if (used != all)
+		fprintf(screen->line, ", without page cache %u %%", used);
+	fputc(')', screen->line);
+}
+
 static void put_memory(struct screen *screen, const struct snap_group *group)
 {
 	if (!group->is_measured)
@@ -72,12 +84,25 @@ static void put_memory(struct screen *screen, const struct snap_group *group)
 		put_bytes(screen, group->usage_bytes);
 		fputs(" used of the limit of ", screen->line);
 		put_bytes(screen, group->limit_bytes);
-		fprintf(screen->line, " (%u %%)",
-			percent_of(group->usage_bytes, group->limit_bytes));
+		if (*group->limit_path) {
+			fputs(" of ", screen->line);
+			text_put(screen->line, group->limit_path);
+		}
+		put_percents(screen, group);
 	} else {
 		fputs("no limit", screen->line);
 	}
 	screen__end(screen);
+}
+
+static void put_shared_growth(struct screen *screen, double per_min)
+{
+	fputs(", ", screen->line);
+	if (per_min >= GROUP_LEAST_GROWTH)
+		put_bytes(screen, per_min);
+	else
+		fputs("none", screen->line);
+	fputs(" of all that share the limit", screen->line);
 }
 
 static void put_growth(struct screen *screen, const struct snap_group *group)
@@ -90,6 +115,8 @@ static void put_growth(struct screen *screen, const struct snap_group *group)
 	put_label(screen, "growth");
 	put_bytes(screen, group->growth_per_min);
 	fprintf(screen->line, " a minute over %s", format_duration(group->measured_ns, buf));
+	if (group->limit_bytes && *group->limit_path)
+		put_shared_growth(screen, group->limit_growth_per_min);
 	if (snap_group__seconds_to_limit(group, &seconds)) {
 		screen__paint(screen, PAINT_BAD);
 		if (seconds)

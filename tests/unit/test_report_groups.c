@@ -71,7 +71,7 @@ static void test_service(void **state)
 	(void)state;
 	begin(&scene);
 	assert_int_equal(snapshot__set_group(scene.snap, 2, 2), 0);
-	scene.snap->groups.items[0].usage_bytes = 64 * MIB;
+	scene.snap->groups.items[0].usage_bytes = 66 * MIB;
 	scene.snap->groups.items[3].lost_blocks = 0;
 	profile = profile_of(&scene, GROUP_SERVICE, NULL);
 	check_golden(profile, "table", "group-table-service.txt");
