@@ -32,7 +32,8 @@ struct known_group {
 	struct first_sample first;
 	char *limit_path;		 /* owned: a group above, of which the limit is, or NULL */
 	struct first_sample limit_first; /* of that one */
-	uint32_t group; /* in the snapshot that is being filled, SNAP_NONE = in none */
+	char *lost_path; /* owned: the group that its losses are counted for, or NULL */
+	uint32_t group;	 /* in the snapshot that is being filled, SNAP_NONE = in none */
 };
 
 struct groups {
@@ -51,6 +52,7 @@ static void free_known(struct known_group *known)
 {
 	free(known->path);
 	free(known->limit_path);
+	free(known->lost_path);
 	cgroup_name__free(&known->name);
 }
 
@@ -294,16 +296,55 @@ int groups__note(struct groups *groups, const char *cgroup, uint64_t now_ns)
 
 /* ---- a report ---- */
 
-static void read_losses(const struct groups *groups, const struct known_group *known,
-			const struct tables *tables, struct snap_group *ret)
+/* Cuts a path down to the group above. Returns false when there is none. */
+static bool cut_last(char *path)
 {
+	char *end = strrchr(path, '/');
+
+	if (!end || !path[1])
+		return false;
+	end[end == path] = '\0';
+	return true;
+}
+
+/*
+ * The kernel side knows a process's group by the memory controller: in v2, where a group need not
+ * have it, that is the nearest one upwards that has. Returns 0 or -ENOMEM.
+ */
+static int find_loser(const struct groups *groups, struct known_group *known)
+{
+	char *path = strdup(known->path);
+	struct cgroup_stat stat;
+
+	if (!path)
+		return -ENOMEM;
+	while (known->mount == groups->mounts.unified &&
+	       cgroup_stat__read(known->mount, false, path, &stat) == -ENOENT && cut_last(path))
+		;
+	free(known->lost_path);
+	known->lost_path = path;
+	return 0;
+}
+
+static int read_losses(const struct groups *groups, struct known_group *known,
+		       const struct tables *tables, struct snap_group *ret)
+{
+	uint64_t id = known->id;
+
 	/* The kernel side numbers groups of the memory controller's hierarchy. */
-	if (groups->mounts.memory && known->mount != groups->mounts.memory)
-		return;
-	for (size_t i = 0; tables && known->id && i < MAX_GROUPS; i++) {
+	if (!tables || !id || (groups->mounts.memory && known->mount != groups->mounts.memory))
+		return 0;
+	if (!ret->is_measured) {
+		if (find_loser(groups, known))
+			return -ENOMEM;
+		if (strcmp(known->lost_path, known->path) != 0)
+			ret->lost_path = known->lost_path;
+		id = cgroup_id(known->mount, known->lost_path);
+	}
+	for (size_t i = 0; id && i < MAX_GROUPS; i++) {
 		const struct group *group = &tables->groups[i];
 
-		if (group->cgroup != known->id)
+		if (group->cgroup != id)
 			continue;
 		/* A block without room for its sum is not followed either. */
 		ret->lost_blocks = group->refused[TABLE_BLOCKS];
@@ -312,8 +353,9 @@ static void read_losses(const struct groups *groups, const struct known_group *k
 		ret->lost_stacks = group->refused[TABLE_STACKS] +
 				   group->refused[TABLE_PYTHON_STACKS] +
 				   group->refused[TABLE_COSTS];
-		return;
+		break;
 	}
+	return 0;
 }
 
 /* Looks the name up at first sight. Returns 0 or -ENOMEM. */
@@ -355,7 +397,8 @@ static int add_known(struct groups *groups, struct known_group *known, struct sn
 	group.pod = known->name.pod;
 	group.pod_namespace = known->name.pod_namespace;
 	read_memory(groups, known, now_ns, &group);
-	read_losses(groups, known, tables, &group);
+	if (read_losses(groups, known, tables, &group))
+		return -ENOMEM;
 	known->group = snapshot__add_group(snap, &group);
 	return known->group == SNAP_NONE ? -ENOMEM : 0;
 }

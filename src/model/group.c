@@ -134,8 +134,34 @@ static void add_memory(struct snap_group *sum, const struct snap_group *group)
 	sum->is_measured = true;
 }
 
+bool snap_group__has_losses(const struct snap_group *group)
+{
+	return group->lost_blocks || group->lost_stacks;
+}
+
+/* Whether one of the groups before it, of the same name, has the same losses. */
+static bool is_lost_before(const struct snapshot *snap, size_t item, enum profile_group by)
+{
+	const struct snap_group *group = &snap->groups.items[item];
+	const char *path = *group->lost_path ? group->lost_path : group->path;
+	struct group_name name = name_of(group, by);
+
+	for (size_t i = 0; i < item; i++) {
+		const struct snap_group *other = &snap->groups.items[i];
+
+		if (!strcmp(*other->lost_path ? other->lost_path : other->path, path) &&
+		    group_name__same(name, name_of(other, by)))
+			return true;
+	}
+	return false;
+}
+
 static void add_losses(struct snap_group *sum, const struct snap_group *group)
 {
+	if (!snap_group__has_losses(sum))
+		sum->lost_path = group->lost_path;
+	else if (strcmp(sum->lost_path, group->lost_path) != 0)
+		sum->lost_path = "";
 	sum->lost_blocks += group->lost_blocks;
 	sum->lost_bytes += group->lost_bytes;
 	sum->lost_stacks += group->lost_stacks;
@@ -165,8 +191,10 @@ uint32_t group__sum(const struct snapshot *snap, uint32_t proc, enum profile_gro
 				.pod = item->pod,
 				.pod_namespace = item->pod_namespace,
 				.limit_path = item->limit_path,
+				.lost_path = item->lost_path,
 			};
-		add_losses(&sum, item);
+		if (snap_group__has_losses(item) && !is_lost_before(snap, i, group))
+			add_losses(&sum, item);
 		if (item->is_measured && !is_counted(snap, item, group))
 			add_memory(&sum, item);
 	}

@@ -36,7 +36,8 @@ const char *group__title(const struct snapshot *snap, uint32_t proc, enum profil
 
 /*
  * Sums up all groups that go by the same name as the process. Groups below another of these are in
- * its numbers already; of usage and limit, the group with the least room counts. Text is borrowed
+ * its numbers already, and groups that share their losses have them once; of usage and limit, the
+ * group with the least room counts. Text is borrowed
  * from the first one. Returns how many there are; *ret is untouched when there is none.
  */
 uint32_t group__sum(const struct snapshot *snap, uint32_t proc, enum profile_group group,
@@ -44,6 +45,9 @@ uint32_t group__sum(const struct snapshot *snap, uint32_t proc, enum profile_gro
 
 /* Returns what counts against a group's limit: its usage without what the kernel can take back. */
 uint64_t snap_group__used_bytes(const struct snap_group *group);
+
+/* Whether the group was refused anything for it had its share of the tables. */
+bool snap_group__has_losses(const struct snap_group *group);
 
 /* Whether the group's memory grows by more than noise. */
 bool snap_group__is_growing(const struct snap_group *group);

@@ -151,6 +151,8 @@ struct snap_group {
 	/* For it had its share of the tables: blocks that are not followed, their bytes as far as
 	 * the table of blocks was full, and blocks that are counted without their stack. */
 	uint64_t lost_blocks, lost_bytes, lost_stacks;
+	char *lost_path; /* whose losses these are when the memory controller counts this group in
+			    one above, with all others there; "" = its own */
 };
 
 struct snap_proc {

@@ -56,6 +56,7 @@ static void add_memory(struct fields *fields, const struct snap_group *group)
 
 static int put_cgroup(const struct snap_group *group, const struct cost *cost, FILE *out)
 {
+	const char *lost_cgroup = *group->lost_path ? group->lost_path : group->path;
 	struct fields fields;
 
 	fields__new(&fields);
@@ -64,6 +65,7 @@ static int put_cgroup(const struct snap_group *group, const struct cost *cost, F
 	add_uint(&fields, "lost_blocks", group->lost_blocks);
 	add_uint(&fields, "lost_bytes", group->lost_bytes);
 	add_uint(&fields, "lost_stacks", group->lost_stacks);
+	add_known_text(&fields, "lost_cgroup", snap_group__has_losses(group) ? lost_cgroup : NULL);
 	add_int(&fields, "live_bytes", cost->live_bytes);
 	add_int(&fields, "live_count", cost->live_count);
 	return put_fields(&fields, true, out);

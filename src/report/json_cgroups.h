@@ -18,8 +18,10 @@
  *     "limit_growth_bytes_per_minute" of the limit's group, so of all that share it,
  *   "seconds_to_limit": when page cache is taken back and that growth goes on; null = it does not
  *     grow,
- *   "lost_blocks", "lost_bytes", "lost_stacks": refused for it had its share of the tables,
- *   "live_bytes", "live_count": by the trace, of its own processes.
+ *   "lost_blocks", "lost_bytes", "lost_stacks": refused for "lost_cgroup" (null = nothing was) had
+ *     its share of the tables: this one, or one above in which the memory controller counts it,
+ * whose losses are then told of all groups that it counts there, "live_bytes", "live_count": by the
+ * trace, of its own processes.
  */
 int json_put_cgroups(const struct profile *profile, FILE *out);
 

@@ -134,7 +134,7 @@ static void put_losses(struct screen *screen, const struct snap_group *group)
 	const char *cure = group->lost_blocks ? "--max-blocks" : "--max-stacks";
 	char buf[UNITS_MAX];
 
-	if (!group->lost_blocks && !group->lost_stacks)
+	if (!snap_group__has_losses(group))
 		return;
 	put_label(screen, "lost");
 	screen__paint(screen, PAINT_BAD);
@@ -150,7 +150,9 @@ static void put_losses(struct screen *screen, const struct snap_group *group)
 			group->lost_stacks == 1 ? " counted without its"
 						: "s counted without their");
 	screen__paint(screen, PAINT_NONE);
-	fprintf(screen->line, ": it has had its share of the tables (%s)", cure);
+	fputs(*group->lost_path ? ": all of " : ": it", screen->line);
+	text_put(screen->line, group->lost_path);
+	fprintf(screen->line, " has had its share of the tables (%s)", cure);
 	screen__end(screen);
 }
 

@@ -291,6 +291,30 @@ static void test_losses(void **state)
 	assert_int_equal(group->lost_blocks, 3);
 	assert_int_equal(group->lost_bytes, 900);
 	assert_int_equal(group->lost_stacks, 12);
+	assert_string_equal(group->lost_path, "");
+	snapshot__free(snap);
+	/* Groups that the memory controller does not count are counted in the one above. */
+	put_group_file(host.unified, "/a/in", "cgroup.procs", "");
+	put_group_file(host.unified, "/a/in/deep", "cgroup.procs", "");
+	snap = report(&host, "/a/in/deep", tables, NS_PER_SEC);
+	group = &snap->groups.items[0];
+	assert_false(group->is_measured);
+	assert_int_equal(group->lost_blocks, 3);
+	assert_int_equal(group->lost_stacks, 12);
+	assert_string_equal(group->lost_path, "/a");
+	snapshot__free(snap);
+	put_group_file(host.unified, "/b", "cgroup.procs", "");
+	snap = report(&host, "/b", tables, NS_PER_SEC);
+	assert_int_equal(snap->groups.items[0].lost_blocks, 0);
+	snapshot__free(snap);
+	/* The root is counted, though it tells nothing on old kernels. */
+	tables->groups[5] = (struct group){
+		.cgroup = cgroup_id(host.unified, "/"),
+		.refused = {[TABLE_BLOCKS] = 9},
+	};
+	snap = report(&host, "/b", tables, NS_PER_SEC);
+	assert_int_equal(snap->groups.items[0].lost_blocks, 9);
+	assert_string_equal(snap->groups.items[0].lost_path, "/");
 	snapshot__free(snap);
 	/* A group without a directory is not the one of an unused entry. */
 	snap = report(&host, "/gone", tables, NS_PER_SEC);

@@ -124,6 +124,39 @@ static void test_sums(void **state)
 	snapshot__free(snap);
 }
 
+/* Groups that are counted in one above have that one's losses, all of them. */
+static void test_shared_losses(void **state)
+{
+	static const char *const paths[] = {"/a/x", "/a/y", "/a", "/b"};
+	static const char *const lost[] = {"/a", "/a", "", ""};
+	struct snapshot *snap = snapshot__new("trace");
+	struct snap_group sum;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		snapshot__add_group(snap, &(struct snap_group){.path = (char *)paths[i],
+							       .service = "s",
+							       .lost_blocks = i < 3 ? 5 : 0,
+							       .lost_bytes = i < 3 ? 500 : 0,
+							       .lost_path = (char *)lost[i]});
+	snapshot__add_proc(snap, 1, 1, "", "", "/a/x", "");
+	snapshot__set_group(snap, 0, 0);
+	assert_int_equal(group__sum(snap, 0, GROUP_SERVICE, &sum), 4);
+	assert_int_equal(sum.lost_blocks, 5);
+	assert_int_equal(sum.lost_bytes, 500);
+	assert_string_equal(sum.lost_path, "/a");
+	assert_int_equal(group__sum(snap, 0, GROUP_CGROUP, &sum), 1);
+	assert_int_equal(sum.lost_blocks, 5);
+	assert_string_equal(sum.lost_path, "/a");
+	/* Another one lost something, too: no one path tells whose it is. */
+	snap->groups.items[3].lost_stacks = 2;
+	assert_int_equal(group__sum(snap, 0, GROUP_SERVICE, &sum), 4);
+	assert_int_equal(sum.lost_blocks, 5);
+	assert_int_equal(sum.lost_stacks, 2);
+	assert_string_equal(sum.lost_path, "");
+	snapshot__free(snap);
+}
+
 /* Every path is below the root, no path is below itself. */
 static void test_sums_below_root(void **state)
 {
@@ -318,7 +351,7 @@ int main(void)
 		cmocka_unit_test(test_sums),	     cmocka_unit_test(test_sums_below_root),
 		cmocka_unit_test(test_tops),	     cmocka_unit_test(test_time_to_limit),
 		cmocka_unit_test(test_deltas),	     cmocka_unit_test(test_page_cache_is_room),
-		cmocka_unit_test(test_shared_limit),
+		cmocka_unit_test(test_shared_limit), cmocka_unit_test(test_shared_losses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

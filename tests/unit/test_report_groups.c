@@ -53,11 +53,23 @@ static void test_cgroup(void **state)
 {
 	struct profile *profile;
 	struct scene scene;
+	char *text;
 
 	(void)state;
 	begin(&scene);
 	profile = profile_of(&scene, GROUP_CGROUP, NULL);
 	check_golden(profile, "table", "group-table-cgroup.txt");
+	profile__free(profile);
+	/* Which of all that the kernel counts together lost it, nobody knows. */
+	free(scene.snap->groups.items[1].lost_path);
+	scene.snap->groups.items[1].lost_path = strdup("/system.slice");
+	profile = profile_of(&scene, GROUP_CGROUP, NULL);
+	text = render(profile, "table");
+	assert_non_null(strstr(text, " stack: all of /system.slice has had its share"));
+	free(text);
+	text = render(profile, "json");
+	assert_non_null(strstr(text, "\"lost_stacks\":1,\"lost_cgroup\":\"/system.slice\""));
+	free(text);
 	profile__free(profile);
 	scene__free(&scene);
 }
