@@ -396,6 +396,7 @@ static int add_known(struct groups *groups, struct known_group *known, struct sn
 	group.service = known->name.service;
 	group.pod = known->name.pod;
 	group.pod_namespace = known->name.pod_namespace;
+	group.pod_uid = known->name.pod_uid;
 	read_memory(groups, known, now_ns, &group);
 	if (read_losses(groups, known, tables, &group))
 		return -ENOMEM;

@@ -190,6 +190,7 @@ uint32_t group__sum(const struct snapshot *snap, uint32_t proc, enum profile_gro
 				.service = item->service,
 				.pod = item->pod,
 				.pod_namespace = item->pod_namespace,
+				.pod_uid = item->pod_uid,
 				.limit_path = item->limit_path,
 				.lost_path = item->lost_path,
 			};

@@ -138,6 +138,7 @@ enum proc_state { PROC_RUNNING = 1, PROC_EXITED = 2, PROC_EXECED = 3 };
 struct snap_group {
 	char *path; /* as snap_proc.cgroup; this and all other text is owned, "" = none */
 	char *title, *runtime, *container, *container_id, *image, *service, *pod, *pod_namespace;
+	char *pod_uid;
 	bool is_measured;		   /* else all figures up to the losses are 0 */
 	uint64_t anon_bytes, file_bytes;   /* the latter with shared memory (shmem) */
 	uint64_t usage_bytes, limit_bytes; /* of the group with the least room on the way up; limit

@@ -18,6 +18,7 @@ static void add_names(struct fields *fields, const struct snap_group *group)
 	add_text(fields, "service", group->service);
 	add_text(fields, "pod", group->pod);
 	add_text(fields, "pod_namespace", group->pod_namespace);
+	add_text(fields, "pod_uid", group->pod_uid);
 }
 
 static void add_known_uint(struct fields *fields, const char *name, bool is_known, uint64_t value)

@@ -71,6 +71,7 @@ static inline void add_groups(struct snapshot *snap)
 		 .container_id = "beef",
 		 .pod = "cart-7",
 		 .pod_namespace = "shop",
+		 .pod_uid = "12345678-90ab-cdef-1234-567890abcdef",
 		 .lost_blocks = 1200,
 		 .lost_bytes = 5 * MIB,
 		 .lost_stacks = 3},

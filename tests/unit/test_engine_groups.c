@@ -188,6 +188,25 @@ static void test_limit_above(void **state)
 	host__destroy(&host);
 }
 
+/* A pod of which no runtime has left a name. */
+static void test_pod(void **state)
+{
+	static const char path[] =
+		"/kubepods/pod12345678-90ab-cdef-1234-567890abcdef/"
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	struct snapshot *snap;
+	struct host host;
+
+	(void)state;
+	host__init(&host, true, false);
+	snap = report(&host, path, NULL, NS_PER_SEC);
+	assert_string_equal(snap->groups.items[0].pod_uid, "12345678-90ab-cdef-1234-567890abcdef");
+	assert_string_equal(snap->groups.items[0].pod, "");
+	assert_string_equal(snap->procs.items[0].container, "pod 12345678/container 0123456789ab");
+	snapshot__free(snap);
+	host__destroy(&host);
+}
+
 /* On a hybrid host the memory controller is v1's. */
 static void test_hybrid(void **state)
 {
@@ -431,6 +450,7 @@ int main(void)
 		UNIT_TEST(test_this_host),
 		UNIT_TEST(test_page_cache),
 		UNIT_TEST(test_limit_above),
+		UNIT_TEST(test_pod),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
