@@ -14,6 +14,7 @@
 
 #define ID_LEN 64	/* hex digits of a container id */
 #define SHORT_ID_LEN 12 /* what runtimes show of one */
+#define SHORT_UID_LEN 8 /* of a pod's: the first group of a UUID */
 #define MIN_ID_PREFIX 8 /* hex digits that a user has to give */
 #define MIN_POD_UID 8
 #define MAX_POD_UID 64 /* a UUID has 36, the hash of a static pod's manifest 32 */
@@ -316,6 +317,9 @@ int cgroup_name__set_title(struct cgroup_name *name)
 				    name->pod, in_pod ? "/" : "", name->pod_container);
 	else if (*name->container)
 		title = strdup(name->container);
+	else if (*name->container_id && *name->pod_uid)
+		title = format_text("pod %.*s/container %.*s", SHORT_UID_LEN, name->pod_uid,
+				    SHORT_ID_LEN, name->container_id);
 	else if (*name->container_id)
 		title = strndup(name->container_id, SHORT_ID_LEN);
 	else

@@ -41,8 +41,8 @@ struct cgroup_name {
 	char *image;
 	char *pod, *pod_namespace, *pod_uid, *pod_container; /* Kubernetes */
 	/*
-	 * The best of these: "NAMESPACE/POD/CONTAINER", container, the first 12 characters of the
-	 * id, unit, path.
+	 * The best of these: "NAMESPACE/POD/CONTAINER", container, "pod UID/container ID" with the
+	 * first 8 and 12 characters of these, such an ID alone, unit, path.
 	 */
 	char *title;
 };

@@ -18,15 +18,22 @@
 #define NS_PER_MINUTE (60.0 * NS_PER_SEC)
 #define LEAST_SWEPT 256 /* so few groups are not worth a look at which of them have gone */
 
+struct first_sample {
+	bool is_taken;
+	uint64_t taken_ns, anon_bytes;
+};
+
 struct known_group {
 	char *path;	   /* owned */
 	const char *mount; /* of the hierarchy it is in; NULL = in none that is mounted */
 	uint64_t id;	   /* of its directory, 0 = none */
 	bool has_name;
 	struct cgroup_name name; /* owned, once a report has wanted it */
-	bool has_first;
-	uint64_t first_ns, first_anon_bytes;
-	uint32_t group; /* in the snapshot that is being filled, SNAP_NONE = in none */
+	struct first_sample first;
+	char *limit_path;		 /* owned: a group above, of which the limit is, or NULL */
+	struct first_sample limit_first; /* of that one */
+	char *lost_path; /* owned: the group that its losses are counted for, or NULL */
+	uint32_t group;	 /* in the snapshot that is being filled, SNAP_NONE = in none */
 };
 
 struct groups {
@@ -44,6 +51,8 @@ struct groups {
 static void free_known(struct known_group *known)
 {
 	free(known->path);
+	free(known->limit_path);
+	free(known->lost_path);
 	cgroup_name__free(&known->name);
 }
 
@@ -142,7 +151,7 @@ static void find_directory(const struct groups *groups, struct known_group *know
 	if (known->id == id)
 		return;
 	cgroup_name__free(&known->name);
-	known->has_name = known->has_first = false;
+	known->has_name = known->first.is_taken = known->limit_first.is_taken = false;
 }
 
 /* Forgets groups that are in no snapshot and whose directory has gone. Returns 0 or -ENOMEM. */
@@ -180,18 +189,77 @@ static int read_stat(const struct groups *groups, const struct known_group *know
 				 ret);
 }
 
-static void take_first(struct known_group *known, const struct cgroup_stat *stat, uint64_t now_ns)
+/* Returns over which time growth is told, 0 = the first sample is too new, or this one. */
+static uint64_t tell_growth(struct first_sample *first, uint64_t anon_bytes, uint64_t now_ns,
+			    double *ret_per_min)
 {
-	known->first_ns = now_ns;
-	known->first_anon_bytes = stat->anon_bytes;
-	known->has_first = true;
+	uint64_t measured_ns;
+
+	if (!first->is_taken)
+		*first = (struct first_sample){true, now_ns, anon_bytes};
+	if (now_ns < first->taken_ns + LEAST_GROWTH_NS)
+		return 0;
+	measured_ns = now_ns - first->taken_ns;
+	*ret_per_min =
+		((double)anon_bytes - (double)first->anon_bytes) * NS_PER_MINUTE / measured_ns;
+	return measured_ns;
+}
+
+/*
+ * Takes over a limit of a group above. That one's growth, over the same time, has the siblings' in
+ * it, also of those that nobody traces; the group's own stands for it where it is not known.
+ */
+static void read_shared(struct known_group *known, bool is_v1, char *path, uint64_t now_ns,
+			struct snap_group *ret)
+{
+	struct cgroup_stat stat;
+
+	if (!known->limit_path || strcmp(known->limit_path, path) != 0) {
+		free(known->limit_path);
+		known->limit_path = path;
+		known->limit_first.is_taken = false;
+	} else {
+		free(path);
+	}
+	ret->limit_path = known->limit_path;
+	if (!cgroup_stat__read(known->mount, is_v1, known->limit_path, &stat))
+		tell_growth(&known->limit_first, stat.anon_bytes, now_ns,
+			    &ret->limit_growth_per_min);
+}
+
+/* Reads what the kernel counts; at first sight this takes the first samples. */
+static void read_memory(const struct groups *groups, struct known_group *known, uint64_t now_ns,
+			struct snap_group *ret)
+{
+	bool is_v1 = known->mount == groups->mounts.memory;
+	struct cgroup_memory tightest;
+	struct cgroup_stat stat;
+
+	if (read_stat(groups, known, &stat))
+		return;
+	ret->is_measured = true;
+	ret->anon_bytes = stat.anon_bytes;
+	ret->file_bytes = stat.file_bytes;
+	ret->usage_bytes = stat.usage_bytes;
+	ret->measured_ns =
+		tell_growth(&known->first, stat.anon_bytes, now_ns, &ret->growth_per_min);
+	if (cgroup_memory__find(known->mount, is_v1, known->path, &tightest))
+		return;
+	ret->usage_bytes = tightest.usage;
+	ret->limit_bytes = tightest.limit;
+	ret->reclaimable_bytes = tightest.reclaimable;
+	ret->limit_growth_per_min = ret->growth_per_min;
+	if (!strcmp(tightest.path, known->path))
+		cgroup_memory__free(&tightest);
+	else
+		read_shared(known, is_v1, tightest.path, now_ns, ret);
 }
 
 /* Finds a group, made on first sight. Returns 0 or -ENOMEM. */
 static int need_known(struct groups *groups, const char *path, uint64_t now_ns, uint32_t *ret)
 {
 	struct known_group known = {.group = SNAP_NONE};
-	struct cgroup_stat stat;
+	struct snap_group unused = {0};
 	uint64_t probe;
 	int err;
 
@@ -202,8 +270,7 @@ static int need_known(struct groups *groups, const char *path, uint64_t now_ns, 
 	if (!known.path)
 		return -ENOMEM;
 	find_directory(groups, &known);
-	if (!read_stat(groups, &known, &stat))
-		take_first(&known, &stat, now_ns);
+	read_memory(groups, &known, now_ns, &unused);
 	if (array_push(&groups->items, known)) {
 		free_known(&known);
 		return -ENOMEM;
@@ -229,43 +296,55 @@ int groups__note(struct groups *groups, const char *cgroup, uint64_t now_ns)
 
 /* ---- a report ---- */
 
-static void read_memory(const struct groups *groups, struct known_group *known, uint64_t now_ns,
-			struct snap_group *ret)
+/* Cuts a path down to the group above. Returns false when there is none. */
+static bool cut_last(char *path)
 {
-	bool is_v1 = known->mount == groups->mounts.memory;
-	struct cgroup_memory tightest;
-	struct cgroup_stat stat;
+	char *end = strrchr(path, '/');
 
-	if (read_stat(groups, known, &stat))
-		return;
-	ret->is_measured = true;
-	ret->anon_bytes = stat.anon_bytes;
-	ret->file_bytes = stat.file_bytes;
-	ret->usage_bytes = stat.usage_bytes;
-	if (!cgroup_memory__find(known->mount, is_v1, known->path, &tightest)) {
-		ret->usage_bytes = tightest.usage;
-		ret->limit_bytes = tightest.limit;
-		cgroup_memory__free(&tightest);
-	}
-	if (!known->has_first)
-		take_first(known, &stat, now_ns);
-	if (now_ns < known->first_ns + LEAST_GROWTH_NS)
-		return;
-	ret->measured_ns = now_ns - known->first_ns;
-	ret->growth_per_min = ((double)stat.anon_bytes - (double)known->first_anon_bytes) *
-			      NS_PER_MINUTE / ret->measured_ns;
+	if (!end || !path[1])
+		return false;
+	end[end == path] = '\0';
+	return true;
 }
 
-static void read_losses(const struct groups *groups, const struct known_group *known,
-			const struct tables *tables, struct snap_group *ret)
+/*
+ * The kernel side knows a process's group by the memory controller: in v2, where a group need not
+ * have it, that is the nearest one upwards that has. Returns 0 or -ENOMEM.
+ */
+static int find_loser(const struct groups *groups, struct known_group *known)
 {
+	char *path = strdup(known->path);
+	struct cgroup_stat stat;
+
+	if (!path)
+		return -ENOMEM;
+	while (known->mount == groups->mounts.unified &&
+	       cgroup_stat__read(known->mount, false, path, &stat) == -ENOENT && cut_last(path))
+		;
+	free(known->lost_path);
+	known->lost_path = path;
+	return 0;
+}
+
+static int read_losses(const struct groups *groups, struct known_group *known,
+		       const struct tables *tables, struct snap_group *ret)
+{
+	uint64_t id = known->id;
+
 	/* The kernel side numbers groups of the memory controller's hierarchy. */
-	if (groups->mounts.memory && known->mount != groups->mounts.memory)
-		return;
-	for (size_t i = 0; tables && known->id && i < MAX_GROUPS; i++) {
+	if (!tables || !id || (groups->mounts.memory && known->mount != groups->mounts.memory))
+		return 0;
+	if (!ret->is_measured) {
+		if (find_loser(groups, known))
+			return -ENOMEM;
+		if (strcmp(known->lost_path, known->path) != 0)
+			ret->lost_path = known->lost_path;
+		id = cgroup_id(known->mount, known->lost_path);
+	}
+	for (size_t i = 0; id && i < MAX_GROUPS; i++) {
 		const struct group *group = &tables->groups[i];
 
-		if (group->cgroup != known->id)
+		if (group->cgroup != id)
 			continue;
 		/* A block without room for its sum is not followed either. */
 		ret->lost_blocks = group->refused[TABLE_BLOCKS];
@@ -274,8 +353,9 @@ static void read_losses(const struct groups *groups, const struct known_group *k
 		ret->lost_stacks = group->refused[TABLE_STACKS] +
 				   group->refused[TABLE_PYTHON_STACKS] +
 				   group->refused[TABLE_COSTS];
-		return;
+		break;
 	}
+	return 0;
 }
 
 /* Looks the name up at first sight. Returns 0 or -ENOMEM. */
@@ -316,8 +396,10 @@ static int add_known(struct groups *groups, struct known_group *known, struct sn
 	group.service = known->name.service;
 	group.pod = known->name.pod;
 	group.pod_namespace = known->name.pod_namespace;
+	group.pod_uid = known->name.pod_uid;
 	read_memory(groups, known, now_ns, &group);
-	read_losses(groups, known, tables, &group);
+	if (read_losses(groups, known, tables, &group))
+		return -ENOMEM;
 	known->group = snapshot__add_group(snap, &group);
 	return known->group == SNAP_NONE ? -ENOMEM : 0;
 }

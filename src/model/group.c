@@ -93,10 +93,28 @@ static bool is_counted(const struct snapshot *snap, const struct snap_group *gro
 	return false;
 }
 
+uint64_t snap_group__used_bytes(const struct snap_group *group)
+{
+	return group->usage_bytes > group->reclaimable_bytes
+		       ? group->usage_bytes - group->reclaimable_bytes
+		       : 0;
+}
+
 static uint64_t room_of(const struct snap_group *group)
 {
-	return group->limit_bytes > group->usage_bytes ? group->limit_bytes - group->usage_bytes
-						       : 0;
+	uint64_t used = snap_group__used_bytes(group);
+
+	return group->limit_bytes > used ? group->limit_bytes - used : 0;
+}
+
+/* Takes over which limit counts, and all that is told of it. */
+static void take_limit(struct snap_group *sum, const struct snap_group *group)
+{
+	sum->limit_bytes = group->limit_bytes;
+	sum->usage_bytes = group->usage_bytes;
+	sum->reclaimable_bytes = group->reclaimable_bytes;
+	sum->limit_path = group->limit_path;
+	sum->limit_growth_per_min = group->limit_growth_per_min;
 }
 
 static void add_memory(struct snap_group *sum, const struct snap_group *group)
@@ -104,12 +122,10 @@ static void add_memory(struct snap_group *sum, const struct snap_group *group)
 	bool is_tighter =
 		group->limit_bytes && (!sum->limit_bytes || room_of(group) < room_of(sum));
 
-	if (is_tighter) {
-		sum->limit_bytes = group->limit_bytes;
-		sum->usage_bytes = group->usage_bytes;
-	} else if (!sum->limit_bytes) {
+	if (is_tighter)
+		take_limit(sum, group);
+	else if (!sum->limit_bytes)
 		sum->usage_bytes += group->usage_bytes;
-	}
 	sum->anon_bytes += group->anon_bytes;
 	sum->file_bytes += group->file_bytes;
 	sum->growth_per_min += group->growth_per_min;
@@ -118,8 +134,34 @@ static void add_memory(struct snap_group *sum, const struct snap_group *group)
 	sum->is_measured = true;
 }
 
+bool snap_group__has_losses(const struct snap_group *group)
+{
+	return group->lost_blocks || group->lost_stacks;
+}
+
+/* Whether one of the groups before it, of the same name, has the same losses. */
+static bool is_lost_before(const struct snapshot *snap, size_t item, enum profile_group by)
+{
+	const struct snap_group *group = &snap->groups.items[item];
+	const char *path = *group->lost_path ? group->lost_path : group->path;
+	struct group_name name = name_of(group, by);
+
+	for (size_t i = 0; i < item; i++) {
+		const struct snap_group *other = &snap->groups.items[i];
+
+		if (!strcmp(*other->lost_path ? other->lost_path : other->path, path) &&
+		    group_name__same(name, name_of(other, by)))
+			return true;
+	}
+	return false;
+}
+
 static void add_losses(struct snap_group *sum, const struct snap_group *group)
 {
+	if (!snap_group__has_losses(sum))
+		sum->lost_path = group->lost_path;
+	else if (strcmp(sum->lost_path, group->lost_path) != 0)
+		sum->lost_path = "";
 	sum->lost_blocks += group->lost_blocks;
 	sum->lost_bytes += group->lost_bytes;
 	sum->lost_stacks += group->lost_stacks;
@@ -148,8 +190,12 @@ uint32_t group__sum(const struct snapshot *snap, uint32_t proc, enum profile_gro
 				.service = item->service,
 				.pod = item->pod,
 				.pod_namespace = item->pod_namespace,
+				.pod_uid = item->pod_uid,
+				.limit_path = item->limit_path,
+				.lost_path = item->lost_path,
 			};
-		add_losses(&sum, item);
+		if (snap_group__has_losses(item) && !is_lost_before(snap, i, group))
+			add_losses(&sum, item);
 		if (item->is_measured && !is_counted(snap, item, group))
 			add_memory(&sum, item);
 	}
@@ -168,11 +214,15 @@ bool snap_group__is_growing(const struct snap_group *group)
 
 bool snap_group__seconds_to_limit(const struct snap_group *group, uint64_t *ret)
 {
-	double seconds;
+	uint64_t room = room_of(group);
+	double seconds = 0;
 
 	if (!snap_group__is_growing(group) || !group->limit_bytes)
 		return false;
-	seconds = room_of(group) / group->growth_per_min * SECONDS_PER_MINUTE;
+	if (room && !(group->limit_growth_per_min >= GROUP_LEAST_GROWTH))
+		return false;
+	if (room)
+		seconds = room / group->limit_growth_per_min * SECONDS_PER_MINUTE;
 	if (seconds > MAX_SECONDS)
 		return false;
 	*ret = seconds;

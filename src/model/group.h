@@ -36,18 +36,26 @@ const char *group__title(const struct snapshot *snap, uint32_t proc, enum profil
 
 /*
  * Sums up all groups that go by the same name as the process. Groups below another of these are in
- * its numbers already; of usage and limit, the group with the least room counts. Text is borrowed
+ * its numbers already, and groups that share their losses have them once; of usage and limit, the
+ * group with the least room counts. Text is borrowed
  * from the first one. Returns how many there are; *ret is untouched when there is none.
  */
 uint32_t group__sum(const struct snapshot *snap, uint32_t proc, enum profile_group group,
 		    struct snap_group *ret);
 
+/* Returns what counts against a group's limit: its usage without what the kernel can take back. */
+uint64_t snap_group__used_bytes(const struct snap_group *group);
+
+/* Whether the group was refused anything for it had its share of the tables. */
+bool snap_group__has_losses(const struct snap_group *group);
+
 /* Whether the group's memory grows by more than noise. */
 bool snap_group__is_growing(const struct snap_group *group);
 
 /*
- * Tells in how many seconds a group that goes on growing reaches its limit, 0 when it has. Returns
- * false when it does not grow, has no limit, or would take more than a hundred years.
+ * Tells in how many seconds a group that goes on growing reaches its limit, 0 when it has: page
+ * cache counts as room, and the growth is of all that share the limit. Returns false when it does
+ * not grow, has no limit, all that share it do not grow, or would take more than a hundred years.
  */
 bool snap_group__seconds_to_limit(const struct snap_group *group, uint64_t *ret);
 

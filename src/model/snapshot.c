@@ -65,6 +65,9 @@ static void free_group(struct snap_group *group)
 	free(group->service);
 	free(group->pod);
 	free(group->pod_namespace);
+	free(group->pod_uid);
+	free(group->limit_path);
+	free(group->lost_path);
 }
 
 static void free_code(struct snap_code *code)
@@ -340,9 +343,13 @@ uint32_t snapshot__add_group(struct snapshot *snap, const struct snap_group *gro
 	copy.service = copy_text(group->service);
 	copy.pod = copy_text(group->pod);
 	copy.pod_namespace = copy_text(group->pod_namespace);
+	copy.pod_uid = copy_text(group->pod_uid);
+	copy.limit_path = copy_text(group->limit_path);
+	copy.lost_path = copy_text(group->lost_path);
 	if (!copy.path || !copy.title || !copy.runtime || !copy.container || !copy.container_id ||
-	    !copy.image || !copy.service || !copy.pod || !copy.pod_namespace ||
-	    snap->groups.cnt >= SNAP_NONE || array_push(&snap->groups, copy)) {
+	    !copy.image || !copy.service || !copy.pod || !copy.pod_namespace || !copy.pod_uid ||
+	    !copy.limit_path || !copy.lost_path || snap->groups.cnt >= SNAP_NONE ||
+	    array_push(&snap->groups, copy)) {
 		free_group(&copy);
 		return SNAP_NONE;
 	}

@@ -138,15 +138,22 @@ enum proc_state { PROC_RUNNING = 1, PROC_EXITED = 2, PROC_EXECED = 3 };
 struct snap_group {
 	char *path; /* as snap_proc.cgroup; this and all other text is owned, "" = none */
 	char *title, *runtime, *container, *container_id, *image, *service, *pod, *pod_namespace;
-	bool is_measured;		   /* else the next five are 0 */
+	char *pod_uid;
+	bool is_measured;		   /* else all figures up to the losses are 0 */
 	uint64_t anon_bytes, file_bytes;   /* the latter with shared memory (shmem) */
 	uint64_t usage_bytes, limit_bytes; /* of the group with the least room on the way up; limit
 					      0 = there is none, the usage is its own */
-	uint64_t measured_ns;		   /* over which growth is told, 0 = not yet */
-	double growth_per_min;		   /* of anon_bytes */
+	uint64_t reclaimable_bytes;	   /* of that usage: page cache, room below the limit */
+	char *limit_path;	     /* that group when it is one above, "" = it is this one */
+	uint64_t measured_ns;	     /* over which growth is told, 0 = not yet */
+	double growth_per_min;	     /* of anon_bytes */
+	double limit_growth_per_min; /* the same of the group with the limit: of all that share it
+				      */
 	/* For it had its share of the tables: blocks that are not followed, their bytes as far as
 	 * the table of blocks was full, and blocks that are counted without their stack. */
 	uint64_t lost_blocks, lost_bytes, lost_stacks;
+	char *lost_path; /* whose losses these are when the memory controller counts this group in
+			    one above, with all others there; "" = its own */
 };
 
 struct snap_proc {

@@ -18,6 +18,7 @@ static void add_names(struct fields *fields, const struct snap_group *group)
 	add_text(fields, "service", group->service);
 	add_text(fields, "pod", group->pod);
 	add_text(fields, "pod_namespace", group->pod_namespace);
+	add_text(fields, "pod_uid", group->pod_uid);
 }
 
 static void add_known_uint(struct fields *fields, const char *name, bool is_known, uint64_t value)
@@ -28,8 +29,17 @@ static void add_known_uint(struct fields *fields, const char *name, bool is_know
 		add_null(fields, name);
 }
 
+static void add_growth(struct fields *fields, const char *name, bool is_known, double per_min)
+{
+	if (is_known)
+		add_float(fields, name, per_min);
+	else
+		add_null(fields, name);
+}
+
 static void add_memory(struct fields *fields, const struct snap_group *group)
 {
+	const char *limit_cgroup = *group->limit_path ? group->limit_path : group->path;
 	uint64_t seconds = 0;
 	bool reaches_limit = snap_group__seconds_to_limit(group, &seconds);
 
@@ -37,15 +47,17 @@ static void add_memory(struct fields *fields, const struct snap_group *group)
 	add_known_uint(fields, "file_bytes", group->is_measured, group->file_bytes);
 	add_known_uint(fields, "usage_bytes", group->is_measured, group->usage_bytes);
 	add_known_uint(fields, "limit_bytes", group->limit_bytes, group->limit_bytes);
-	if (group->measured_ns)
-		add_float(fields, "growth_bytes_per_minute", group->growth_per_min);
-	else
-		add_null(fields, "growth_bytes_per_minute");
+	add_known_uint(fields, "reclaimable_bytes", group->limit_bytes, group->reclaimable_bytes);
+	add_known_text(fields, "limit_cgroup", group->limit_bytes ? limit_cgroup : NULL);
+	add_growth(fields, "growth_bytes_per_minute", group->measured_ns, group->growth_per_min);
+	add_growth(fields, "limit_growth_bytes_per_minute",
+		   group->measured_ns && group->limit_bytes, group->limit_growth_per_min);
 	add_known_uint(fields, "seconds_to_limit", reaches_limit, seconds);
 }
 
 static int put_cgroup(const struct snap_group *group, const struct cost *cost, FILE *out)
 {
+	const char *lost_cgroup = *group->lost_path ? group->lost_path : group->path;
 	struct fields fields;
 
 	fields__new(&fields);
@@ -54,6 +66,7 @@ static int put_cgroup(const struct snap_group *group, const struct cost *cost, F
 	add_uint(&fields, "lost_blocks", group->lost_blocks);
 	add_uint(&fields, "lost_bytes", group->lost_bytes);
 	add_uint(&fields, "lost_stacks", group->lost_stacks);
+	add_known_text(&fields, "lost_cgroup", snap_group__has_losses(group) ? lost_cgroup : NULL);
 	add_int(&fields, "live_bytes", cost->live_bytes);
 	add_int(&fields, "live_count", cost->live_count);
 	return put_fields(&fields, true, out);

@@ -59,6 +59,18 @@ void table_group_title(struct screen *screen, const struct profile *profile,
 	fputc(')', screen->line);
 }
 
+/* Page cache can fill a group to its limit and harms nobody. */
+static void put_percents(struct screen *screen, const struct snap_group *group)
+{
+	unsigned int all = percent_of(group->usage_bytes, group->limit_bytes),
+		     used = percent_of(snap_group__used_bytes(group), group->limit_bytes);
+
+	fprintf(screen->line, " (%u %%", all);
+	if (used != all)
+		fprintf(screen->line, ", without page cache %u %%", used);
+	fputc(')', screen->line);
+}
+
 static void put_memory(struct screen *screen, const struct snap_group *group)
 {
 	if (!group->is_measured)
@@ -72,12 +84,25 @@ static void put_memory(struct screen *screen, const struct snap_group *group)
 		put_bytes(screen, group->usage_bytes);
 		fputs(" used of the limit of ", screen->line);
 		put_bytes(screen, group->limit_bytes);
-		fprintf(screen->line, " (%u %%)",
-			percent_of(group->usage_bytes, group->limit_bytes));
+		if (*group->limit_path) {
+			fputs(" of ", screen->line);
+			text_put(screen->line, group->limit_path);
+		}
+		put_percents(screen, group);
 	} else {
 		fputs("no limit", screen->line);
 	}
 	screen__end(screen);
+}
+
+static void put_shared_growth(struct screen *screen, double per_min)
+{
+	fputs(", ", screen->line);
+	if (per_min >= GROUP_LEAST_GROWTH)
+		put_bytes(screen, per_min);
+	else
+		fputs("none", screen->line);
+	fputs(" of all that share the limit", screen->line);
 }
 
 static void put_growth(struct screen *screen, const struct snap_group *group)
@@ -90,6 +115,8 @@ static void put_growth(struct screen *screen, const struct snap_group *group)
 	put_label(screen, "growth");
 	put_bytes(screen, group->growth_per_min);
 	fprintf(screen->line, " a minute over %s", format_duration(group->measured_ns, buf));
+	if (group->limit_bytes && *group->limit_path)
+		put_shared_growth(screen, group->limit_growth_per_min);
 	if (snap_group__seconds_to_limit(group, &seconds)) {
 		screen__paint(screen, PAINT_BAD);
 		if (seconds)
@@ -107,7 +134,7 @@ static void put_losses(struct screen *screen, const struct snap_group *group)
 	const char *cure = group->lost_blocks ? "--max-blocks" : "--max-stacks";
 	char buf[UNITS_MAX];
 
-	if (!group->lost_blocks && !group->lost_stacks)
+	if (!snap_group__has_losses(group))
 		return;
 	put_label(screen, "lost");
 	screen__paint(screen, PAINT_BAD);
@@ -123,7 +150,9 @@ static void put_losses(struct screen *screen, const struct snap_group *group)
 			group->lost_stacks == 1 ? " counted without its"
 						: "s counted without their");
 	screen__paint(screen, PAINT_NONE);
-	fprintf(screen->line, ": it has had its share of the tables (%s)", cure);
+	fputs(*group->lost_path ? ": all of " : ": it", screen->line);
+	text_put(screen->line, group->lost_path);
+	fprintf(screen->line, " has had its share of the tables (%s)", cure);
 	screen__end(screen);
 }
 

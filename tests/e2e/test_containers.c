@@ -3,6 +3,7 @@
  * Containers that the test makes itself: other roots, other libcs, other PIDs, groups of their own.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,6 +228,7 @@ static void test_one_is_killed(void **state)
 
 #define HELD_BLOCKS "30000" /* of 1000 bytes, each touched */
 #define GROUP_LIMIT (64ULL << 20)
+#define CACHED_BYTES (8 << 20)
 
 /*
  * The kernel counts pages for each CPU and adds them up every two seconds, or when 64 for each CPU
@@ -256,7 +258,7 @@ static int64_t read_number(const char *dir, const char *name, const char *word)
 
 /* What the kernel says of a container's memory. */
 struct usage {
-	int64_t anon, file, all;
+	int64_t anon, file, all, cache;
 };
 
 /* Waits until what is there at least has been added up. */
@@ -275,6 +277,9 @@ static struct usage await_usage(const char *name, int64_t least_anon)
 		usage.anon = read_number(dir, "memory.stat", is_v2 ? "anon" : "total_rss");
 	}
 	usage.file = read_number(dir, "memory.stat", is_v2 ? "file" : "total_cache");
+	usage.cache =
+		read_number(dir, "memory.stat", is_v2 ? "active_file" : "total_active_file") +
+		read_number(dir, "memory.stat", is_v2 ? "inactive_file" : "total_inactive_file");
 	usage.all = read_number(dir, is_v2 ? "memory.current" : "memory.usage_in_bytes", "");
 	free(dir);
 	assert_true(usage.anon >= least_anon);
@@ -315,8 +320,34 @@ static void fill_file(const struct container *container)
 	assert_int_equal(child__await_exit(filler, TIMEOUT_MS), 0);
 }
 
+/* Makes a file of which the kernel has nothing in memory. */
+static char *make_uncached_file(void)
+{
+	static const char zeros[CACHED_BYTES];
+	char *path = format("%s/uncached", scratch_dir());
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, zeros, sizeof(zeros)), sizeof(zeros));
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	close(fd);
+	return path;
+}
+
+/* Has a container read it. Where the host's files are in memory anyway, nothing is cached. */
+static void cache_file(const struct container *container, char *path)
+{
+	struct child *reader = container__run(container, ARGS("/usr/bin/cksum", path));
+
+	if (child__await_exit(reader, TIMEOUT_MS))
+		print_message("%s is not in the container's root\n", path);
+	free(path);
+}
+
 static void test_line_of_a_group(void **state)
 {
+	char *uncached = make_uncached_file();
 	const struct container_opts opts = {.leakers = ARGS("many"), .memory_bytes = GROUP_LIMIT};
 	struct inmate inmate =
 		inmate__start("limited", &opts, ARGS("many", "pairs", HELD_BLOCKS, "9"));
@@ -329,6 +360,7 @@ static void test_line_of_a_group(void **state)
 
 	(void)state;
 	fill_file(inmate.container);
+	cache_file(inmate.container, uncached);
 	inmate__go(&inmate);
 	truth = expect__totals(inmate.expect);
 	usage = await_usage("limited", truth.live_bytes);
@@ -342,6 +374,8 @@ static void test_line_of_a_group(void **state)
 	assert_near(group, "anon_bytes", usage.anon);
 	assert_near(group, "file_bytes", usage.file);
 	assert_near(group, "usage_bytes", usage.all);
+	assert_near(group, "reclaimable_bytes", usage.cache);
+	assert_string_equal(text_of(group, "limit_cgroup"), inmate.container->cgroup);
 	assert_true(usage.all > usage.anon + 2 * MEMORY_SLACK);
 	leaf = json_object_array_get_idx(field(report.root, "stacks"), 0);
 	leaf = json_object_array_get_idx(field(leaf, "frames"), 0);

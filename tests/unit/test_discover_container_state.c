@@ -311,7 +311,7 @@ static void test_broken_json(void **state)
 		write_text("/run/containerd" TASKS "k8s.io/" H1 "/config.json", texts[i]);
 		assert_title("/docker/" H1, "0123456789ab");
 		assert_title("/libpod_parent/libpod-" H1, "0123456789ab");
-		assert_title(POD "/crio-" H1 ".scope", "0123456789ab");
+		assert_title(POD "/crio-" H1 ".scope", "pod 12345678/container 0123456789ab");
 		assert_title("/x/" H1, "0123456789ab");
 		assert_title("/x", "/x");
 	}

@@ -2,9 +2,11 @@
 /* Control groups of a run, in folders that look as hierarchies do. */
 #include "unit/compile.h"
 
+#include <inttypes.h>
 #include <sys/stat.h>
 
 #include "engine/groups.h"
+#include "model/group.h"
 #include "unit/cgroup_files.h"
 #include "util/clock.h"
 #include "util/format.h"
@@ -89,6 +91,8 @@ static void test_v2(void **state)
 	assert_int_equal(group->limit_bytes, 64 * MIB);
 	assert_int_equal(group->measured_ns, 30 * NS_PER_SEC);
 	assert_int_equal((int64_t)group->growth_per_min, 2 * MIB);
+	assert_string_equal(group->limit_path, "/a");
+	assert_int_equal((int64_t)group->limit_growth_per_min, 2 * MIB); /* "/a" does not tell */
 	snapshot__free(snap);
 	/* Shrinking is told, too; it is measured from the first sample. */
 	put_group_file(host.unified, "/a/web.service", "memory.stat", "anon 0\nfile 0\n");
@@ -98,6 +102,107 @@ static void test_v2(void **state)
 	assert_int_equal((int64_t)group->growth_per_min, -(int64_t)MIB);
 	assert_int_equal(group->limit_bytes, 0);
 	assert_int_equal(group->usage_bytes, 4 * MIB);
+	snapshot__free(snap);
+	host__destroy(&host);
+}
+
+/* A container that has read files, of a size that is all its limit leaves. */
+static void test_page_cache(void **state)
+{
+	const struct snap_group *group;
+	struct snapshot *snap;
+	struct host host;
+	uint64_t seconds;
+
+	(void)state;
+	host__init(&host, true, false);
+	put_group_file(host.unified, "/a", "memory.max", "67108864\n");
+	put_group_file(host.unified, "/a", "memory.current", "67108864\n");
+	put_group_file(host.unified, "/a", "memory.stat",
+		       "anon 1048576\nfile 58720256\nactive_file 25165824\n"
+		       "inactive_file 33554432\n");
+	assert_int_equal(groups__note(host.groups, "/a", 10 * NS_PER_SEC), 0);
+	put_group_file(host.unified, "/a", "memory.stat",
+		       "anon 3145728\nfile 58720256\nactive_file 25165824\n"
+		       "inactive_file 33554432\n");
+	snap = report(&host, "/a", NULL, 70 * NS_PER_SEC);
+	group = &snap->groups.items[0];
+	assert_int_equal(group->usage_bytes, 64 * MIB);
+	assert_int_equal(group->reclaimable_bytes, 56 * MIB);
+	assert_string_equal(group->limit_path, "");
+	assert_int_equal((int64_t)group->growth_per_min, 2 * MIB);
+	assert_int_equal((int64_t)group->limit_growth_per_min, 2 * MIB);
+	assert_true(snap_group__seconds_to_limit(group, &seconds));
+	assert_int_equal(seconds, 28 * 60);
+	snapshot__free(snap);
+	host__destroy(&host);
+}
+
+static void put_anon(const struct host *host, const char *path, uint64_t bytes)
+{
+	char *text = format_text("anon %" PRIu64 "\nfile 0\n", bytes);
+
+	put_group_file(host->unified, path, "memory.stat", text);
+	free(text);
+}
+
+/* A pod of two containers has one limit. Only one of them is traced, the other one grows, too. */
+static void test_limit_above(void **state)
+{
+	const struct snap_group *group;
+	struct snapshot *snap;
+	struct host host;
+	uint64_t seconds;
+
+	(void)state;
+	host__init(&host, true, false);
+	put_group_file(host.unified, "/pod", "memory.max", "67108864\n");
+	put_group_file(host.unified, "/pod", "memory.current", "33554432\n");
+	put_anon(&host, "/pod", 4 * MIB);
+	put_anon(&host, "/pod/a", 1 * MIB);
+	assert_int_equal(groups__note(host.groups, "/pod/a", 10 * NS_PER_SEC), 0);
+	put_anon(&host, "/pod", 12 * MIB);
+	put_anon(&host, "/pod/a", 3 * MIB);
+	snap = report(&host, "/pod/a", NULL, 70 * NS_PER_SEC);
+	group = &snap->groups.items[0];
+	assert_string_equal(group->limit_path, "/pod");
+	assert_int_equal((int64_t)group->growth_per_min, 2 * MIB);
+	assert_int_equal((int64_t)group->limit_growth_per_min, 8 * MIB);
+	assert_true(snap_group__seconds_to_limit(group, &seconds));
+	assert_int_equal(seconds, 4 * 60);
+	snapshot__free(snap);
+	/* Another limit begins to count: of that group's growth nothing is known yet. */
+	put_group_file(host.unified, "/", "memory.max", "33554432\n");
+	put_group_file(host.unified, "/", "memory.current", "33554432\n");
+	put_anon(&host, "/", 24 * MIB);
+	snap = report(&host, "/pod/a", NULL, 70 * NS_PER_SEC);
+	assert_string_equal(snap->groups.items[0].limit_path, "/");
+	assert_int_equal((int64_t)snap->groups.items[0].limit_growth_per_min, 2 * MIB);
+	snapshot__free(snap);
+	put_anon(&host, "/", 20 * MIB);
+	snap = report(&host, "/pod/a", NULL, 130 * NS_PER_SEC);
+	group = &snap->groups.items[0];
+	assert_int_equal((int64_t)group->growth_per_min, MIB);
+	assert_int_equal((int64_t)group->limit_growth_per_min, -4 * (int64_t)MIB);
+	snapshot__free(snap);
+	host__destroy(&host);
+}
+
+/* A pod of which no runtime has left a name. */
+static void test_pod(void **state)
+{
+	static const char path[] =
+		"/kubepods/pod12345678-90ab-cdef-1234-567890abcdef/"
+		"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+	struct snapshot *snap;
+	struct host host;
+
+	(void)state;
+	host__init(&host, true, false);
+	snap = report(&host, path, NULL, NS_PER_SEC);
+	assert_string_equal(snap->groups.items[0].pod_uid, "12345678-90ab-cdef-1234-567890abcdef");
+	assert_string_equal(snap->groups.items[0].pod, "");
+	assert_string_equal(snap->procs.items[0].container, "pod 12345678/container 0123456789ab");
 	snapshot__free(snap);
 	host__destroy(&host);
 }
@@ -205,6 +310,30 @@ static void test_losses(void **state)
 	assert_int_equal(group->lost_blocks, 3);
 	assert_int_equal(group->lost_bytes, 900);
 	assert_int_equal(group->lost_stacks, 12);
+	assert_string_equal(group->lost_path, "");
+	snapshot__free(snap);
+	/* Groups that the memory controller does not count are counted in the one above. */
+	put_group_file(host.unified, "/a/in", "cgroup.procs", "");
+	put_group_file(host.unified, "/a/in/deep", "cgroup.procs", "");
+	snap = report(&host, "/a/in/deep", tables, NS_PER_SEC);
+	group = &snap->groups.items[0];
+	assert_false(group->is_measured);
+	assert_int_equal(group->lost_blocks, 3);
+	assert_int_equal(group->lost_stacks, 12);
+	assert_string_equal(group->lost_path, "/a");
+	snapshot__free(snap);
+	put_group_file(host.unified, "/b", "cgroup.procs", "");
+	snap = report(&host, "/b", tables, NS_PER_SEC);
+	assert_int_equal(snap->groups.items[0].lost_blocks, 0);
+	snapshot__free(snap);
+	/* The root is counted, though it tells nothing on old kernels. */
+	tables->groups[5] = (struct group){
+		.cgroup = cgroup_id(host.unified, "/"),
+		.refused = {[TABLE_BLOCKS] = 9},
+	};
+	snap = report(&host, "/b", tables, NS_PER_SEC);
+	assert_int_equal(snap->groups.items[0].lost_blocks, 9);
+	assert_string_equal(snap->groups.items[0].lost_path, "/");
 	snapshot__free(snap);
 	/* A group without a directory is not the one of an unused entry. */
 	snap = report(&host, "/gone", tables, NS_PER_SEC);
@@ -311,9 +440,17 @@ static void test_this_host(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(test_v2),	UNIT_TEST(test_hybrid),		UNIT_TEST(test_v1),
-		UNIT_TEST(test_losses), UNIT_TEST(test_many_processes), UNIT_TEST(test_made_anew),
-		UNIT_TEST(test_churn),	UNIT_TEST(test_this_host),
+		UNIT_TEST(test_v2),
+		UNIT_TEST(test_hybrid),
+		UNIT_TEST(test_v1),
+		UNIT_TEST(test_losses),
+		UNIT_TEST(test_many_processes),
+		UNIT_TEST(test_made_anew),
+		UNIT_TEST(test_churn),
+		UNIT_TEST(test_this_host),
+		UNIT_TEST(test_page_cache),
+		UNIT_TEST(test_limit_above),
+		UNIT_TEST(test_pod),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -103,7 +103,15 @@ static void test_sums(void **state)
 	assert_int_equal(group__sum(snap, 0, GROUP_CONTAINER, &sum), 2);
 	assert_int_equal(sum.anon_bytes, 65 * MIB);
 	assert_int_equal(sum.limit_bytes, 49 * MIB);
+	assert_string_equal(sum.limit_path, "/system.slice/docker-c0ffee.scope");
 	assert_int_equal(sum.measured_ns, 30 * SEC);
+	/* Whose page cache leaves less room. */
+	snap->groups.items[0].reclaimable_bytes = 0;
+	snap->groups.items[1].reclaimable_bytes = 20 * MIB;
+	assert_int_equal(group__sum(snap, 0, GROUP_CONTAINER, &sum), 2);
+	assert_int_equal(sum.limit_bytes, 64 * MIB);
+	assert_int_equal(sum.reclaimable_bytes, 0);
+	assert_string_equal(sum.limit_path, "");
 	snap->groups.items[0].limit_bytes = snap->groups.items[1].limit_bytes = 0;
 	assert_int_equal(group__sum(snap, 0, GROUP_CONTAINER, &sum), 2);
 	assert_int_equal(sum.usage_bytes, 96 * MIB);
@@ -113,6 +121,39 @@ static void test_sums(void **state)
 	sum.lost_blocks = 7;
 	assert_int_equal(group__sum(snap, 5, GROUP_SERVICE, &sum), 0);
 	assert_int_equal(sum.lost_blocks, 7);
+	snapshot__free(snap);
+}
+
+/* Groups that are counted in one above have that one's losses, all of them. */
+static void test_shared_losses(void **state)
+{
+	static const char *const paths[] = {"/a/x", "/a/y", "/a", "/b"};
+	static const char *const lost[] = {"/a", "/a", "", ""};
+	struct snapshot *snap = snapshot__new("trace");
+	struct snap_group sum;
+
+	(void)state;
+	for (size_t i = 0; i < 4; i++)
+		snapshot__add_group(snap, &(struct snap_group){.path = (char *)paths[i],
+							       .service = "s",
+							       .lost_blocks = i < 3 ? 5 : 0,
+							       .lost_bytes = i < 3 ? 500 : 0,
+							       .lost_path = (char *)lost[i]});
+	snapshot__add_proc(snap, 1, 1, "", "", "/a/x", "");
+	snapshot__set_group(snap, 0, 0);
+	assert_int_equal(group__sum(snap, 0, GROUP_SERVICE, &sum), 4);
+	assert_int_equal(sum.lost_blocks, 5);
+	assert_int_equal(sum.lost_bytes, 500);
+	assert_string_equal(sum.lost_path, "/a");
+	assert_int_equal(group__sum(snap, 0, GROUP_CGROUP, &sum), 1);
+	assert_int_equal(sum.lost_blocks, 5);
+	assert_string_equal(sum.lost_path, "/a");
+	/* Another one lost something, too: no one path tells whose it is. */
+	snap->groups.items[3].lost_stacks = 2;
+	assert_int_equal(group__sum(snap, 0, GROUP_SERVICE, &sum), 4);
+	assert_int_equal(sum.lost_blocks, 5);
+	assert_int_equal(sum.lost_stacks, 2);
+	assert_string_equal(sum.lost_path, "");
 	snapshot__free(snap);
 }
 
@@ -147,13 +188,14 @@ static void test_time_to_limit(void **state)
 		.limit_bytes = 64 * MIB,
 		.measured_ns = SEC,
 		.growth_per_min = 2.0 * MIB,
+		.limit_growth_per_min = 2.0 * MIB,
 	};
 	uint64_t seconds = 7;
 
 	(void)state;
 	assert_true(snap_group__seconds_to_limit(&group, &seconds));
 	assert_int_equal(seconds, 480);
-	group.growth_per_min = 64.0 * KIB;
+	group.growth_per_min = group.limit_growth_per_min = 64.0 * KIB;
 	assert_true(snap_group__seconds_to_limit(&group, &seconds));
 	assert_int_equal(seconds, 15360);
 	group.usage_bytes = 65 * MIB;
@@ -166,7 +208,7 @@ static void test_time_to_limit(void **state)
 	assert_false(snap_group__seconds_to_limit(&group, &seconds));
 	group.growth_per_min = NAN;
 	assert_false(snap_group__seconds_to_limit(&group, &seconds));
-	group.growth_per_min = 2.0 * MIB;
+	group.growth_per_min = group.limit_growth_per_min = 2.0 * MIB;
 	group.limit_bytes = 0;
 	assert_false(snap_group__seconds_to_limit(&group, &seconds));
 	/* A limit that is as good as none. */
@@ -179,6 +221,58 @@ static void test_time_to_limit(void **state)
 	group.is_measured = false;
 	assert_false(snap_group__seconds_to_limit(&group, &seconds));
 	assert_int_equal(seconds, 7);
+}
+
+/* The kernel takes page cache back before it refuses anything. */
+static void test_page_cache_is_room(void **state)
+{
+	struct snap_group group = {
+		.is_measured = true,
+		.usage_bytes = 64 * MIB,
+		.limit_bytes = 64 * MIB,
+		.reclaimable_bytes = 56 * MIB,
+		.measured_ns = SEC,
+		.growth_per_min = 2.0 * MIB,
+		.limit_growth_per_min = 2.0 * MIB,
+	};
+	uint64_t seconds = 7;
+
+	(void)state;
+	assert_int_equal(snap_group__used_bytes(&group), 8 * MIB);
+	assert_true(snap_group__seconds_to_limit(&group, &seconds));
+	assert_int_equal(seconds, 28 * 60);
+	/* The two are not read at one moment. */
+	group.reclaimable_bytes = 65 * MIB;
+	assert_int_equal(snap_group__used_bytes(&group), 0);
+	assert_true(snap_group__seconds_to_limit(&group, &seconds));
+	assert_int_equal(seconds, 32 * 60);
+}
+
+/* What others add counts, and so does what they give back. */
+static void test_shared_limit(void **state)
+{
+	struct snap_group group = {
+		.is_measured = true,
+		.usage_bytes = 48 * MIB,
+		.limit_bytes = 64 * MIB,
+		.measured_ns = SEC,
+		.growth_per_min = 2.0 * MIB,
+		.limit_growth_per_min = 16.0 * MIB,
+	};
+	uint64_t seconds = 7;
+
+	(void)state;
+	assert_true(snap_group__seconds_to_limit(&group, &seconds));
+	assert_int_equal(seconds, 60);
+	group.limit_growth_per_min = -1.0 * MIB;
+	assert_false(snap_group__seconds_to_limit(&group, &seconds));
+	group.limit_growth_per_min = NAN;
+	assert_false(snap_group__seconds_to_limit(&group, &seconds));
+	/* Full is full. */
+	group.usage_bytes = 64 * MIB;
+	group.limit_growth_per_min = 0;
+	assert_true(snap_group__seconds_to_limit(&group, &seconds));
+	assert_int_equal(seconds, 0);
 }
 
 static void add_row(struct snapshot *snap, uint32_t proc, uint32_t frame, int64_t bytes)
@@ -253,10 +347,11 @@ static void test_deltas(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_snapshot), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_sums),	 cmocka_unit_test(test_sums_below_root),
-		cmocka_unit_test(test_tops),	 cmocka_unit_test(test_time_to_limit),
-		cmocka_unit_test(test_deltas),
+		cmocka_unit_test(test_snapshot),     cmocka_unit_test(test_names),
+		cmocka_unit_test(test_sums),	     cmocka_unit_test(test_sums_below_root),
+		cmocka_unit_test(test_tops),	     cmocka_unit_test(test_time_to_limit),
+		cmocka_unit_test(test_deltas),	     cmocka_unit_test(test_page_cache_is_room),
+		cmocka_unit_test(test_shared_limit), cmocka_unit_test(test_shared_losses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
