@@ -18,9 +18,9 @@
 #   SERVICES_KEEP=FILE                     what is seen is added there, and all that is in it judged
 #                                          (services_table.py); else a new file in OUTPUT
 #   JUDGE=1                                nothing is run, what is in SERVICES_KEEP is judged
-#   QUICK=1                                one pair of 5 s each, budget 1, and no more is asked for: minutes
+#   QUICK=1                                one pair of 10 s each, budget 1, and no more is asked for: minutes
 #
-# All of it takes about seven hours, and may be run in pieces: some of the services, forms and budgets, or fewer pairs,
+# All of it takes about six hours, and may be run in pieces: some of the services, forms and budgets, or fewer pairs,
 # into one SERVICES_KEEP. Until the last piece the verdict is that some are missing. A run that failed falls short.
 
 services_asked=()
@@ -30,7 +30,7 @@ if [[ -n ${QUICK:-} ]]; then
 	SERVICES_BUDGETS=${SERVICES_BUDGETS:-1}
 	SERVICES_MINUTES=${SERVICES_MINUTES:-1}
 	PAIRS=${PAIRS:-1}
-	SERVICES_SECONDS=${SERVICES_SECONDS:-5}
+	SERVICES_SECONDS=${SERVICES_SECONDS:-10}
 	SERVICES_WARM=${SERVICES_WARM:-5}
 	services_asked=(--services "$SERVICES" --forms "$SERVICES_FORMS" --budgets "$SERVICES_BUDGETS" --pairs "$PAIRS"
 		--minutes "$SERVICES_MINUTES")

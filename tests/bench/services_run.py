@@ -24,7 +24,7 @@ import time
 
 import records
 from services_kinds import KINDS, STOP_S, Place
-from sweep_tool import END_S, Sweep, close_cgroup, judged, open_cgroup
+from sweep_tool import END_S, Failed, Sweep, close_cgroup, judged, open_cgroup
 
 SETTLE_S = 8  # of load after a sweep's end, as before a period with it: idle CPUs may be faster for a while
 REPORT_S = 30  # in which there has to be one
@@ -91,6 +91,8 @@ class Watch:
         end = time.monotonic() + REPORT_S
         while not self.has_report.is_set() and time.monotonic() < end:
             self.service.load(1)
+        if not self.has_report.is_set():
+            raise Failed("the sweep does not report")
         self.sweep.stop()
         self.reader.join()
         if self.failure:

@@ -145,4 +145,5 @@ def main():
             print("%s: %s" % (",".join(group.record["cases"]), group.record["failed"]), file=sys.stderr)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -92,7 +92,9 @@ class Outcome:
             self.bounds = "%.0f s: %s, true %.0f MB/h" % (at, rates_text(right), true_rate(truth) / MB)
 
     def lasted(self, seconds):
-        return not self.is_lost and self.record["seconds"] >= seconds
+        """Whether it had reports until then."""
+        reports = self.record["reports"]
+        return not self.is_lost and bool(reports) and reports[-1]["at"] >= seconds
 
     def is_named(self, within):
         return self.named_s is not None and self.named_s <= within

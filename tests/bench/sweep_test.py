@@ -6,11 +6,13 @@ import json
 import os
 import sys
 import tempfile
+import types
 import unittest
 from unittest import mock
 
 import records
 import sweep_cases
+import sweep_run
 import sweep_table
 import sweep_tool
 
@@ -38,8 +40,9 @@ def report(case, at, told=None, settled=True):
 
 
 def run(case, *reports, seconds=300.2, **more):
+    """One whose last report, at its end, tells nothing."""
     return {"commit": "abc", "load": 0.1, "cpus": 2, "run": 1, "cases": [case], "seconds": seconds, "cpu_s": 0.3,
-            "reports": list(reports)} | more
+            "reports": [*reports, report(case, seconds - 0.1)]} | more
 
 
 def good_run(case, at=58.9):
@@ -108,6 +111,7 @@ class Verdict(unittest.TestCase):
         self.fails("cache", [run("cache", seconds=90.2)] * 20, "missing: 0 of 20 runs are there")
         quick = ("--cases", "cache", "--runs", "1", "--seconds", "90")
         self.assertEqual(judge([run("cache", seconds=90.2)], *quick)[0], 0)
+        self.fails("cache", [run("cache") | {"reports": []}] * 20, "missing: 0 of 20 runs are there")
         # The one with the earlier deadline may end then.
         self.passes("leak10", [run("leak10", report("leak10", 58.9, row([site("leak_block")])), seconds=60.2)] * 20)
 
@@ -149,8 +153,8 @@ class Verdict(unittest.TestCase):
         # Those of the last report count, short runs do not.
         later = report("leak10", 63, row([site("leak_block")]))
         self.passes("leak10", [good_run("leak10")] * 18 + [run("leak10", miss["reports"][0], later)] * 2)
-        self.fails("leak10", [good_run("leak10")] * 18 + [miss] * 2 + [good_run("leak10") | {"seconds": 59}] * 40,
-                   "bounds hold in 18 of 20 runs")
+        short = run("leak10", report("leak10", 58, row([site("leak_block")])), seconds=59)
+        self.fails("leak10", [good_run("leak10")] * 18 + [miss] * 2 + [short] * 40, "bounds hold in 18 of 20 runs")
 
     def test_missing_cases(self):
         status, text = judge([good_run("leak10")] * 20)
@@ -162,8 +166,8 @@ class Verdict(unittest.TestCase):
 
     def test_services_under_one_sweep(self):
         both = good_run("leak10") | {"cases": ["leak10", "cache"]}
-        both["reports"] = [both["reports"][0] | {"services": both["reports"][0]["services"] +
-                                                 report("cache", 58.9)["services"]}]
+        for each in both["reports"]:
+            each["services"] += report("cache", each["at"])["services"]
         self.assertEqual(judge([both] * 20, "--cases", "leak10 cache")[0], 0)
 
 
@@ -210,6 +214,48 @@ class Rows(unittest.TestCase):
                        "frames": ["leak_block", "(libc.so.6)", "(unknown)"]}],
             "touches": [{"frames": ["leak_block"]}]}})
         self.assertEqual(sweep_tool.judged({"pid": None, "code": None}), {"pid": None, "code": None})
+
+
+SERVICE = """
+import signal, time
+signal.signal(signal.SIGUSR1, lambda *_: print('{"leak": null, "settled": true, "seconds": 1}', flush=True))
+print("READY", flush=True)
+time.sleep(60)
+"""
+
+
+class Tool(unittest.TestCase):
+    """With a script in its place, beside a service that does nothing."""
+
+    def record(self, script):
+        with tempfile.TemporaryDirectory() as folder:
+            tool = os.path.join(folder, "tool")
+            with open(tool, "w") as file:
+                file.write("#!/bin/sh\n" + script)
+            os.chmod(tool, 0o755 if script else 0)
+            args = types.SimpleNamespace(apart=False, run=1, tool=tool, interval="1s", seconds=1, budget="1",
+                                         options="", leakers=None, python=None)
+            with mock.patch.object(sweep_cases, "command", lambda *_: [sys.executable, "-c", SERVICE]):
+                group = sweep_run.Group(args, 0, ["cache"])
+            group.watch()
+        return json.loads(json.dumps(group.record))
+
+    def test_whole_run(self):
+        record = self.record("""echo '{"growing": [], "overhead": {"spent_percent": 0.5}}'""")
+        self.assertNotIn("failed", record)
+        self.assertEqual(record["reports"][0]["services"][0]["row"], None)
+        self.assertEqual(record["reports"][0]["services"][0]["truth"]["settled"], True)
+        self.assertEqual(judge([record], "--cases", "cache", "--runs", "1", "--seconds", "0")[0], 0)
+
+    def test_failed_ones_are_kept(self):
+        for script, why in (("echo reason >&2; exit 1", "status 1: reason"), ("kill -SEGV $$", "status -11"),
+                            ("echo '[]'", "no attribute"), ("", "Permission denied"),
+                            ("""echo '{"growing": [{"code": {"look": 1}}]}'""", "windows")):
+            record = self.record(script)
+            self.assertIn(why, record["failed"])
+            status, text = judge([record], "--cases", "cache", "--runs", "1", "--seconds", "0")
+            self.assertEqual(status, 1)
+            self.assertIn("falls short: cache: not lost in 0 of 1 runs", text)
 
 
 if __name__ == "__main__":
