@@ -9,6 +9,7 @@
 #   run.sh scale      the tool on a host of 100 and of 1 000 processes, and in a storm of execs (scale.sh)
 #   run.sh sweep      whether the sweep names what leaks, and nothing else (sweep.sh); takes hours, QUICK=1 minutes
 #   run.sh services   what the sweep costs real services under load, by pairs (services.sh); takes hours, too
+#                     both may be run in pieces into one file, which JUDGE=1 judges without running anything
 #   run.sh anatomy    the cost of each kind of probe instead
 #   OUTPUT=build      where the programs are; ROUNDS=5; RUN_MS=120 for each loop; REQUESTS=60000 of redis-benchmark;
 #                     STACKS=1000000 of each real program; PROGRAMS="perl postgres" of them;
@@ -102,6 +103,28 @@ drop_peer()
 	peer_note="peer not measured: $1"
 	note "$peer_note"
 	variants=(bare leaksweep)
+}
+
+# ---- campaigns --------------------------------------------------------------------------------------------
+
+# check_judge NAME: whether what judges the runs does so rightly
+check_judge()
+{
+	python3 -B "$here/$1_test.py" 2> "$work/log" || { cat "$work/log" >&2; die "what judges the runs is wrong"; }
+}
+
+# open_keep NAME VARIABLE: where the campaign's runs are kept; a file that is named there, or a new one
+open_keep()
+{
+	local -n file=$2
+
+	if [[ -n ${JUDGE:-} ]]; then
+		[[ -r ${file:-} ]] || die "JUDGE wants the file of runs in $2"
+		return
+	fi
+	file=${file:-$OUTPUT/$1-$(date +%Y%m%d-%H%M%S).runs}
+	{ : >> "$file"; } 2> /dev/null || die "cannot write $file"
+	note "runs are kept in $file"
 }
 
 # ---- targets and tracers ----------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ Each is started in a folder of its own, on a Unix socket or on a port of 127.0.0
 it is warm; or, with `grows`, with some MB a minute that it really keeps: keys, uploads that never end, prepared
 statements, documents. load(SECONDS) has it work for that long and returns {"rate": requests a second, "p99_ms"}.
 """
-import csv
+import collections
 import ctypes
 import glob
 import json
 import math
 import os
 import pwd
+import re
 import resource
 import shutil
 import signal
@@ -27,6 +28,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PR_SET_PDEATHSIG = 1
 READY_S = 60
 STOP_S = 30
+LATE_S = 120  # that a command may take longer than it should
 GROWN_BYTES_PER_S = 20e6 / 60  # as near as it can be had
 
 
@@ -66,10 +68,13 @@ class Place:
         self.processes.append(process)
         return process
 
-    def output(self, role, command, **how):
-        """Runs a command to its end; returns what it has printed."""
+    def output(self, role, command, seconds=0, **how):
+        """Runs a command of so many seconds to its end; returns what it has printed."""
         process = self.start(role, command, stdout=subprocess.PIPE, **how)
-        out = process.communicate()[0].decode(errors="replace")
+        try:
+            out = process.communicate(timeout=seconds + LATE_S)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            raise Failed("%s does not end" % command[0])
         self.processes.remove(process)
         if process.returncode:
             raise Failed("%s ended with status %d: %s" % (command[0], process.returncode, self.last_line(command[0])))
@@ -158,20 +163,38 @@ class Service:
             raise Failed("the service has ended: " + self.place.last_line(self.process.args[0]))
         if self.failure:
             raise Failed(self.failure)
-        if not sample["rate"] > 0:
+        if not (sample["rate"] > 0 and sample["p99_ms"] > 0):
             raise Failed("the service has answered nothing")
         return sample
 
 
-def csv_sample(text, requests):
-    """Of one run of redis-benchmark --csv, with so many requests for each command: their number, seconds, p99s."""
-    rows = list(csv.DictReader(text[text.index('"test"'):].splitlines()))
-    seconds = sum(requests / float(row["rps"]) for row in rows)
-    return requests * len(rows), seconds, [float(row["p99_latency_ms"]) for row in rows]
+def redis_sample(text):
+    """Of one run of redis-benchmark: the number of requests, seconds, and how many took up to so many ms."""
+    total, seconds, took_ms = 0, 0, collections.Counter()
+    for part in text.split("======\n")[1:]:
+        # Two lists, by shares and by steps of time, of how many had been answered by then.
+        points = re.findall(r"<= ([0-9.]+) milliseconds \(cumulative count ([0-9]+)\)", part)
+        answered = 0
+        for ms, count in sorted((float(ms), int(count)) for ms, count in points):
+            took_ms[ms] += count - answered
+            answered = count
+        total += answered
+        seconds += answered / float(re.search(r"throughput summary: ([0-9.]+)", part).group(1))
+    return total, seconds, took_ms
+
+
+def tail_ms(took_ms):
+    """The 99th percentile of times with their numbers."""
+    left = math.ceil(0.99 * sum(took_ms.values()))
+    for ms in sorted(took_ms):
+        left -= took_ms[ms]
+        if left <= 0:
+            return ms
+    return 0
 
 
 class Redis(Service):
-    """Keys below KEYS; a list that is filled and emptied by turns. p99 is the mean of all runs of redis-benchmark."""
+    """Keys below KEYS; a list that is filled and emptied by turns. p99 is that of all requests of a period."""
 
     programs = ("redis-server", "redis-benchmark")
     KEYS = 20000
@@ -188,12 +211,13 @@ class Redis(Service):
     def work(self, seconds):
         begin = time.monotonic()
         command = [program("redis-benchmark"), "-s", self.socket, "-P", "8", "-c", "20", "-d", "64", "-r",
-                   str(self.KEYS), "-n", str(self.REQUESTS), "-t", "set,incr,lpush,lpop", "--csv"]
-        requests, took, tails = 0, 0, []
-        while not tails or time.monotonic() - begin < seconds:
-            more, longer, p99s = csv_sample(self.place.output("load", command), self.REQUESTS)
-            requests, took, tails = requests + more, took + longer, tails + p99s
-        return {"rate": requests / took, "p99_ms": sum(tails) / len(tails)}
+                   str(self.KEYS), "-n", str(self.REQUESTS), "-t", "set,incr,lpush,lpop"]
+        requests, took, took_ms = 0, 0, collections.Counter()
+        while not took_ms or time.monotonic() - begin < seconds:
+            more, longer, times = redis_sample(self.place.output("load", command))
+            requests, took = requests + more, took + longer
+            took_ms.update(times)
+        return {"rate": requests / took, "p99_ms": tail_ms(took_ms)}
 
     def grow(self):
         stream = connected(self.socket)
@@ -214,9 +238,10 @@ class Http(Service):
     CONNECTIONS = 8
 
     def work(self, seconds):
-        out = self.place.output("load", [
-            program("wrk"), "-t", "1", "-c", str(self.CONNECTIONS), "-d", "%ds" % math.ceil(seconds), "--timeout",
-            "10s", "-s", os.path.join(HERE, "services.lua"), "http://127.0.0.1:%d/" % self.port, "--"] + self.request())
+        command = [program("wrk"), "-t", "1", "-c", str(self.CONNECTIONS), "-d", "%ds" % math.ceil(seconds),
+                   "--timeout", "10s", "-s", os.path.join(HERE, "services.lua"), "http://127.0.0.1:%d/" % self.port,
+                   "--"]
+        out = self.place.output("load", command + self.request(), seconds)
         requests, took_us, p99_us, errors = map(int, out.split()[-4:])
         if errors:
             raise Failed("%d of %d requests failed" % (errors, requests))

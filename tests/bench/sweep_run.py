@@ -3,11 +3,12 @@
 
 A GROUP is cases (sweep_cases.py) with commas between. Its services run beside each other, under a sweep of their own
 that watches the whole host, or with --apart only them, in a control group. All groups run at the same time. At each
-report of its sweep every service of a group is asked for the truth. Appends one line of JSON for each group to --out:
+report of its sweep every service of a group is asked for the truth. Appends one line of JSON for each group to --out,
+also for one that failed:
 
-  "run", "cases", "cpus", "status" (of the tool, as wait(2) gives it), "seconds", "cpu_s" (of the tool, at its end),
+  "commit", "load", "cpus" (records.py), "run", "cases", "seconds", "cpu_s" (of the tool, at its end) or "failed" (why),
   "reports": [{"at" (seconds since the tool's start), "cpu_s", "overhead", "services": [{"case", "truth", "anon_bytes",
-      "row" (of the report, frames as names; null = it has none)}]}]
+      "row" (of the report, what is judged of it; null = it has none)}]}]
 """
 import argparse
 import json
@@ -18,8 +19,9 @@ import subprocess
 import sys
 import threading
 
+import records
 import sweep_cases
-from sweep_tool import Failed, Sweep, names_only, open_cgroup
+from sweep_tool import Failed, Sweep, close_cgroup, judged, open_cgroup
 
 ANSWER_S = 20
 
@@ -60,15 +62,14 @@ class Service:
 class Group:
     def __init__(self, args, number, cases):
         self.args = args
-        self.cases = cases
-        self.reports = []
-        self.folder = self.tool = self.failure = None
-        options = args.options.split()
+        self.record = records.origin() | {"run": args.run, "cases": cases, "reports": []}
+        self.folder = self.tool = None
+        options = (["--budget", args.budget] if args.budget else []) + args.options.split()
         if args.apart:
             self.folder, path = open_cgroup("leaksweep-bench-%d-%d" % (os.getpid(), number))
             options += ["--cgroup", path]
-        self.command = [args.tool, "sweep", "-f", "json", "--interval", args.interval, "--duration",
-                        "%ds" % args.seconds] + (["--budget", args.budget] if args.budget else []) + options
+        self.command = [args.tool, "sweep", "--config", "none", "-f", "json", "--interval", args.interval,
+                        "--duration", "%ds" % args.seconds] + options
         self.services = [Service(case, sweep_cases.command(case, args.leakers, args.python), self.folder)
                          for case in cases]
 
@@ -80,15 +81,15 @@ class Group:
                     raise Failed("the service %s does not start" % service.case)
             self.tool = Sweep(self.command, self.args.seconds)
             self.tool.read_reports(self.note)
-            self.finish()
-        except Failed as why:
-            self.failure = str(why)
+            self.record |= self.tool.finish()
+        except Exception as why:  # whatever it is, the record has to tell
+            self.record["failed"] = str(why) or repr(why)
         finally:
             self.end()
 
     def note(self, report):
-        rows = {row.get("pid"): names_only(row) for row in report.get("growing") or []}
-        self.reports.append(self.tool.course(report) | {
+        rows = {row.get("pid"): judged(row) for row in report.get("growing") or []}
+        self.record["reports"].append(self.tool.course(report) | {
             "services": [{
                 "case": service.case,
                 "truth": service.truth(),
@@ -97,22 +98,13 @@ class Group:
             } for service in self.services],
         })
 
-    def finish(self):
-        took = self.tool.finish()
-        self.record = {
-            "run": self.args.run,
-            "cases": self.cases,
-            "cpus": os.cpu_count(),
-            "reports": self.reports,
-        } | took
-
     def end(self):
         if self.tool:
             self.tool.kill()
         for service in self.services:
             service.end()
         if self.folder:
-            os.rmdir(self.folder)
+            close_cgroup(self.folder)
 
 
 def main():
@@ -123,7 +115,7 @@ def main():
     parser.add_argument("--out", required=True)
     parser.add_argument("--run", type=int, default=1)
     parser.add_argument("--seconds", type=int, default=300)
-    parser.add_argument("--interval", default="5s")
+    parser.add_argument("--interval", default="4900ms", help="a report has to come just before a deadline")
     parser.add_argument("--budget", default="1")
     parser.add_argument("--options", default="", help="more options for the sweep")
     parser.add_argument("--apart", action="store_true")
@@ -147,13 +139,11 @@ def main():
         for group in groups:
             group.end()
         raise
-    failures = [group.failure for group in groups if group.failure]
-    with open(args.out, "a") as file:
-        for group in groups:
-            if not group.failure:
-                file.write(json.dumps(group.record) + "\n")
-    if failures:
-        sys.exit("; ".join(failures))
+    for group in groups:
+        records.append(args.out, group.record)
+        if "failed" in group.record:
+            print("%s: %s" % (",".join(group.record["cases"]), group.record["failed"]), file=sys.stderr)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ import json
 import os
 import select
 import subprocess
+import sys
 import time
 
 END_S = 60  # that the tool may take to end
@@ -37,15 +38,32 @@ def open_cgroup(name):
     return folder, "/" + name
 
 
+def close_cgroup(folder):
+    """Removes it; who has just ended may still be in it for a moment."""
+    for _ in range(20):
+        try:
+            os.rmdir(folder)
+            return
+        except OSError:
+            time.sleep(0.1)
+
+
 def frame_name(frame):
     return frame.get("function") or "(%s)" % os.path.basename(frame.get("module") or "unknown")
 
 
-def names_only(row):
-    """A row with its sites' frames as names: all that is judged."""
-    for site in (row.get("code") or {}).get("sites") or []:
-        site["frames"] = [frame_name(frame) for frame in site.get("frames") or []]
-    return row
+def judged(row):
+    """What is judged of a row. Whoever kept all of it would be seen growing himself."""
+    def names(part):
+        return [sys.intern(frame_name(frame)) for frame in part.get("frames") or []]
+
+    code = row.get("code")
+    return {"pid": row.get("pid"), "code": code and {
+        "windows": code["windows"],
+        "traced_ns": code["traced_ns"],
+        "sites": [{"verdict": site["verdict"], "rate": site["rate"], "frames": names(site)} for site in code["sites"]],
+        "touches": [{"frames": names(touch)} for touch in code["touches"][:1]],
+    }}
 
 
 class Sweep:
@@ -98,15 +116,18 @@ class Sweep:
         self.deadline = time.monotonic() + END_S
 
     def finish(self):
-        """Waits for the end. Returns what it took: "status" (as wait(2) gives it), "seconds", "cpu_s"."""
-        _, status, usage = os.wait4(self.process.pid, 0)
-        self.process.returncode = status
-        if status:
-            self.errors += self.process.stderr.read() or b""
-            last = self.errors.decode(errors="replace").strip().rsplit("\n", 1)[-1]
-            raise Failed("leaksweep ended with status %#x: %s" % (status, last))
+        """Waits for the end. Returns what it took: "seconds", "cpu_s". Fails if it ended before, or badly."""
+        if self.process.returncode is None:
+            _, status, usage = os.wait4(self.process.pid, 0)
+            self.process.returncode = os.waitstatus_to_exitcode(status)
+            if status == 0:
+                return self.taken(usage)
+        self.errors += self.process.stderr.read() or b""
+        last = self.errors.decode(errors="replace").strip().rsplit("\n", 1)[-1]
+        raise Failed("leaksweep ended with status %d: %s" % (self.process.returncode, last))
+
+    def taken(self, usage):
         return {
-            "status": status,
             "seconds": round(time.monotonic() - self.started, 3),
             "cpu_s": usage.ru_utime + usage.ru_stime,
         }

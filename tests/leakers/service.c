@@ -6,6 +6,8 @@
  *   service [--rate N] KIND [NUMBER]
  *
  *   leak BYTES_PER_MIN   small blocks that nobody frees
+ *   leakcache BYTES_PER_MIN
+ *                        the same beside a cache of 10 seconds and a start-up load of 64 MiB
  *   cache [LIFE_S]       a cache: 500 blocks a second, each freed after so long (10)
  *   replace              nothing but random ones of a full table, freed once there is a new one
  *   startup [MIB]        small blocks that are loaded in the first three seconds and kept (64)
@@ -46,7 +48,9 @@
 #define SCRATCH_CNT 32
 #define TABLE_CNT 16384
 #define CACHE_PER_S 500
+#define CACHE_LIFE_S 10
 #define CACHE_MAX_LIFE_S 3600
+#define LOAD_MIB 64
 #define LOAD_S 3.0
 #define PEAK_BYTES 1000
 #define PEAK_STEPS_S 50 /* steps of a peak in a second */
@@ -94,7 +98,7 @@ static struct site sites[SITE_CNT] = {
 	[REGION] = {"map_region", SITE_MMAP},
 };
 
-static struct stream streams[3];
+static struct stream streams[5];
 static size_t stream_cnt;
 static const struct site *leak; /* NULL = none leaks */
 static double start_s, now_s;	/* now: since the start */
@@ -304,17 +308,37 @@ static void run_leak(double number, double rate)
 	leak = &sites[LEAK];
 }
 
-static void run_cache(double number, double rate)
+static void add_cache(double life_s)
 {
-	LEAKER_CHECK(number <= CACHE_MAX_LIFE_S);
-	run_plain(number, rate);
+	LEAKER_CHECK(life_s <= CACHE_MAX_LIFE_S);
 	run(cache_block, CACHE_PER_S);
-	cache_life_s = rest_s = number;
-	cache_room = 2 * CACHE_PER_S * (size_t)number;
+	cache_life_s = rest_s = life_s;
+	cache_room = 2 * CACHE_PER_S * (size_t)life_s;
 	cache = malloc(cache_room * sizeof(*cache));
 	LEAKER_CHECK(cache);
 	/* Resident from the start: only what is cached may grow. */
 	memset(cache, 0xff, cache_room * sizeof(*cache));
+}
+
+static void add_load(double mib)
+{
+	uint64_t most = (uint64_t)(mib * (1 << 20) / LEAK_BYTES);
+
+	run(load_block, (double)most / LOAD_S)->most = most;
+	rest_s = LOAD_S;
+}
+
+static void run_cache(double number, double rate)
+{
+	run_plain(number, rate);
+	add_cache(number);
+}
+
+static void run_leakcache(double number, double rate)
+{
+	run_leak(number, rate);
+	add_load(LOAD_MIB);
+	add_cache(CACHE_LIFE_S); /* the last one: it takes longer to rest */
 }
 
 static void run_replace(double number, double rate)
@@ -325,11 +349,8 @@ static void run_replace(double number, double rate)
 
 static void run_startup(double number, double rate)
 {
-	uint64_t most = (uint64_t)(number * (1 << 20) / LEAK_BYTES);
-
 	run_plain(number, rate);
-	run(load_block, (double)most / LOAD_S)->most = most;
-	rest_s = LOAD_S;
+	add_load(number);
 }
 
 static void run_retained(double number, double rate)
@@ -351,8 +372,13 @@ static const struct kind {
 	void (*run)(double number, double rate);
 	double number; /* when none is given; 0 = it has to be, below 0 = there is none */
 } kinds[] = {
-	{"leak", run_leak, 0},	      {"cache", run_cache, 10},	      {"replace", run_replace, -1},
-	{"startup", run_startup, 64}, {"retained", run_retained, -1}, {"mmap", run_mmap, 0},
+	{"leak", run_leak, 0},
+	{"leakcache", run_leakcache, 0},
+	{"cache", run_cache, CACHE_LIFE_S},
+	{"replace", run_replace, -1},
+	{"startup", run_startup, LOAD_MIB},
+	{"retained", run_retained, -1},
+	{"mmap", run_mmap, 0},
 	{"plain", run_plain, -1},
 };
 
@@ -499,8 +525,9 @@ int main(int argc, char **argv)
 	kind = parse(argc, argv, &number, &rate);
 	if (!kind) {
 		fprintf(stderr,
-			"usage: service [--rate N] leak BYTES_PER_MIN|cache [LIFE_S]|replace|"
-			"startup [MIB]|retained|mmap BYTES_PER_MIN|plain\n");
+			"usage: service [--rate N] leak BYTES_PER_MIN|leakcache BYTES_PER_MIN|"
+			"cache [LIFE_S]|replace|startup [MIB]|retained|mmap BYTES_PER_MIN|"
+			"plain\n");
 		return 2;
 	}
 	sigaction(SIGTERM, &action, NULL);
