@@ -109,7 +109,14 @@ static bool is_wanted_comm(const struct session *session, const char *comm)
 	return false;
 }
 
-/* Adds all processes, or those with a wanted name. */
+static bool is_traced(const struct session *session, pid_t pid)
+{
+	const struct space_info *space = space_table__find_tgid(&session->table, pid);
+
+	return space && space->state == PROC_RUNNING;
+}
+
+/* Adds all processes, or those with a wanted name; *ret_added counts those that were there. */
 static int add_by_scan(struct session *session, size_t *ret_added)
 {
 	struct proc_info info;
@@ -127,7 +134,8 @@ static int add_by_scan(struct session *session, size_t *ret_added)
 			continue;
 		if (!session->opts->all && !is_wanted_comm(session, info.comm))
 			continue;
-		err = add_process(session, pids[i], false);
+		if (!is_traced(session, pids[i]))
+			err = add_process(session, pids[i], false);
 		(*ret_added)++;
 	}
 	free(pids);
@@ -171,7 +179,6 @@ int targets__find_containers(struct session *session)
 /* Adds those of a control group; one that ends this moment is in its list still. */
 static int add_cgroup(struct session *session, const char *path)
 {
-	struct space_info *space;
 	struct proc_info info;
 	pid_t *pids;
 	size_t cnt;
@@ -179,12 +186,10 @@ static int add_cgroup(struct session *session, const char *path)
 
 	if (proc_list_cgroup(path, &pids, &cnt))
 		return 0; /* removed: it may come back */
-	for (size_t i = 0; i < cnt && !err; i++) {
-		space = space_table__find_tgid(&session->table, pids[i]);
-		if (!(space && space->state == PROC_RUNNING) && !proc_info__read(pids[i], &info) &&
+	for (size_t i = 0; i < cnt && !err; i++)
+		if (!is_traced(session, pids[i]) && !proc_info__read(pids[i], &info) &&
 		    !info.zombie)
 			err = add_process(session, pids[i], false);
-	}
 	free(pids);
 	return err;
 }
@@ -249,6 +254,13 @@ int targets__add(struct session *session, char **ret_message)
 		return fail(ret_message, err,
 			    "more processes than the table holds: use a larger --max-procs");
 	return err;
+}
+
+int targets__add_missed(struct session *session)
+{
+	size_t found;
+
+	return session->opts->all || session->opts->comms.cnt ? add_by_scan(session, &found) : 0;
 }
 
 int targets__check_coverage(struct session *session, char **ret_message)

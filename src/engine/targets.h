@@ -15,6 +15,10 @@ int targets__check(const struct capture_opts *opts, char **ret_message);
 /* Begins to trace the processes that are wanted and run now. Same contract. */
 int targets__add(struct session *session, char **ret_message);
 
+/* Adds those that are wanted by name, or as everybody, and came unheard. Returns 0 or a negative
+ * errno. */
+int targets__add_missed(struct session *session);
+
 /* Notes a process as one whose end ends the capture. Returns 0 or -ENOMEM. */
 int targets__add_root(struct session *session, pid_t pid, uint32_t space);
 
