@@ -68,8 +68,10 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 					 "tracepoints are not available (%s)",
 					 strerror(-why));
 	if (!err && session->procs_full)
-		err = snapshot__add_note(snap, "not all wanted processes were followed: there were "
-					       "too many at once; use a larger --max-procs");
+		err = snapshot__add_note(snap,
+					 "not all wanted processes were followed: there was no "
+					 "room for so many at once; use a larger --max-procs, or "
+					 "allow leaksweep's control group more memory");
 	if (!err && collector__is_full(session->collector))
 		err = snapshot__add_note(snap,
 					 "some stacks are lost: they were too deep to keep them "

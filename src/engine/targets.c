@@ -88,7 +88,7 @@ static int add_process(struct session *session, pid_t pid, bool is_root)
 	err = attacher__add_proc(session->attacher, pid, &id);
 	if (err == -ESRCH && !is_root)
 		return 0;
-	if (session->begun && (err == -E2BIG || err == -ENOSPC)) {
+	if (session->begun && (err == -E2BIG || err == -ENOSPC || err == -ENOMEM)) {
 		session->procs_full = true;
 		return 0;
 	}

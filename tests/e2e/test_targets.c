@@ -166,6 +166,46 @@ static void test_target_dies(void **state)
 	assert_expect(&run.report, expects__of(&run.expects, 0));
 }
 
+static void write_file(const char *path)
+{
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* The kernel has no memory for one more: the others are traced on, and the report says so. */
+static void test_no_memory_for_one_more(void **state)
+{
+	char *library = leaker_path("libnomemory.so"), *file = format("%s/full", scratch_dir()),
+	     *preload = format("LD_PRELOAD=%s", library), *env = format("NO_MEMORY_FILE=%s", file);
+	const struct child_opts opts = {.env = ARGS(preload, env)};
+	struct child *first = leaker__start(ARGS("alloc", "malloc"), NULL), *second, *tool;
+	struct expects expects;
+	struct report report;
+
+	(void)state;
+	tool = tool__start(ARGS("trace", "--format", "json", "--top", "0", "--comm", "alloc"),
+			   &opts);
+	tool__await_tracing(tool);
+	write_file(file);
+	second = leaker__start(ARGS("alloc", "malloc"), NULL);
+	leaker__go(second);
+	leaker__go(first);
+	report = trace__end(tool);
+	expects = expects__read(first);
+	assert_expect(&report, expects__of(&expects, 0));
+	assert_null(report__process(&report, second->pid));
+	assert_non_null(strstr(json_object_to_json_string(field(report.root, "notes")),
+			       "not all wanted processes were followed"));
+	leaker__finish(first);
+	leaker__finish(second);
+	free(env);
+	free(preload);
+	free(file);
+	free(library);
+}
+
 /* A process ends, another of the same name comes: nothing of the second is put on the first. */
 static void test_same_name_again(void **state)
 {
@@ -249,6 +289,7 @@ int main(void)
 		E2E_TEST(test_command_by_name),
 		E2E_TEST(test_short_lived_command),
 		E2E_TEST(test_target_dies),
+		E2E_TEST(test_no_memory_for_one_more),
 		E2E_TEST(test_same_name_again),
 		E2E_TEST(test_sigint_and_sigterm_end_with_a_report),
 		E2E_TEST(test_duration),
