@@ -16,6 +16,8 @@
 #include "util/remote.h"
 
 #define LOOK_SHARE 4 /* of the bound of its own memory, a look at Pythons may take one in */
+#define LISTING_PARTS                                                                              \
+	50 /* looking who is in the wanted control groups takes one part of the time */
 #define INIT_PID_NS_INO 0xeffffffc /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
 
 /* Whether this host lets us work at all. */
@@ -334,16 +336,40 @@ static int follow_events(struct session *session)
 	return err ? err : deferred__finish(session->deferred, false);
 }
 
+int session__follow_moved(struct session *session)
+{
+	uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
+	int err;
+
+	if (!session->moved || !pace__is_due(&session->listing, begin_ns))
+		return 0;
+	session->moved = false;
+	err = targets__poll_cgroups(session);
+	pace__note(&session->listing, begin_ns, clock_ns(CLOCK_MONOTONIC), LISTING_PARTS);
+	return err || !session->begun ? err : follow_events(session);
+}
+
+/* Of two times to wait, -1 = for ever. */
+static int sooner(int ms, int other_ms)
+{
+	return ms < 0 || (other_ms >= 0 && other_ms < ms) ? other_ms : ms;
+}
+
+int session__wait_ms(const struct session *session)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	int ms = sooner(pythons__wait_ms(session->pythons),
+			failures__wait_ms(session->failures, now_ns));
+
+	return session->moved ? sooner(ms, pace__wait_ms(&session->listing, now_ns)) : ms;
+}
+
 int session__process_events(struct session *session)
 {
 	int err = follow_events(session);
 
-	if (err || !session->moved)
-		return err;
 	/* Once: on a busy host somebody always moves, and others wait for the loop. */
-	session->moved = false;
-	err = targets__poll_cgroups(session);
-	return err || !session->begun ? err : follow_events(session);
+	return err ? err : session__follow_moved(session);
 }
 
 /* Execs the command and follows its loader, library by library. */

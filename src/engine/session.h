@@ -50,6 +50,7 @@ struct session {
 	struct publisher *publisher;
 	ARRAY(char *) container_cgroups; /* owned: of the containers that are wanted */
 	bool moved;			 /* somebody may have come into a wanted control group */
+	struct pace listing;		 /* of the wanted control groups, whoever execs elsewhere */
 	bool procs_full;		 /* somebody could not be traced for want of room */
 	size_t trim_files_at;		 /* engine/open_files.h; 0 = at the usual number */
 	uint64_t weighed_ns;		 /* CLOCK_MONOTONIC: when its memory was looked at */
@@ -116,6 +117,16 @@ int session__make_good(struct session *session, bool at_once);
 
 /* Ends the measurement of the programs' run time, which itself costs a little on every run. */
 void session__end_stats(struct session *session);
+
+/*
+ * Lists the wanted control groups if somebody may have come in. While programs are started all the
+ * time that waits now and then, so that it takes a fiftieth of the time at most; session__wait_ms
+ * tells how long. Returns 0 or a negative errno.
+ */
+int session__follow_moved(struct session *session);
+
+/* Returns after how many milliseconds there is something to do without an event, -1 = never. */
+int session__wait_ms(const struct session *session);
 
 /* Looks for wanted containers, and for processes that moved into the wanted cgroups. */
 int session__poll_cgroups(struct session *session);

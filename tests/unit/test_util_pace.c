@@ -19,6 +19,23 @@ static void test_first_time_at_once(void **state)
 	assert_true(pace__is_due(&pace, 0));
 }
 
+/* Who waits as long as he is told finds it due, and not long before. */
+static void test_wait(void **state)
+{
+	struct pace pace = {0};
+
+	(void)state;
+	assert_int_equal(pace__wait_ms(&pace, 5), 0);
+	pace__note(&pace, 0, NS_PER_MS, PARTS);
+	assert_int_equal(pace__wait_ms(&pace, NS_PER_MS), PARTS);
+	assert_true(pace__is_due(&pace, (1 + PARTS) * NS_PER_MS));
+	assert_false(pace__is_due(&pace, (PARTS - 1) * NS_PER_MS));
+	assert_int_equal(pace__wait_ms(&pace, PARTS * NS_PER_MS - 1), 1);
+	assert_int_equal(pace__wait_ms(&pace, PARTS * NS_PER_MS), 0);
+	pace__note(&pace, 0, 1ULL << 60, 2);
+	assert_int_equal(pace__wait_ms(&pace, 0), INT_MAX);
+}
+
 /* Wanted all the time for 100 s, it takes one part of the time, and is done all the same. */
 static void assert_share(uint64_t cost_ns)
 {
@@ -58,6 +75,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_first_time_at_once),
+		cmocka_unit_test(test_wait),
 		cmocka_unit_test(test_share_of_the_time),
 	};
 
