@@ -517,7 +517,7 @@ void session__end_stats(struct session *session)
 
 int session__poll_cgroups(struct session *session)
 {
-	int err = targets__find_containers(session);
+	int err = targets__find_containers(session, NULL);
 
 	/* What cannot be looked through now may be the next time. */
 	if (err == -ENOMEM)

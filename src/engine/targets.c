@@ -149,10 +149,11 @@ void targets__forget_containers(struct session *session)
 	array_free(&session->container_cgroups);
 }
 
-int targets__find_containers(struct session *session)
+int targets__find_containers(struct session *session, const char **ret_missing)
 {
 	const struct capture_opts *opts = session->opts;
 	__typeof__(session->container_cgroups) found = {0};
+	const char *missing = NULL;
 	int err = 0;
 
 	for (size_t i = 0; i < opts->containers.cnt && !err; i++) {
@@ -160,11 +161,15 @@ int targets__find_containers(struct session *session)
 		size_t cnt = 0;
 
 		err = containers__find(opts->containers.items[i], "/", &paths, &cnt);
+		if (err || (!cnt && !missing))
+			missing = opts->containers.items[i];
 		for (size_t k = 0; k < cnt; k++)
 			if (err || (err = array_push(&found, paths[k])))
 				free(paths[k]);
 		free(paths);
 	}
+	if (ret_missing)
+		*ret_missing = missing;
 	if (err) {
 		for (size_t i = 0; i < found.cnt; i++)
 			free(found.items[i]);
@@ -207,21 +212,22 @@ int targets__poll_cgroups(struct session *session)
 
 static int add_containers(struct session *session, char **ret_message)
 {
-	int err = targets__find_containers(session);
+	const char *missing;
+	int err = targets__find_containers(session, &missing);
 
 	if (err == -E2BIG)
 		return fail(ret_message, -ESRCH,
 			    "no container is named %s among the first control groups, and there "
 			    "are too many of them to look at all: name its group with --cgroup",
-			    session->opts->containers.items[0]);
+			    missing);
 	if (err)
 		return fail(ret_message, err, "cannot look through the control groups: %s",
 			    strerror(-err));
-	if (!session->container_cgroups.cnt)
+	if (missing)
 		return fail(ret_message, -ESRCH,
 			    "no container is named %s: give its name, or 8 digits of its id; "
 			    "`leaksweep trace -a --group-by container` shows those that run",
-			    session->opts->containers.items[0]);
+			    missing);
 	return targets__poll_cgroups(session);
 }
 
