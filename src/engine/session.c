@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "attach/tool_memory.h"
+#include "discover/name_cache.h"
 #include "engine/targets.h"
 #include "util/clock.h"
 #include "util/message.h"
@@ -153,6 +154,7 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 			     session->attacher, &session->table, session->same);
 	session->residents = residents__new();
 	session->groups = groups__new();
+	session->names = name_cache__new("/");
 	session->failures = failures__new();
 	session->code_records = ring_source__new(attacher__maps(session->attacher)->python_codes,
 						 sizeof(struct python_code));
@@ -160,7 +162,7 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 					  session->unwinder, session->collector, &session->table);
 	if (!session->events || !session->same || !session->prober || !session->collector ||
 	    !session->publisher || !session->deferred || !session->pythons || !session->residents ||
-	    !session->groups || !session->failures || !session->code_records)
+	    !session->groups || !session->names || !session->failures || !session->code_records)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
 	if (!err)
@@ -189,6 +191,7 @@ void session__free(struct session *session)
 	ring_source__free(session->code_records);
 	code_table__free(&session->codes);
 	targets__forget_containers(session);
+	name_cache__free(session->names);
 	ring_source__free(session->events);
 	attacher__free(session->attacher);
 	space_table__free(&session->table);

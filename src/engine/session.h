@@ -48,6 +48,7 @@ struct session {
 	struct deferred *deferred;
 	struct collector *collector;
 	struct publisher *publisher;
+	struct name_cache *names;	 /* of the control groups, where containers are wanted */
 	ARRAY(char *) container_cgroups; /* owned: of the containers that are wanted */
 	bool moved;			 /* somebody may have come into a wanted control group */
 	struct pace listing;		 /* of the wanted control groups, whoever execs elsewhere */

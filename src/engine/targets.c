@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "discover/cgroup_name.h"
+#include "discover/name_cache.h"
 #include "engine/report_file.h"
 #include "util/clock.h"
 #include "util/message.h"
@@ -156,11 +157,12 @@ int targets__find_containers(struct session *session, const char **ret_missing)
 	const char *missing = NULL;
 	int err = 0;
 
+	name_cache__begin(session->names, clock_ns(CLOCK_MONOTONIC));
 	for (size_t i = 0; i < opts->containers.cnt && !err; i++) {
 		char **paths = NULL;
 		size_t cnt = 0;
 
-		err = containers__find(opts->containers.items[i], "/", &paths, &cnt);
+		err = containers__find(session->names, opts->containers.items[i], &paths, &cnt);
 		if (err || (!cnt && !missing))
 			missing = opts->containers.items[i];
 		for (size_t k = 0; k < cnt; k++)
