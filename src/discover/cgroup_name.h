@@ -72,14 +72,18 @@ const char *cgroup_runtime__name(enum cgroup_runtime runtime);
  */
 bool cgroup_name__matches(const struct cgroup_name *name, const char *wanted);
 
+struct name_cache;
+
 /*
  * Finds the groups of the mounted v2 and v1 memory hierarchies that match, without those below
  * another one found. *ret_paths are owned paths as /proc/PID/cgroup has them, sorted, no path
- * twice. Groups are visited from the top down, to a depth of 32 and at most 100 000 per hierarchy.
- * Returns 0 (also when none matches), -ENOENT (no hierarchy is mounted), -E2BIG (none matches, but
- * not all were visited), -ENOMEM or another negative errno.
+ * twice. Names are taken from `names` (discover/name_cache.h). Groups are visited from the top
+ * down, to a depth of 32 and at most 100 000 per hierarchy. Returns 0 (also when none matches),
+ * -ENOENT (no hierarchy is mounted), -E2BIG (none matches, but not all were visited), -ENOMEM or
+ * another negative errno.
  */
-int containers__find(const char *wanted, const char *root, char ***ret_paths, size_t *ret_cnt);
+int containers__find(struct name_cache *names, const char *wanted, char ***ret_paths,
+		     size_t *ret_cnt);
 
 /* Replaces an owned string with a copy of text[0..len). Returns 0 or -ENOMEM. */
 int cgroup_name__set(char **field, const char *text, size_t len);

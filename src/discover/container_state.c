@@ -69,14 +69,20 @@ static int fill_keys(struct cgroup_name *name, struct json_object *object, const
 
 /* ---- the runtimes: 0 = found, -ENOMEM, or any other error = not found ----------------------- */
 
-static int look_up_docker(struct cgroup_name *name, const char *root)
+/* Where state is read from. */
+struct source {
+	const char *root;
+	struct podman_stores *stores;
+};
+
+static int look_up_docker(struct cgroup_name *name, const struct source *source)
 {
 	struct json_object *state, *config;
 	const char *text;
 	int err;
 
-	err = state_json__load(format_text("%s/var/lib/docker/containers/%s/config.v2.json", root,
-					   name->container_id),
+	err = state_json__load(format_text("%s/var/lib/docker/containers/%s/config.v2.json",
+					   source->root, name->container_id),
 			       &state);
 	if (err)
 		return err;
@@ -137,19 +143,19 @@ static int look_up_tasks(struct cgroup_name *name, char *tasks)
 	return err;
 }
 
-static int look_up_containerd(struct cgroup_name *name, const char *root)
+static int look_up_containerd(struct cgroup_name *name, const struct source *source)
 {
 	static const char *const states[] = {"run/containerd", "run/k3s/containerd"};
 	int err = -ENOENT;
 
 	for (size_t i = 0; i < ARRAY_LEN(states) && err && err != -ENOMEM; i++)
-		err = look_up_tasks(
-			name, format_text("%s/%s/io.containerd.runtime.v2.task", root, states[i]));
+		err = look_up_tasks(name, format_text("%s/%s/io.containerd.runtime.v2.task",
+						      source->root, states[i]));
 	return err;
 }
 
 /* CRI-O's containers lie among Podman's, which tell less here than elsewhere. */
-static int look_up_crio(struct cgroup_name *name, const char *root)
+static int look_up_crio(struct cgroup_name *name, const struct source *source)
 {
 	struct json_object *config, *annotations;
 	const char *manager;
@@ -157,7 +163,7 @@ static int look_up_crio(struct cgroup_name *name, const char *root)
 
 	err = state_json__load(
 		format_text("%s/run/containers/storage/overlay-containers/%s/userdata/config.json",
-			    root, name->container_id),
+			    source->root, name->container_id),
 		&config);
 	if (err)
 		return err;
@@ -203,17 +209,35 @@ static int fill_podman(struct cgroup_name *name, struct json_object *container)
 	return err;
 }
 
-static int look_up_in_store(struct cgroup_name *name, const char *root, const char *file)
+void podman_stores__free(struct podman_stores *stores)
 {
-	struct json_object *list;
-	int err;
+	for (size_t i = 0; i < ARRAY_LEN(stores->files); i++)
+		json_object_put(stores->files[i].list);
+	*stores = (struct podman_stores){0};
+}
 
-	err = state_json__load(
-		format_text("%s/var/lib/containers/storage/overlay-containers/%s", root, file),
-		&list);
-	if (err)
+static int read_store(const struct source *source, size_t file, struct json_object **ret)
+{
+	static const char *const names[] = {"containers.json", "volatile-containers.json"};
+	struct podman_stores *stores = source->stores;
+	int err = 0;
+
+	if (!stores->files[file].is_read)
+		err = state_json__load(
+			format_text("%s/var/lib/containers/storage/overlay-containers/%s",
+				    source->root, names[file]),
+			&stores->files[file].list);
+	if (err == -ENOMEM)
 		return err;
-	err = -ENOENT;
+	stores->files[file].is_read = true;
+	*ret = stores->files[file].list;
+	return 0;
+}
+
+static int look_up_in_store(struct cgroup_name *name, struct json_object *list)
+{
+	int err = -ENOENT;
+
 	for (size_t i = 0; json_object_is_type(list, json_type_array) &&
 			   i < json_object_array_length(list) && err == -ENOENT;
 	     i++) {
@@ -223,26 +247,30 @@ static int look_up_in_store(struct cgroup_name *name, const char *root, const ch
 		if (id && strcmp(id, name->container_id) == 0)
 			err = fill_podman(name, container);
 	}
-	json_object_put(list);
 	return err;
 }
 
-static int look_up_podman(struct cgroup_name *name, const char *root)
+static int look_up_podman(struct cgroup_name *name, const struct source *source)
 {
-	int err = look_up_in_store(name, root, "containers.json");
+	int err = -ENOENT;
 
-	if (err && err != -ENOMEM)
-		err = look_up_in_store(name, root, "volatile-containers.json");
+	for (size_t i = 0; i < ARRAY_LEN(source->stores->files) && err && err != -ENOMEM; i++) {
+		struct json_object *list;
+
+		err = read_store(source, i, &list);
+		if (!err)
+			err = look_up_in_store(name, list);
+	}
 	return err;
 }
 
 /* ---- which runtime to ask ------------------------------------------------------------------- */
 
-static int look_up_id(struct cgroup_name *name, const char *root)
+static int look_up_id(struct cgroup_name *name, const struct source *source)
 {
 	static const struct {
 		enum cgroup_runtime runtime;
-		int (*look_up)(struct cgroup_name *name, const char *root);
+		int (*look_up)(struct cgroup_name *name, const struct source *source);
 	} sources[] = {
 		{RUNTIME_DOCKER, look_up_docker}, /* before the containerd that it runs on */
 		{RUNTIME_CONTAINERD, look_up_containerd},
@@ -254,7 +282,7 @@ static int look_up_id(struct cgroup_name *name, const char *root)
 
 	for (size_t i = 0; i < ARRAY_LEN(sources) && err && err != -ENOMEM; i++) {
 		if (any || name->runtime == sources[i].runtime)
-			err = sources[i].look_up(name, root);
+			err = sources[i].look_up(name, source);
 	}
 	return err == -ENOMEM ? err : 0;
 }
@@ -286,16 +314,26 @@ static int look_up_runc(struct cgroup_name *name, const struct runc_groups *runc
 	return err ? err : cgroup_name__set(&name->container, best->id, strlen(best->id));
 }
 
-int container_state__look_up(struct cgroup_name *name, const char *root,
-			     const struct runc_groups *runc)
+int container_state__look_up_among(struct cgroup_name *name, const char *root,
+				   const struct runc_groups *runc, struct podman_stores *stores)
 {
 	int err;
 
 	if (name->runtime == RUNTIME_NONE)
 		err = look_up_runc(name, runc);
 	else
-		err = look_up_id(name, root);
+		err = look_up_id(name, &(struct source){.root = root, .stores = stores});
 	if (!err)
 		err = fill(&name->container, name->pod_container);
 	return err ? err : cgroup_name__set_title(name);
+}
+
+int container_state__look_up(struct cgroup_name *name, const char *root,
+			     const struct runc_groups *runc)
+{
+	struct podman_stores stores = {0};
+	int err = container_state__look_up_among(name, root, runc, &stores);
+
+	podman_stores__free(&stores);
+	return err;
 }

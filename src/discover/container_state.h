@@ -23,9 +23,11 @@
 #ifndef LEAKSWEEP_DISCOVER_CONTAINER_STATE_H
 #define LEAKSWEEP_DISCOVER_CONTAINER_STATE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "discover/cgroup_name.h"
+#include "discover/name_cache.h"
 #include "util/array.h"
 
 /* A control group that runc made on its own account, with a path that need not show that. */
@@ -51,6 +53,21 @@ void runc_groups__free(struct runc_groups *groups);
 int container_state__look_up(struct cgroup_name *name, const char *root,
 			     const struct runc_groups *runc);
 
+/* Podman's lists of its containers: all of them are read for any of them. */
+struct podman_stores {
+	struct {
+		bool is_read;
+		struct json_object *list; /* NULL = it cannot be read */
+	} files[2];
+};
+
+void podman_stores__free(struct podman_stores *stores);
+
+/* The same as container_state__look_up, for many at one moment: `stores` begins zeroed and is
+ * filled once. */
+int container_state__look_up_among(struct cgroup_name *name, const char *root,
+				   const struct runc_groups *runc, struct podman_stores *stores);
+
 struct cgroup_paths {
 	ARRAY(char *) list; /* owned; as /proc/PID/cgroup has them */
 };
@@ -60,8 +77,8 @@ struct cgroup_paths {
  * `paths`, in the order of depth. A directory that is gone has no groups. Returns 0, -E2BIG
  * (nothing was added, but not all groups were visited), -ENOMEM or another negative errno.
  */
-int containers__find_below(const char *mount, const char *wanted, const char *root,
-			   const struct runc_groups *runc, struct cgroup_paths *paths);
+int containers__find_below(struct name_cache *names, const char *mount, const char *wanted,
+			   struct cgroup_paths *paths);
 void cgroup_paths__free(struct cgroup_paths *paths);
 
 #endif

@@ -20,20 +20,22 @@
 struct group {
 	char *path; /* owned, "" for the root */
 	unsigned int depth;
+	struct stat dir; /* not of the root */
 };
 
 struct walk {
-	const char *mount, *wanted, *root;
-	const struct runc_groups *runc;
+	struct name_cache *names;
+	const char *mount, *wanted;
 	ARRAY(struct group) queue; /* those before `next` are done, and freed */
 	size_t next;
 	bool is_cut; /* there was more than MAX_GROUPS or MAX_DEPTH allow */
 	struct cgroup_paths *found;
 };
 
-static int push_group(struct walk *walk, const struct group *parent, const char *name)
+static int push_group(struct walk *walk, const struct group *parent, const char *name,
+		      const struct stat *dir)
 {
-	struct group group = {.depth = parent->depth + 1};
+	struct group group = {.depth = parent->depth + 1, .dir = *dir};
 
 	if (walk->queue.cnt >= MAX_GROUPS || group.depth > MAX_DEPTH) {
 		walk->is_cut = true;
@@ -73,60 +75,23 @@ static int push_children(struct walk *walk, struct group parent)
 			continue;
 		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
 		    S_ISDIR(st.st_mode))
-			err = push_group(walk, &parent, entry->d_name);
+			err = push_group(walk, &parent, entry->d_name, &st);
 	}
 	closedir(dir);
-	return err;
-}
-
-/*
- * Whether the group above is of the same container. It has been looked up then, and was not the
- * one.
- */
-static int inherits_container(const struct cgroup_name *name, bool *ret)
-{
-	size_t len = (size_t)(strrchr(name->path, '/') - name->path);
-	char *path = strndup(name->path, len);
-	struct cgroup_name above;
-	int err;
-
-	if (!path)
-		return -ENOMEM;
-	err = cgroup_name__parse(path, &above);
-	free(path);
-	if (err)
-		return err;
-	*ret = *name->container_id && strcmp(name->container_id, above.container_id) == 0;
-	cgroup_name__free(&above);
-	return 0;
-}
-
-static int check_group(const struct walk *walk, const char *path, bool *ret_matches)
-{
-	struct cgroup_name name;
-	bool is_known = false;
-	int err;
-
-	err = cgroup_name__parse(path, &name);
-	if (err)
-		return err;
-	err = inherits_container(&name, &is_known);
-	if (!err && !is_known)
-		err = container_state__look_up(&name, walk->root, walk->runc);
-	if (!err)
-		*ret_matches = cgroup_name__matches(&name, walk->wanted);
-	cgroup_name__free(&name);
 	return err;
 }
 
 /* Takes over the group's path. */
 static int visit_group(struct walk *walk, struct group group)
 {
+	const struct cgroup_name *name;
 	bool matches = false;
 	int err = 0;
 
 	if (*group.path)
-		err = check_group(walk, group.path, &matches);
+		err = name_cache__get(walk->names, group.path, &group.dir, &name);
+	if (!err && *group.path)
+		matches = cgroup_name__matches(name, walk->wanted);
 	if (!err && !matches)
 		err = push_children(walk, group);
 	if (!err && matches) {
@@ -138,11 +103,10 @@ static int visit_group(struct walk *walk, struct group group)
 	return err;
 }
 
-int containers__find_below(const char *mount, const char *wanted, const char *root,
-			   const struct runc_groups *runc, struct cgroup_paths *paths)
+int containers__find_below(struct name_cache *names, const char *mount, const char *wanted,
+			   struct cgroup_paths *paths)
 {
-	struct walk walk = {
-		.mount = mount, .wanted = wanted, .root = root, .runc = runc, .found = paths};
+	struct walk walk = {.names = names, .mount = mount, .wanted = wanted, .found = paths};
 	struct group top = {.path = strdup("")};
 	size_t found_before = paths->list.cnt;
 	int err;
@@ -190,11 +154,11 @@ static void sort_paths(struct cgroup_paths *paths)
 	paths->list.cnt = cnt;
 }
 
-int containers__find(const char *wanted, const char *root, char ***ret_paths, size_t *ret_cnt)
+int containers__find(struct name_cache *names, const char *wanted, char ***ret_paths,
+		     size_t *ret_cnt)
 {
 	struct cgroup_paths paths = {0};
 	struct cgroup_mounts mounts = {0};
-	struct runc_groups runc = {0};
 	const char *dirs[2];
 	bool is_cut = false;
 	int err;
@@ -204,13 +168,11 @@ int containers__find(const char *wanted, const char *root, char ***ret_paths, si
 		return err;
 	if (!mounts.unified && !mounts.memory)
 		err = -ENOENT;
-	if (!err)
-		err = runc_groups__read(root, &runc);
 	dirs[0] = mounts.unified;
 	dirs[1] = mounts.memory;
 	for (size_t i = 0; i < 2 && !err; i++) {
 		if (dirs[i])
-			err = containers__find_below(dirs[i], wanted, root, &runc, &paths);
+			err = containers__find_below(names, dirs[i], wanted, &paths);
 		is_cut |= err == -E2BIG;
 		err = err == -E2BIG ? 0 : err;
 	}
@@ -223,7 +185,6 @@ int containers__find(const char *wanted, const char *root, char ***ret_paths, si
 	} else {
 		cgroup_paths__free(&paths);
 	}
-	runc_groups__free(&runc);
 	cgroup_mounts__free(&mounts);
 	return err;
 }

@@ -188,17 +188,6 @@ static int answer(struct loop *loop, struct session *session, enum wakeup wakeup
 	return err;
 }
 
-/* Returns after how many milliseconds there is something to do without a wake-up, -1 = never. */
-static int wait_ms(const struct session *session)
-{
-	int python = pythons__wait_ms(session->pythons),
-	    failure = failures__wait_ms(session->failures, clock_ns(CLOCK_MONOTONIC));
-
-	if (python < 0 || failure < 0)
-		return python < 0 ? failure : python;
-	return python < failure ? python : failure;
-}
-
 /* Runs until something ends the capture. Returns 0 or a negative errno. */
 static int run_loop(struct loop *loop, struct session *session)
 {
@@ -207,13 +196,15 @@ static int run_loop(struct loop *loop, struct session *session)
 	int err = 0, cnt;
 
 	while (!err && !end) {
-		cnt = epoll_wait(loop->epoll_fd, ready, 8, wait_ms(session));
+		cnt = epoll_wait(loop->epoll_fd, ready, 8, session__wait_ms(session));
 		if (cnt < 0 && errno != EINTR)
 			return -errno;
 		for (int i = 0; i < cnt && !err; i++)
 			err = answer(loop, session, ready[i].data.u32, &end);
 		if (!err)
 			err = session__poll_pythons(session);
+		if (!err)
+			err = session__follow_moved(session);
 		end |= session__is_full(session);
 		session__tell_failures(session, clock_ns(CLOCK_MONOTONIC));
 		if (!err && failures__wants_report(session->failures, clock_ns(CLOCK_MONOTONIC)))

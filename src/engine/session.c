@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "attach/tool_memory.h"
+#include "discover/name_cache.h"
 #include "engine/targets.h"
 #include "util/clock.h"
 #include "util/message.h"
@@ -16,6 +17,8 @@
 #include "util/remote.h"
 
 #define LOOK_SHARE 4 /* of the bound of its own memory, a look at Pythons may take one in */
+#define LISTING_PARTS                                                                              \
+	50 /* looking who is in the wanted control groups takes one part of the time */
 #define INIT_PID_NS_INO 0xeffffffc /* PROC_PID_INIT_INO, include/linux/proc_ns.h */
 
 /* Whether this host lets us work at all. */
@@ -151,6 +154,7 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 			     session->attacher, &session->table, session->same);
 	session->residents = residents__new();
 	session->groups = groups__new();
+	session->names = name_cache__new("/");
 	session->failures = failures__new();
 	session->code_records = ring_source__new(attacher__maps(session->attacher)->python_codes,
 						 sizeof(struct python_code));
@@ -158,7 +162,7 @@ int session__open(const struct capture_opts *opts, struct session **ret, char **
 					  session->unwinder, session->collector, &session->table);
 	if (!session->events || !session->same || !session->prober || !session->collector ||
 	    !session->publisher || !session->deferred || !session->pythons || !session->residents ||
-	    !session->groups || !session->failures || !session->code_records)
+	    !session->groups || !session->names || !session->failures || !session->code_records)
 		return -ENOMEM;
 	err = targets__add(session, ret_message);
 	if (!err)
@@ -187,6 +191,7 @@ void session__free(struct session *session)
 	ring_source__free(session->code_records);
 	code_table__free(&session->codes);
 	targets__forget_containers(session);
+	name_cache__free(session->names);
 	ring_source__free(session->events);
 	attacher__free(session->attacher);
 	space_table__free(&session->table);
@@ -334,16 +339,40 @@ static int follow_events(struct session *session)
 	return err ? err : deferred__finish(session->deferred, false);
 }
 
+int session__follow_moved(struct session *session)
+{
+	uint64_t begin_ns = clock_ns(CLOCK_MONOTONIC);
+	int err;
+
+	if (!session->moved || !pace__is_due(&session->listing, begin_ns))
+		return 0;
+	session->moved = false;
+	err = targets__poll_cgroups(session);
+	pace__note(&session->listing, begin_ns, clock_ns(CLOCK_MONOTONIC), LISTING_PARTS);
+	return err || !session->begun ? err : follow_events(session);
+}
+
+/* Of two times to wait, -1 = for ever. */
+static int sooner(int ms, int other_ms)
+{
+	return ms < 0 || (other_ms >= 0 && other_ms < ms) ? other_ms : ms;
+}
+
+int session__wait_ms(const struct session *session)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC);
+	int ms = sooner(pythons__wait_ms(session->pythons),
+			failures__wait_ms(session->failures, now_ns));
+
+	return session->moved ? sooner(ms, pace__wait_ms(&session->listing, now_ns)) : ms;
+}
+
 int session__process_events(struct session *session)
 {
 	int err = follow_events(session);
 
-	if (err || !session->moved)
-		return err;
 	/* Once: on a busy host somebody always moves, and others wait for the loop. */
-	session->moved = false;
-	err = targets__poll_cgroups(session);
-	return err || !session->begun ? err : follow_events(session);
+	return err ? err : session__follow_moved(session);
 }
 
 /* Execs the command and follows its loader, library by library. */
@@ -491,7 +520,7 @@ void session__end_stats(struct session *session)
 
 int session__poll_cgroups(struct session *session)
 {
-	int err = targets__find_containers(session);
+	int err = targets__find_containers(session, NULL);
 
 	/* What cannot be looked through now may be the next time. */
 	if (err == -ENOMEM)

@@ -24,6 +24,7 @@
 #include "engine/resident.h"
 #include "engine/same_files.h"
 #include "engine/unwinder.h"
+#include "util/pace.h"
 
 struct session {
 	const struct capture_opts *opts;
@@ -47,13 +48,16 @@ struct session {
 	struct deferred *deferred;
 	struct collector *collector;
 	struct publisher *publisher;
+	struct name_cache *names;	 /* of the control groups, where containers are wanted */
 	ARRAY(char *) container_cgroups; /* owned: of the containers that are wanted */
 	bool moved;			 /* somebody may have come into a wanted control group */
+	struct pace listing;		 /* of the wanted control groups, whoever execs elsewhere */
 	bool procs_full;		 /* somebody could not be traced for want of room */
 	size_t trim_files_at;		 /* engine/open_files.h; 0 = at the usual number */
 	uint64_t weighed_ns;		 /* CLOCK_MONOTONIC: when its memory was looked at */
 	bool memory_full;		 /* the tool's own memory is near its bound */
 	uint64_t events_lost;		 /* when all processes were last asked for */
+	struct pace making_good;	 /* of events that are lost all the time */
 	struct launch launch;		 /* pid 0 = no command */
 	bool begun;			 /* the initial targets are covered */
 	uint64_t interval;		 /* reports at intervals so far */
@@ -105,8 +109,25 @@ int session__poll_pythons(struct session *session);
  * errno. */
 int session__make_room(struct session *session);
 
+/*
+ * Asks the named processes whether they still run. Once events were lost, finds out what they would
+ * have told: who has come or gone, and what is mapped. Where that happens all the time it takes a
+ * fiftieth of the time at most, but now with `at_once`. Returns 0 or a negative errno.
+ */
+int session__make_good(struct session *session, bool at_once);
+
 /* Ends the measurement of the programs' run time, which itself costs a little on every run. */
 void session__end_stats(struct session *session);
+
+/*
+ * Lists the wanted control groups if somebody may have come in. While programs are started all the
+ * time that waits now and then, so that it takes a fiftieth of the time at most; session__wait_ms
+ * tells how long. Returns 0 or a negative errno.
+ */
+int session__follow_moved(struct session *session);
+
+/* Returns after how many milliseconds there is something to do without an event, -1 = never. */
+int session__wait_ms(const struct session *session);
 
 /* Looks for wanted containers, and for processes that moved into the wanted cgroups. */
 int session__poll_cgroups(struct session *session);

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "attach/tool_memory.h"
-#include "collect/map_reader.h"
 #include "engine/open_files.h"
 #include "engine/session.h"
 #include "util/clock.h"
@@ -69,8 +68,10 @@ static int add_notes(const struct session *session, struct snapshot *snap)
 					 "tracepoints are not available (%s)",
 					 strerror(-why));
 	if (!err && session->procs_full)
-		err = snapshot__add_note(snap, "not all wanted processes were followed: there were "
-					       "too many at once; use a larger --max-procs");
+		err = snapshot__add_note(snap,
+					 "not all wanted processes were followed: there was no "
+					 "room for so many at once; use a larger --max-procs, or "
+					 "allow leaksweep's control group more memory");
 	if (!err && collector__is_full(session->collector))
 		err = snapshot__add_note(snap,
 					 "some stacks are lost: they were too deep to keep them "
@@ -134,33 +135,14 @@ static struct collect_opts collect_opts(const struct session *session, bool is_f
 	};
 }
 
-/*
- * Should the event of a process's end have been lost, /proc still tells. Named targets are asked
- * for each time, others when events were lost.
- */
-static void notice_ended(struct session *session)
-{
-	uint64_t stats[STAT_MAX] = {0};
-	bool ask_all;
-
-	map_read_counters(attacher__maps(session->attacher)->stats, stats, STAT_MAX);
-	ask_all = stats[STAT_EVENTS_LOST] != session->events_lost;
-	session->events_lost = stats[STAT_EVENTS_LOST];
-	for (size_t i = 0; i < session->table.spaces.cnt; i++) {
-		struct space_info *space = session->table.spaces.items[i];
-
-		if ((ask_all || space->is_root) && space->state == PROC_RUNNING &&
-		    space_info__refresh(&session->table, space) == -ESRCH)
-			space->state = PROC_EXITED;
-	}
-}
-
 int session__make_room(struct session *session)
 {
-	struct collect_opts collect = collect_opts(session, false);
-	int err;
+	struct collect_opts collect;
+	int err = session__make_good(session, false);
 
-	notice_ended(session);
+	if (err)
+		return err;
+	collect = collect_opts(session, false);
 	err = collector__make_room(session->collector, &collect, session->opts->attach.max_blocks,
 				   session->opts->attach.max_procs);
 	pythons__drop_purged(session->pythons);
@@ -182,7 +164,7 @@ bool session__is_full(struct session *session)
 	return session->memory_full;
 }
 
-int session__look(struct session *session)
+static int look(struct session *session)
 {
 	int err = session__process_events(session);
 
@@ -194,13 +176,20 @@ int session__look(struct session *session)
 				     session->view_cnt);
 }
 
+int session__look(struct session *session)
+{
+	int err = session__make_good(session, true);
+
+	return err ? err : look(session);
+}
+
 int session__report(struct session *session, bool is_final, int64_t *ret_live_bytes)
 {
 	struct collect_opts collect;
 	struct snapshot *snap;
 	int err;
 
-	err = is_final ? session__process_events(session) : session__look(session);
+	err = is_final ? session__process_events(session) : look(session);
 	if (err)
 		return err;
 	for (size_t i = 0; i < session->table.spaces.cnt; i++)

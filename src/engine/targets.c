@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "discover/cgroup_name.h"
+#include "discover/name_cache.h"
 #include "engine/report_file.h"
 #include "util/clock.h"
 #include "util/message.h"
@@ -88,7 +89,7 @@ static int add_process(struct session *session, pid_t pid, bool is_root)
 	err = attacher__add_proc(session->attacher, pid, &id);
 	if (err == -ESRCH && !is_root)
 		return 0;
-	if (session->begun && (err == -E2BIG || err == -ENOSPC)) {
+	if (session->begun && (err == -E2BIG || err == -ENOSPC || err == -ENOMEM)) {
 		session->procs_full = true;
 		return 0;
 	}
@@ -109,7 +110,14 @@ static bool is_wanted_comm(const struct session *session, const char *comm)
 	return false;
 }
 
-/* Adds all processes, or those with a wanted name. */
+static bool is_traced(const struct session *session, pid_t pid)
+{
+	const struct space_info *space = space_table__find_tgid(&session->table, pid);
+
+	return space && space->state == PROC_RUNNING;
+}
+
+/* Adds all processes, or those with a wanted name; *ret_added counts those that were there. */
 static int add_by_scan(struct session *session, size_t *ret_added)
 {
 	struct proc_info info;
@@ -127,7 +135,8 @@ static int add_by_scan(struct session *session, size_t *ret_added)
 			continue;
 		if (!session->opts->all && !is_wanted_comm(session, info.comm))
 			continue;
-		err = add_process(session, pids[i], false);
+		if (!is_traced(session, pids[i]))
+			err = add_process(session, pids[i], false);
 		(*ret_added)++;
 	}
 	free(pids);
@@ -141,22 +150,28 @@ void targets__forget_containers(struct session *session)
 	array_free(&session->container_cgroups);
 }
 
-int targets__find_containers(struct session *session)
+int targets__find_containers(struct session *session, const char **ret_missing)
 {
 	const struct capture_opts *opts = session->opts;
 	__typeof__(session->container_cgroups) found = {0};
+	const char *missing = NULL;
 	int err = 0;
 
+	name_cache__begin(session->names, clock_ns(CLOCK_MONOTONIC));
 	for (size_t i = 0; i < opts->containers.cnt && !err; i++) {
 		char **paths = NULL;
 		size_t cnt = 0;
 
-		err = containers__find(opts->containers.items[i], "/", &paths, &cnt);
+		err = containers__find(session->names, opts->containers.items[i], &paths, &cnt);
+		if (err || (!cnt && !missing))
+			missing = opts->containers.items[i];
 		for (size_t k = 0; k < cnt; k++)
 			if (err || (err = array_push(&found, paths[k])))
 				free(paths[k]);
 		free(paths);
 	}
+	if (ret_missing)
+		*ret_missing = missing;
 	if (err) {
 		for (size_t i = 0; i < found.cnt; i++)
 			free(found.items[i]);
@@ -171,7 +186,6 @@ int targets__find_containers(struct session *session)
 /* Adds those of a control group; one that ends this moment is in its list still. */
 static int add_cgroup(struct session *session, const char *path)
 {
-	struct space_info *space;
 	struct proc_info info;
 	pid_t *pids;
 	size_t cnt;
@@ -179,12 +193,10 @@ static int add_cgroup(struct session *session, const char *path)
 
 	if (proc_list_cgroup(path, &pids, &cnt))
 		return 0; /* removed: it may come back */
-	for (size_t i = 0; i < cnt && !err; i++) {
-		space = space_table__find_tgid(&session->table, pids[i]);
-		if (!(space && space->state == PROC_RUNNING) && !proc_info__read(pids[i], &info) &&
+	for (size_t i = 0; i < cnt && !err; i++)
+		if (!is_traced(session, pids[i]) && !proc_info__read(pids[i], &info) &&
 		    !info.zombie)
 			err = add_process(session, pids[i], false);
-	}
 	free(pids);
 	return err;
 }
@@ -202,21 +214,22 @@ int targets__poll_cgroups(struct session *session)
 
 static int add_containers(struct session *session, char **ret_message)
 {
-	int err = targets__find_containers(session);
+	const char *missing;
+	int err = targets__find_containers(session, &missing);
 
 	if (err == -E2BIG)
 		return fail(ret_message, -ESRCH,
 			    "no container is named %s among the first control groups, and there "
 			    "are too many of them to look at all: name its group with --cgroup",
-			    session->opts->containers.items[0]);
+			    missing);
 	if (err)
 		return fail(ret_message, err, "cannot look through the control groups: %s",
 			    strerror(-err));
-	if (!session->container_cgroups.cnt)
+	if (missing)
 		return fail(ret_message, -ESRCH,
 			    "no container is named %s: give its name, or 8 digits of its id; "
 			    "`leaksweep trace -a --group-by container` shows those that run",
-			    session->opts->containers.items[0]);
+			    missing);
 	return targets__poll_cgroups(session);
 }
 
@@ -249,6 +262,13 @@ int targets__add(struct session *session, char **ret_message)
 		return fail(ret_message, err,
 			    "more processes than the table holds: use a larger --max-procs");
 	return err;
+}
+
+int targets__add_missed(struct session *session)
+{
+	size_t found;
+
+	return session->opts->all || session->opts->comms.cnt ? add_by_scan(session, &found) : 0;
 }
 
 int targets__check_coverage(struct session *session, char **ret_message)

@@ -93,6 +93,32 @@ static void test_unknown_container(void **state)
 	free(err);
 }
 
+/* One that is there does not hide that another is not, whichever comes first. */
+static void check_second_unknown(const char *first, const char *second)
+{
+	struct child *tool = tool__start(ARGS("trace", "--format", "json", "--duration", "5s",
+					      "--container", first, "--container", second),
+					 NULL);
+	char *err;
+
+	assert_int_not_equal(child__await_exit(tool, TIMEOUT_MS), 0);
+	err = child__stderr(tool);
+	if (!strstr(err, "no container is named leaksweep-e2e-nobody:"))
+		fail_msg("the message is about another name: %s", err);
+	free(err);
+}
+
+static void test_one_of_two_containers_unknown(void **state)
+{
+	const struct container_opts opts = {.userland = USERLAND_STATIC,
+					    .leakers = ARGS("alloc-static")};
+	struct container *container = container__start("known", &opts);
+
+	(void)state;
+	check_second_unknown(container->cgroup, "leaksweep-e2e-nobody");
+	check_second_unknown("leaksweep-e2e-nobody", container->cgroup);
+}
+
 static void test_group_by_container(void **state)
 {
 	struct runc *runc = start_runc();
@@ -148,6 +174,7 @@ int main(void)
 		CONTAINER_TEST(test_runc_by_its_name),
 		CONTAINER_TEST(test_container_option),
 		CONTAINER_TEST(test_unknown_container),
+		CONTAINER_TEST(test_one_of_two_containers_unknown),
 		CONTAINER_TEST(test_group_by_container),
 		CONTAINER_TEST(test_container_of_nobody),
 		CONTAINER_TEST(test_host_process_has_one_pid),

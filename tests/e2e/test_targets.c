@@ -81,11 +81,21 @@ static char *make_cgroup(void)
 	return NULL;
 }
 
+static void enter_group(const char *group, pid_t pid)
+{
+	char *procs = format("%s/cgroup.procs", group);
+	FILE *file = fopen(procs, "we");
+
+	assert_non_null(file);
+	fprintf(file, "%d\n", (int)pid);
+	assert_int_equal(fclose(file), 0);
+	free(procs);
+}
+
 static void test_cgroup(void **state)
 {
-	char *cgroup = make_cgroup(), *procs;
+	char *cgroup = make_cgroup();
 	struct child *leaker;
-	FILE *file;
 
 	(void)state;
 	if (!cgroup) {
@@ -93,14 +103,101 @@ static void test_cgroup(void **state)
 		skip();
 	}
 	leaker = leaker__start(ARGS("alloc", "all"), NULL);
-	procs = format("%s/cgroup.procs", cgroup);
-	file = fopen(procs, "we");
-	assert_non_null(file);
-	fprintf(file, "%d\n", (int)leaker->pid);
-	assert_int_equal(fclose(file), 0);
+	enter_group(cgroup, leaker->pid);
 	check_leakers(ARGS("--cgroup", cgroup), &leaker, 1);
 	assert_int_equal(rmdir(cgroup), 0);
-	free(procs);
+	free(cgroup);
+}
+
+#define MANY_GROUPS 200
+#define MANY_EXECS 300
+#define EXEC_PAUSE_MS 5
+
+/* Makes or removes the groups below one. */
+static void many_groups(const char *parent, int (*change)(const char *path))
+{
+	for (int i = 0; i < MANY_GROUPS; i++) {
+		char *path = format("%s/%d", parent, i);
+
+		assert_int_equal(change(path), 0);
+		free(path);
+	}
+}
+
+static int make_group(const char *path)
+{
+	return mkdir(path, 0755);
+}
+
+/* Returns how often a process has called read(2) or its like. */
+static int64_t read_calls(pid_t pid)
+{
+	char *path = format("/proc/%d/io", (int)pid), *line = NULL;
+	FILE *file = fopen(path, "re");
+	int64_t calls = -1;
+	size_t cap = 0;
+
+	while (file && calls < 0 && getline(&line, &cap, file) > 0)
+		if (!strncmp(line, "syscr: ", 7))
+			calls = atoll(line + 7);
+	if (file)
+		fclose(file);
+	free(line);
+	free(path);
+	return calls;
+}
+
+static void exec_elsewhere(void)
+{
+	char *leaf = leaker_path("storm_leaf");
+
+	for (int i = 0; i < MANY_EXECS; i++) {
+		pid_t pid = fork();
+
+		assert_true(pid >= 0);
+		if (!pid) {
+			execl(leaf, leaf, "leak", "100", (char *)NULL);
+			_exit(127);
+		}
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		sleep_ms(EXEC_PAUSE_MS); /* else many of them wait together */
+	}
+	free(leaf);
+}
+
+/* Who execs elsewhere does not make the tool read all of the groups; who comes in is followed. */
+static void test_cgroup_beside_many_execs(void **state)
+{
+	char *cgroup = make_cgroup(), *inner;
+	struct child *leaker, *tool;
+	struct expects expects;
+	struct report report;
+	int64_t calls;
+
+	(void)state;
+	if (!cgroup || read_calls(getpid()) < 0) {
+		print_message("skipped: no cgroup hierarchy to write to, or no /proc/PID/io\n");
+		skip();
+	}
+	many_groups(cgroup, make_group);
+	tool = trace__start(ARGS("--cgroup", cgroup));
+	calls = read_calls(tool->pid);
+	exec_elsewhere();
+	calls = read_calls(tool->pid) - calls;
+	print_message("%lld calls of read for %d execs\n", (long long)calls, MANY_EXECS);
+	leaker = leaker__start(ARGS("alloc", "malloc"), NULL);
+	inner = format("%s/7", cgroup);
+	enter_group(inner, leaker->pid);
+	sleep_ms(1000 * slowness());
+	leaker__go(leaker);
+	report = trace__end(tool);
+	expects = expects__read(leaker);
+	assert_expect(&report, expects__of(&expects, 0));
+	leaker__finish(leaker);
+	many_groups(cgroup, rmdir);
+	assert_int_equal(rmdir(cgroup), 0);
+	assert_in_range(calls, 0, MANY_GROUPS * MANY_EXECS / 5);
+	free(inner);
 	free(cgroup);
 }
 
@@ -164,6 +261,46 @@ static void test_target_dies(void **state)
 	proc = report__process(&run.report, run.leaker->pid);
 	assert_non_null(proc);
 	assert_expect(&run.report, expects__of(&run.expects, 0));
+}
+
+static void write_file(const char *path)
+{
+	FILE *file = fopen(path, "we");
+
+	assert_non_null(file);
+	assert_int_equal(fclose(file), 0);
+}
+
+/* The kernel has no memory for one more: the others are traced on, and the report says so. */
+static void test_no_memory_for_one_more(void **state)
+{
+	char *library = leaker_path("libnomemory.so"), *file = format("%s/full", scratch_dir()),
+	     *preload = format("LD_PRELOAD=%s", library), *env = format("NO_MEMORY_FILE=%s", file);
+	const struct child_opts opts = {.env = ARGS(preload, env)};
+	struct child *first = leaker__start(ARGS("alloc", "malloc"), NULL), *second, *tool;
+	struct expects expects;
+	struct report report;
+
+	(void)state;
+	tool = tool__start(ARGS("trace", "--format", "json", "--top", "0", "--comm", "alloc"),
+			   &opts);
+	tool__await_tracing(tool);
+	write_file(file);
+	second = leaker__start(ARGS("alloc", "malloc"), NULL);
+	leaker__go(second);
+	leaker__go(first);
+	report = trace__end(tool);
+	expects = expects__read(first);
+	assert_expect(&report, expects__of(&expects, 0));
+	assert_null(report__process(&report, second->pid));
+	assert_non_null(strstr(json_object_to_json_string(field(report.root, "notes")),
+			       "not all wanted processes were followed"));
+	leaker__finish(first);
+	leaker__finish(second);
+	free(env);
+	free(preload);
+	free(file);
+	free(library);
 }
 
 /* A process ends, another of the same name comes: nothing of the second is put on the first. */
@@ -246,9 +383,11 @@ int main(void)
 		E2E_TEST(test_comm),
 		E2E_TEST(test_every_process_of_the_host),
 		E2E_TEST(test_cgroup),
+		E2E_TEST(test_cgroup_beside_many_execs),
 		E2E_TEST(test_command_by_name),
 		E2E_TEST(test_short_lived_command),
 		E2E_TEST(test_target_dies),
+		E2E_TEST(test_no_memory_for_one_more),
 		E2E_TEST(test_same_name_again),
 		E2E_TEST(test_sigint_and_sigterm_end_with_a_report),
 		E2E_TEST(test_duration),

@@ -16,7 +16,7 @@ STACK_LEAKERS := unwind_mix chain chain-static chain-static-pie chain-no-pie cha
 	$(if $(filter x86_64,$(ARCH)),jit)
 
 LEAKER_NAMES := alloc threads many bounds grower tree maps refused retained signals signals-malloc jemalloc_x plugin demo_service service \
-	new_delete libsecond.so libownmalloc.so libcount.so alloc-static alloc-static-pie \
+	new_delete libsecond.so libownmalloc.so libcount.so libnomemory.so alloc-static alloc-static-pie \
 	$(if $(MUSL_GCC),alloc-musl alloc-musl-static) $(if $(filter x86_64,$(ARCH)),tiny32) $(STACK_LEAKERS)
 LEAKERS := $(addprefix $(LEAKER_DIR)/,$(LEAKER_NAMES))
 
@@ -41,6 +41,9 @@ $(LEAKER_DIR)/libownmalloc.so: tests/leakers/lib_second.c $(LEAKER_HEADERS)
 	$(Q)$(call leaker_rule,$(CC) $(LEAKER_CFLAGS) -fPIC -shared -DOWN_MALLOC)
 
 $(LEAKER_DIR)/libcount.so: tests/leakers/count_preload.c $(LEAKER_HEADERS)
+	$(Q)$(call leaker_rule,$(CC) $(LEAKER_CFLAGS) -fPIC -shared)
+
+$(LEAKER_DIR)/libnomemory.so: tests/leakers/no_memory_preload.c $(LEAKER_HEADERS)
 	$(Q)$(call leaker_rule,$(CC) $(LEAKER_CFLAGS) -fPIC -shared)
 
 $(LEAKER_DIR)/alloc-static: tests/leakers/alloc.c $(LEAKER_HEADERS)

@@ -2,10 +2,10 @@
 /*
  * Uses an allocator out of a second library.
  *   plugin open LIB       dlopen after the go signal, then my_alloc/my_free
+ *   plugin apart LIB      the same; between the two it says OPENED and awaits another newline
  *   plugin loaded LIB     the same, opened before READY
- *   plugin namespace LIB  LIB exports its own malloc/free, opened in a namespace of its own before
- * READY plugin lost LIB       frees by a function that nobody probes, so that addresses come back
- * unannounced
+ *   plugin namespace LIB  LIB exports its own malloc/free, in a namespace opened before READY
+ *   plugin lost LIB       frees by a function that nobody probes: addresses come back unannounced
  */
 #include <dlfcn.h>
 #include <time.h>
@@ -88,6 +88,12 @@ int main(int argc, char **argv)
 	if (!strcmp(mode, "open")) {
 		open_library(path, false, "my_alloc", "my_free");
 		nanosleep(&pause, NULL); /* probes follow a new library, they do not precede it */
+	}
+	if (!strcmp(mode, "apart")) {
+		open_library(path, false, "my_alloc", "my_free");
+		leaker__add("OPENED\n");
+		leaker__flush();
+		leaker__await_newline();
 	}
 	if (!strcmp(mode, "lost"))
 		lose_frees();

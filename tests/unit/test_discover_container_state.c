@@ -1,10 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Each test has a root directory of its own with the state that the runtimes would have there. */
-#include "unit/compile.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
+#include "unit/state_files.h"
 
 #include "discover/cgroup_name.h"
 #include "discover/container_state.h"
@@ -20,44 +16,6 @@
 #define TASKS "/io.containerd.runtime.v2.task/"
 #define CRIO "/run/containers/storage/overlay-containers/" H1 "/userdata/config.json"
 #define PODMAN "/var/lib/containers/storage/overlay-containers/"
-
-static char *full_path(const char *path)
-{
-	char *full;
-
-	assert_true(asprintf(&full, "%s%s", work_dir, path) > 0);
-	return full;
-}
-
-/* Makes the directories above `path`, too. */
-static int make_file(const char *path)
-{
-	char *full = full_path(path);
-	int fd;
-
-	for (char *pos = full + strlen(work_dir); (pos = strchr(pos + 1, '/'));) {
-		*pos = '\0';
-		assert_true(mkdir(full, 0700) == 0 || errno == EEXIST);
-		*pos = '/';
-	}
-	fd = open(full, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	assert_true(fd >= 0);
-	free(full);
-	return fd;
-}
-
-static void write_bytes(const char *path, const char *text, size_t len)
-{
-	int fd = make_file(path);
-
-	assert_int_equal(write(fd, text, len), len);
-	close(fd);
-}
-
-static void write_text(const char *path, const char *text)
-{
-	write_bytes(path, text, strlen(text));
-}
 
 static struct cgroup_name name_of(const char *path)
 {
@@ -411,11 +369,11 @@ static void make_group(const char *path)
 static void assert_found(const char *wanted, const char *first, const char *second)
 {
 	char *mount = full_path("/cgroup");
+	struct name_cache *names = name_cache__new(work_dir);
 	struct cgroup_paths paths = {0};
-	struct runc_groups runc = {0};
 
-	assert_int_equal(runc_groups__read(work_dir, &runc), 0);
-	assert_int_equal(containers__find_below(mount, wanted, work_dir, &runc, &paths), 0);
+	assert_non_null(names);
+	assert_int_equal(containers__find_below(names, mount, wanted, &paths), 0);
 	assert_int_equal(paths.list.cnt, second ? 2 : first ? 1 : 0);
 	if (first)
 		assert_string_equal(paths.list.items[0], first);
@@ -423,7 +381,7 @@ static void assert_found(const char *wanted, const char *first, const char *seco
 		assert_true(strcmp(paths.list.items[0], second) == 0 ||
 			    strcmp(paths.list.items[1], second) == 0);
 	cgroup_paths__free(&paths);
-	runc_groups__free(&runc);
+	name_cache__free(names);
 	free(mount);
 }
 
@@ -454,8 +412,8 @@ static void test_find(void **state)
 
 static void test_find_pod(void **state)
 {
+	struct name_cache *names = name_cache__new(work_dir);
 	struct cgroup_paths paths = {0};
-	struct runc_groups runc = {0};
 	char *mount = full_path("/cgroup");
 
 	(void)state;
@@ -463,16 +421,17 @@ static void test_find_pod(void **state)
 	write_text("/run/containerd" TASKS "k8s.io/" H2 "/config.json", CRI_ANNOTATIONS);
 	make_group(BARE_POD "/" H1);
 	make_group(BARE_POD "/" H2);
-	assert_int_equal(containers__find_below(mount, "web-0", work_dir, &runc, &paths), 0);
+	assert_int_equal(containers__find_below(names, mount, "web-0", &paths), 0);
 	assert_int_equal(paths.list.cnt, 2);
 	cgroup_paths__free(&paths);
+	name_cache__free(names);
 	free(mount);
 }
 
 static void test_find_is_bounded(void **state)
 {
+	struct name_cache *names = name_cache__new(work_dir);
 	struct cgroup_paths paths = {0};
-	struct runc_groups runc = {0};
 	char *mount = full_path("/cgroup"), path[256] = "", *loop = full_path("/cgroup/a/loop");
 
 	(void)state;
@@ -482,15 +441,15 @@ static void test_find_is_bounded(void **state)
 	make_group(path);
 	make_group("/b/near.service");
 	assert_int_equal(symlink(mount, loop), 0);
-	assert_int_equal(containers__find_below(mount, "deep.service", work_dir, &runc, &paths),
-			 -E2BIG);
+	assert_int_equal(containers__find_below(names, mount, "deep.service", &paths), -E2BIG);
 	assert_int_equal(paths.list.cnt, 0);
-	assert_int_equal(containers__find_below(mount, "near.service", work_dir, &runc, &paths), 0);
+	assert_int_equal(containers__find_below(names, mount, "near.service", &paths), 0);
 	assert_int_equal(paths.list.cnt, 1);
 	assert_string_equal(paths.list.items[0], "/b/near.service");
 	cgroup_paths__free(&paths);
-	assert_int_equal(containers__find_below("/nowhere", "x", work_dir, &runc, &paths), 0);
+	assert_int_equal(containers__find_below(names, "/nowhere", "x", &paths), 0);
 	assert_int_equal(paths.list.cnt, 0);
+	name_cache__free(names);
 	free(loop);
 	free(mount);
 }
@@ -498,12 +457,15 @@ static void test_find_is_bounded(void **state)
 /* On the host that runs the tests, whatever is mounted there. */
 static void test_find_here(void **state)
 {
+	struct name_cache *names = name_cache__new(work_dir);
 	size_t cnt = 7;
 	char **paths;
 	int err;
 
 	(void)state;
-	err = containers__find("no-such-container-here", work_dir, &paths, &cnt);
+	assert_non_null(names);
+	err = containers__find(names, "no-such-container-here", &paths, &cnt);
+	name_cache__free(names);
 	assert_true(err == 0 || err == -ENOENT || err == -E2BIG);
 	if (err) {
 		assert_int_equal(cnt, 7);
