@@ -387,7 +387,10 @@ static int tell(struct suspects *suspects, const struct suspicion *list, size_t 
 		if (suspects__find_process(suspects, list[i].pid, list[i].start_ns) ||
 		    !make_room(suspects, list[i].growth_per_hour, now_ns))
 			continue;
-		err = add(suspects, &list[i], now_ns);
+		/* Tables of its files may have to be made. */
+		err = suspect_windows__pause(suspects, true);
+		if (!err)
+			err = add(suspects, &list[i], now_ns);
 		/* It is done once: what the tool does all the time is not more for it. */
 		budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
 	}
@@ -531,9 +534,9 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }
 
-int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns)
+int suspects__pause(struct suspects *suspects, bool is_long, uint64_t now_ns)
 {
-	int err = suspects->session ? suspect_windows__pause(suspects, is_end) : 0;
+	int err = suspects->session ? suspect_windows__pause(suspects, is_long) : 0;
 
 	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "engine/suspect_touches.h"
+#include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
 
@@ -17,7 +18,7 @@ static enum sweep_look look_of(const struct suspects *suspects, const struct sus
 		return SWEEP_LOOK_REFUSED;
 	if (!suspects->opts->budget)
 		return SWEEP_LOOK_OFF;
-	if (suspect->is_exact)
+	if (suspect->is_exact || suspect->is_held)
 		return SWEEP_LOOK_EXACT;
 	return suspect->window_cnt ? SWEEP_LOOK_WINDOWS : SWEEP_LOOK_WAITS;
 }
@@ -96,9 +97,13 @@ static void tell_budget(const struct suspects *suspects, struct sweep *sweep)
 /* Reading debug information takes long, once: it is nothing that goes on. */
 int suspects__name_frames(struct suspects *suspects, struct sweep *sweep)
 {
-	uint64_t own_ns = cpu_time_ns();
-	int err = symbolizer__resolve(suspects->symbolizer, sweep->snap, &sweep->symbols);
+	uint64_t own_ns;
+	int err = suspect_windows__pause(suspects, true);
 
+	if (err)
+		return err;
+	own_ns = cpu_time_ns();
+	err = symbolizer__resolve(suspects->symbolizer, sweep->snap, &sweep->symbols);
 	budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
 	return err;
 }

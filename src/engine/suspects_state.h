@@ -31,8 +31,9 @@ struct suspect {
 	struct window_blocks blocks;
 	struct suspect_moment first; /* when it became one */
 	struct ledger first_ledger;
-	uint64_t cache_key;	      /* struct ledger; as last read */
-	bool is_exact;		      /* its probes stay in place */
+	uint64_t cache_key; /* struct ledger; as last read */
+	bool is_exact;	    /* its probes stay in place */
+	bool is_held;	    /* it is traced exactly, but while nobody looks its probes are away */
 	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
 	struct suspect_moment billed; /* of exact tracing, what the plan knows */
 	uint64_t exact_hits;	      /* since `begun` */
