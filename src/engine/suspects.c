@@ -236,6 +236,7 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 		budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns,
 			     own_cpu_ns(suspects));
 	suspects->has_budget = true;
+	suspects__expect_names(suspects);
 	suspects->opened_ns = now_ns;
 	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);
 	return 0;

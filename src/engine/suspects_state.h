@@ -108,8 +108,14 @@ void suspects__pass(struct suspects *suspects);
 int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
 			uint64_t now_ns);
 
-/* Names the frames of a sweep's stacks. Returns 0 or a negative errno. */
+/*
+ * Names the frames of a sweep's stacks. Source lines are read as far as the budget goes: for what
+ * is left a note is added, and room kept. Returns 0 or a negative errno.
+ */
 int suspects__name_frames(struct suspects *suspects, struct sweep *sweep);
+
+/* Has windows leave some room in the budget until frames are named. */
+void suspects__expect_names(struct suspects *suspects);
 
 /* Begins to fill a sweep with stacks. Returns 0 or a negative errno. */
 int suspects__begin_stacks(struct suspects *suspects, struct sweep *sweep);
