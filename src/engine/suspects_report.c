@@ -9,6 +9,7 @@
 #include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
+#include "util/procfs.h"
 
 #define MAX_SITES 64		 /* of a process; those that grow go first */
 #define LEAST_CAUSE (1ULL << 20) /* bytes; less has no cause */
@@ -50,12 +51,22 @@ static int add_sites(const struct suspects *suspects, const struct suspect *susp
 	return err == -ENOENT ? 0 : err; /* the process has just ended */
 }
 
-static void add_ledger(struct suspects *suspects, struct suspect *suspect, struct sweep_code *code)
+static int add_ledger(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
+		      struct sweep_code *code)
 {
+	int err = 0;
+
 	suspects__read_ledger(suspects, suspect, &code->ledger);
+	/* Of one that has ended nothing is left to be told. */
+	if (!code->ledger.is_known && proc_anon_bytes(suspect->suspicion.pid))
+		err = snapshot__add_note(sweep->snap,
+					 "what the memory of process %d is in use for is not told: "
+					 "it could not be gone over in the time there is",
+					 (int)suspect->suspicion.pid);
 	if (code->ledger.is_known && suspect->first_ledger.is_known)
 		code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
 	code->cause_ns = code->watched_ns;
+	return err;
 }
 
 int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
@@ -82,7 +93,7 @@ int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, stru
 	if (!err)
 		err = suspect_touches__tell(suspects, suspect, sweep, code);
 	if (!err)
-		add_ledger(suspects, suspect, code);
+		err = add_ledger(suspects, suspect, sweep, code);
 	if (err ||
 	    !sweep__set_code(sweep, suspect->suspicion.pid, suspect->suspicion.start_ns, code))
 		sweep_code__free(code);
