@@ -134,7 +134,8 @@ double budget__spent_ns(const struct budget *budget)
  */
 static double room_ahead(const struct budget *budget, double rate)
 {
-	double room_ns = budget__minute_ns(budget) * FULL - budget__spent_ns(budget);
+	double room_ns =
+		budget__minute_ns(budget) * FULL - budget->kept_ns - budget__spent_ns(budget);
 	double least_ns = room_ns;
 	uint64_t now = budget->time_ns / BUDGET_SLOT_NS;
 
@@ -159,5 +160,7 @@ double budget__free_rate(const struct budget *budget)
 {
 	double full = FULL * BUDGET_MINUTE_NS / (BUDGET_SLOTS * BUDGET_SLOT_NS);
 
-	return fmax(fill_rate(budget) * full - budget->own_rate, 0);
+	return fmax(fill_rate(budget) * full - budget->own_rate -
+			    budget->kept_ns / BUDGET_MINUTE_NS,
+		    0);
 }

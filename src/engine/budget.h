@@ -39,6 +39,7 @@ struct budget {
 	double own_rate;    /* what the tool's own work takes each ns: mean of a minute */
 	double own_paid_ns; /* of own CPU time that is still to come, spent already */
 	double bound_rate;  /* what exact tracing takes each ns; set by who decides it */
+	double kept_ns;	    /* of a minute, that what is planned leaves; set by who needs it */
 };
 
 /*

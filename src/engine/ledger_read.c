@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "engine/ledger_read.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "engine/heaps.h"
@@ -78,6 +79,8 @@ int ledger__read(pid_t pid, const struct pool_scan *scan, uint64_t deadline_ns, 
 	int err;
 
 	err = resident_reading__read(pid, scan, deadline_ns, &reading);
+	if (!err && reading.sums.unread_bytes == reading.sums.total_bytes)
+		err = -ETIME;
 	if (!err)
 		err = name_allocator(pid, ledger);
 	if (!err)

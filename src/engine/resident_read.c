@@ -16,6 +16,11 @@
 #define HEAP_PAGE 4096
 #define MAX_BLOCKS_A_MAP 16384 /* looked for; a page that begins none counts, too */
 
+/* The kernel goes through a mapping without a break, and changes of the mappings wait meanwhile:
+ * 8 ms for each GiB of small pages. */
+#define WALK_BYTES_PER_US (128ULL << 10)
+#define MAX_LATE_NS NS_PER_MS
+
 enum neighbour { NO_NEIGHBOUR, GUARD, FILE_DATA };
 
 #define MAX_GUARD_BYTES (1 << 20)
@@ -324,32 +329,71 @@ static void divide_pools(struct reader *reader)
 		     sums->objects_bytes);
 }
 
-static int read_areas(struct reader *reader, uint64_t deadline_ns)
+static bool is_late(uint64_t bytes, uint64_t left_ns)
 {
-	struct snap_resident *sums = &reader->out->sums;
-	struct ledger *ledger = &reader->out->ledger;
-	uint64_t rss_bytes = 0, anon_bytes = 0;
+	uint64_t walk_ns = bytes / WALK_BYTES_PER_US * 1000;
+
+	return walk_ns > left_ns && walk_ns - left_ns > MAX_LATE_NS;
+}
+
+/* Whether one of the mappings alone may take longer than there is time; of each no more is in
+ * memory than of the process. */
+static int is_too_much(pid_t pid, uint64_t deadline_ns, bool *ret)
+{
+	uint64_t now_ns = clock_ns(CLOCK_MONOTONIC), rss_bytes = proc_rss_bytes(pid), most = 0;
+	uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+	struct proc_maps maps = {0};
+	int err = 0;
+
+	if (is_late(rss_bytes, left_ns))
+		err = proc_maps__read(pid, &maps);
+	for (size_t i = 0; i < maps.maps.cnt; i++) {
+		uint64_t bytes = maps.maps.items[i].end - maps.maps.items[i].start;
+
+		most = bytes > most ? bytes : most;
+	}
+	proc_maps__free(&maps);
+	*ret = is_late(most < rss_bytes ? most : rss_bytes, left_ns);
+	return err;
+}
+
+/* Returns 1 when the time was not enough for all of them. */
+static int take_areas(struct reader *reader, uint64_t deadline_ns)
+{
 	struct smaps smaps;
 	struct smaps_area area;
-	int got, err = 0;
+	bool too_much;
+	int got, err;
 
+	err = is_too_much(reader->pid, deadline_ns, &too_much);
+	if (err || too_much)
+		return err ? err : 1;
 	err = smaps__open(reader->pid, &smaps);
 	if (err)
 		return err;
 	while (!err && (got = smaps__next(&smaps, &area)) > 0) {
 		err = take_area(reader, &area);
 		note_neighbour(reader, area.map);
-		if (clock_ns(CLOCK_MONOTONIC) > deadline_ns) {
-			rss_bytes = proc_rss_bytes(reader->pid);
-			anon_bytes = proc_anon_bytes(reader->pid);
+		if (clock_ns(CLOCK_MONOTONIC) > deadline_ns)
 			break;
-		}
 	}
-	if (!err && got < 0)
-		err = got;
 	smaps__close(&smaps);
-	if (err)
-		return err;
+	return err ? err : got;
+}
+
+static int read_areas(struct reader *reader, uint64_t deadline_ns)
+{
+	struct snap_resident *sums = &reader->out->sums;
+	struct ledger *ledger = &reader->out->ledger;
+	uint64_t rss_bytes = 0, anon_bytes = 0;
+	int got = take_areas(reader, deadline_ns);
+
+	if (got < 0)
+		return got;
+	if (got) {
+		rss_bytes = proc_rss_bytes(reader->pid);
+		anon_bytes = proc_anon_bytes(reader->pid);
+	}
 	divide_pools(reader);
 	if (rss_bytes > sums->total_bytes) {
 		sums->unread_bytes = rss_bytes - sums->total_bytes;

@@ -34,9 +34,9 @@ struct resident_reading {
 
 /*
  * Reads a process that runs, until `deadline_ns` (CLOCK_MONOTONIC) at most: then the rest is told
- * as not looked at. `scan` may be NULL. *ret is begun anew and keeps its room; the caller frees it
- * by resident_reading__free. Returns 0, -ESRCH, -EPERM or another negative errno,
- * *ret->sums.is_known is false then.
+ * as not looked at; so is all of it, where a single mapping would take longer. `scan` may be NULL.
+ * *ret is begun anew and keeps its room; the caller frees it by resident_reading__free. Returns 0,
+ * -ESRCH, -EPERM or another negative errno, *ret->sums.is_known is false then.
  */
 int resident_reading__read(pid_t pid, const struct pool_scan *scan, uint64_t deadline_ns,
 			   struct resident_reading *ret);

@@ -295,7 +295,8 @@ static int watch_window(struct suspects *suspects)
 
 /* ---- all the time ---- */
 
-/* What part of all exact suspects' hits is this one's, by the allocations of their stacks. */
+/* What part of all exact suspects' hits is this one's, by the allocations of their stacks; those
+ * that were held just now have had theirs. */
 static double share_of(const struct suspects *suspects, const struct suspect *suspect)
 {
 	uint64_t calls = 0;
@@ -304,13 +305,16 @@ static double share_of(const struct suspects *suspects, const struct suspect *su
 	for (size_t i = 0; i < suspects->list.cnt; i++) {
 		const struct suspect *other = suspects->list.items[i];
 
-		calls += other->is_exact ? other->blocks.calls : 0;
-		cnt += other->is_exact;
+		if (!other->is_exact && !other->is_held)
+			continue;
+		calls += other->blocks.calls;
+		cnt++;
 	}
 	return calls ? (double)suspect->blocks.calls / (double)calls : 1.0 / (double)cnt;
 }
 
-static int bill_exact(struct suspects *suspects, struct suspect *suspect)
+/* `stays`: somebody will look again soon; else its probes go, for now. */
+static int bill_exact(struct suspects *suspects, struct suspect *suspect, bool stays)
 {
 	struct suspect_moment now;
 	struct window_bill bill;
@@ -329,10 +333,11 @@ static int bill_exact(struct suspects *suspects, struct suspect *suspect)
 	suspect->billed = now;
 	suspect->exact_hits += hits;
 	goes_on = window_plan__traced(&suspects->plan, suspect->space, &bill);
-	if (goes_on && now.time_ns - suspect->begun.time_ns < EXACT_WINDOW_NS)
+	if (goes_on && stays && now.time_ns - suspect->begun.time_ns < EXACT_WINDOW_NS)
 		return 0;
-	if (!goes_on)
+	if (!goes_on || !stays)
 		take_away(suspects, suspect);
+	suspect->is_held = goes_on && !stays;
 	bill = bill_of(suspects, &suspect->begun, &now, suspect->exact_hits);
 	suspect->exact_hits = 0;
 	return read_window(suspects, suspect, &now, &bill);
@@ -349,7 +354,7 @@ static int bill_all_exact(struct suspects *suspects)
 		if (!suspect->is_exact)
 			continue;
 		any = true;
-		err = bill_exact(suspects, suspect);
+		err = bill_exact(suspects, suspect, true);
 		if (err == -ESRCH) {
 			suspects__drop(suspects, suspect);
 			err = 0;
@@ -360,7 +365,43 @@ static int bill_all_exact(struct suspects *suspects)
 	return err;
 }
 
-int suspect_windows__pause(struct suspects *suspects, bool is_end)
+static int hold_exact(struct suspects *suspects)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < suspects->list.cnt && !err; i++) {
+		struct suspect *suspect = suspects->list.items[i];
+
+		if (!suspect->is_exact)
+			continue;
+		err = bill_exact(suspects, suspect, false);
+		if (err == -ESRCH) {
+			suspect_windows__end(suspects, suspect);
+			err = 0;
+		}
+	}
+	suspects->exact_rate = 0;
+	return err;
+}
+
+static int resume_exact(struct suspects *suspects)
+{
+	int err = 0;
+
+	for (size_t i = suspects->list.cnt; i-- > 0 && !err;) {
+		struct suspect *suspect = suspects->list.items[i];
+		const struct window_order order = {.id = suspect->space, .is_exact = true};
+
+		if (!suspect->is_held)
+			continue;
+		suspect->is_held = false;
+		err = begin(suspects, &order);
+	}
+	return err;
+}
+
+/* It may be that one is being dropped: the list stays as it is. */
+int suspect_windows__pause(struct suspects *suspects, bool is_long)
 {
 	struct suspect_moment now;
 	int err = 0;
@@ -370,11 +411,10 @@ int suspect_windows__pause(struct suspects *suspects, bool is_end)
 		if (!err)
 			err = end_window(suspects, &now);
 		else
-			suspects__drop(suspects, suspects->open);
+			suspect_windows__end(suspects, suspects->open);
 	}
-	for (size_t i = 0; is_end && i < suspects->list.cnt; i++)
-		if (suspects->list.items[i]->is_exact)
-			take_away(suspects, suspects->list.items[i]);
+	if (is_long && (!err || err == -ESRCH))
+		err = hold_exact(suspects);
 	return err == -ESRCH ? 0 : err;
 }
 
@@ -401,7 +441,8 @@ int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *
 	uint64_t wait_ns;
 	int err = 0;
 
-	if (now_ns >= suspects->exact_due_ns) {
+	err = resume_exact(suspects);
+	if (!err && now_ns >= suspects->exact_due_ns) {
 		suspects->exact_due_ns = now_ns + EXACT_POLL_NS;
 		err = bill_all_exact(suspects);
 	}

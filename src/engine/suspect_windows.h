@@ -18,10 +18,11 @@ int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *
 void suspect_windows__end(struct suspects *suspects, struct suspect *suspect);
 
 /*
- * Closes the window that is open, as nobody will watch it for a while; at the end of it all takes
- * the probes of exact tracing away, too. Returns 0 or a negative errno.
+ * Closes the window that is open, as nobody will watch it for a while; if that is long, takes the
+ * probes of exact tracing away, too, until there is work again. Drops nobody. Returns 0 or a
+ * negative errno.
  */
-int suspect_windows__pause(struct suspects *suspects, bool is_end);
+int suspect_windows__pause(struct suspects *suspects, bool is_long);
 
 /* Tells what there is at this moment. Returns 0, -ESRCH or another negative errno. */
 int suspect_windows__moment(const struct suspects *suspects, const struct suspect *suspect,

@@ -237,6 +237,7 @@ static int open_session(struct suspects *suspects, uint64_t now_ns)
 		budget__init(&suspects->budget, suspects->opts->budget, cpu_cnt(), now_ns,
 			     own_cpu_ns(suspects));
 	suspects->has_budget = true;
+	suspects__expect_names(suspects);
 	suspects->opened_ns = now_ns;
 	window_plan__init(&suspects->plan, &suspects->budget, suspects->key);
 	return 0;
@@ -414,7 +415,10 @@ static int tell(struct suspects *suspects, const struct suspicion *list, size_t 
 		if (suspects__find_process(suspects, list[i].pid, list[i].start_ns) ||
 		    !make_room(suspects, list[i].growth_per_hour, now_ns))
 			continue;
-		err = add(suspects, &list[i], now_ns);
+		/* Tables of its files may have to be made. */
+		err = suspect_windows__pause(suspects, true);
+		if (!err)
+			err = add(suspects, &list[i], now_ns);
 		/* It is done once: what the tool does all the time is not more for it. */
 		budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
 	}
@@ -564,9 +568,9 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }
 
-int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns)
+int suspects__pause(struct suspects *suspects, bool is_long, uint64_t now_ns)
 {
-	int err = suspects->session ? suspect_windows__pause(suspects, is_end) : 0;
+	int err = suspects->session ? suspect_windows__pause(suspects, is_long) : 0;
 
 	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }

@@ -73,9 +73,10 @@ int suspects__tell_row(struct suspects *suspects, struct sweep_row *row, uint64_
 
 /*
  * To be called before something that takes longer than some milliseconds: probes are not left
- * alone. `is_end`: there will be no more work. Returns 0 or -ENOMEM.
+ * alone. `is_long`: it may take any time, as what waits for others does; without, exact tracing
+ * goes on, to be looked at late. Returns 0 or -ENOMEM.
  */
-int suspects__pause(struct suspects *suspects, bool is_end, uint64_t now_ns);
+int suspects__pause(struct suspects *suspects, bool is_long, uint64_t now_ns);
 
 /*
  * Adds to a sweep what is known of the code of its processes, where that is nothing what was known

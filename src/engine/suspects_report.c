@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* From what is known of suspects to what a sweep tells of their code. */
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/suspect_touches.h"
+#include "engine/suspect_windows.h"
 #include "engine/suspects_state.h"
 #include "util/cpu_time.h"
+#include "util/procfs.h"
 
 #define MAX_SITES 64		 /* of a process; those that grow go first */
 #define LEAST_CAUSE (1ULL << 20) /* bytes; less has no cause */
+/* Parts of a minute's budget that are left for debug information which is still to be read. */
+#define LEAST_NAMES (1.0 / 8)
+#define MOST_NAMES (1.0 / 4)
+#define UNPAID_NAMES_NS (100 * NS_PER_MS) /* of a report: without a budget that is not much */
 
 static enum sweep_look look_of(const struct suspects *suspects, const struct suspect *suspect)
 {
@@ -17,7 +24,7 @@ static enum sweep_look look_of(const struct suspects *suspects, const struct sus
 		return SWEEP_LOOK_REFUSED;
 	if (!suspects->opts->budget)
 		return SWEEP_LOOK_OFF;
-	if (suspect->is_exact)
+	if (suspect->is_exact || suspect->is_held)
 		return SWEEP_LOOK_EXACT;
 	return suspect->window_cnt ? SWEEP_LOOK_WINDOWS : SWEEP_LOOK_WAITS;
 }
@@ -44,12 +51,22 @@ static int add_sites(const struct suspects *suspects, const struct suspect *susp
 	return err == -ENOENT ? 0 : err; /* the process has just ended */
 }
 
-static void add_ledger(struct suspects *suspects, struct suspect *suspect, struct sweep_code *code)
+static int add_ledger(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
+		      struct sweep_code *code)
 {
+	int err = 0;
+
 	suspects__read_ledger(suspects, suspect, &code->ledger);
+	/* Of one that has ended nothing is left to be told. */
+	if (!code->ledger.is_known && proc_anon_bytes(suspect->suspicion.pid))
+		err = snapshot__add_note(sweep->snap,
+					 "what the memory of process %d is in use for is not told: "
+					 "it could not be gone over in the time there is",
+					 (int)suspect->suspicion.pid);
 	if (code->ledger.is_known && suspect->first_ledger.is_known)
 		code->cause = ledger__judge(&suspect->first_ledger, &code->ledger, LEAST_CAUSE);
 	code->cause_ns = code->watched_ns;
+	return err;
 }
 
 int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
@@ -76,7 +93,7 @@ int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, stru
 	if (!err)
 		err = suspect_touches__tell(suspects, suspect, sweep, code);
 	if (!err)
-		add_ledger(suspects, suspect, code);
+		err = add_ledger(suspects, suspect, sweep, code);
 	if (err ||
 	    !sweep__set_code(sweep, suspect->suspicion.pid, suspect->suspicion.start_ns, code))
 		sweep_code__free(code);
@@ -93,13 +110,52 @@ static void tell_budget(const struct suspects *suspects, struct sweep *sweep)
 			sweep->budget_percent * budget__spent_ns(&suspects->budget) / minute_ns;
 }
 
+/* Returns what reading debug information may take now. */
+static uint64_t names_ns(const struct suspects *suspects)
+{
+	double room_ns = budget__minute_ns(&suspects->budget) - budget__spent_ns(&suspects->budget);
+
+	if (!suspects->opts->budget)
+		return UNPAID_NAMES_NS;
+	return room_ns > 0 ? (uint64_t)room_ns : 0;
+}
+
+void suspects__expect_names(struct suspects *suspects)
+{
+	suspects->budget.kept_ns = LEAST_NAMES * budget__minute_ns(&suspects->budget);
+}
+
+/* Windows leave some room for what is still to be read, as far as that may be enough. */
+static void keep_room(struct suspects *suspects, const struct late_lines *late)
+{
+	double minute_ns = budget__minute_ns(&suspects->budget);
+	bool is_hopeless = (double)late->least_cpu_ns > MOST_NAMES * minute_ns;
+
+	suspects->budget.kept_ns = 0;
+	if (late->file_cnt && !is_hopeless)
+		suspects->budget.kept_ns =
+			fmax((double)late->least_cpu_ns, LEAST_NAMES * minute_ns);
+}
+
 /* Reading debug information takes long, once: it is nothing that goes on. */
 int suspects__name_frames(struct suspects *suspects, struct sweep *sweep)
 {
-	uint64_t own_ns = cpu_time_ns();
-	int err = symbolizer__resolve(suspects->symbolizer, sweep->snap, &sweep->symbols);
+	struct late_lines late = {0};
+	uint64_t own_ns;
+	int err = suspect_windows__pause(suspects, true);
 
+	if (err)
+		return err;
+	own_ns = cpu_time_ns();
+	err = symbolizer__resolve_within(suspects->symbolizer, sweep->snap, names_ns(suspects),
+					 &sweep->symbols, &late);
 	budget__spend_own(&suspects->budget, (double)(cpu_time_ns() - own_ns));
+	keep_room(suspects, &late);
+	if (!err && late.file_cnt)
+		err = snapshot__add_note(sweep->snap,
+					 "source lines of %zu %s are not all read yet: that takes "
+					 "more time than there is just now",
+					 late.file_cnt, late.file_cnt == 1 ? "file" : "files");
 	return err;
 }
 

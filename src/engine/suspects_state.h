@@ -32,8 +32,9 @@ struct suspect {
 	struct window_blocks blocks;
 	struct suspect_moment first; /* when it became one */
 	struct ledger first_ledger;
-	uint64_t cache_key;	      /* struct ledger; as last read */
-	bool is_exact;		      /* its probes stay in place */
+	uint64_t cache_key; /* struct ledger; as last read */
+	bool is_exact;	    /* its probes stay in place */
+	bool is_held;	    /* it is traced exactly, but while nobody looks its probes are away */
 	struct suspect_moment begun;  /* the window, or the part of exact tracing not yet told */
 	struct suspect_moment billed; /* of exact tracing, what the plan knows */
 	uint64_t exact_hits;	      /* since `begun` */
@@ -113,8 +114,14 @@ void suspects__pass(struct suspects *suspects);
 int suspects__tell_code(struct suspects *suspects, struct suspect *suspect, struct sweep *sweep,
 			uint64_t now_ns);
 
-/* Names the frames of a sweep's stacks. Returns 0 or a negative errno. */
+/*
+ * Names the frames of a sweep's stacks. Source lines are read as far as the budget goes: for what
+ * is left a note is added, and room kept. Returns 0 or a negative errno.
+ */
 int suspects__name_frames(struct suspects *suspects, struct sweep *sweep);
+
+/* Has windows leave some room in the budget until frames are named. */
+void suspects__expect_names(struct suspects *suspects);
 
 /* Begins to fill a sweep with stacks. Returns 0 or a negative errno. */
 int suspects__begin_stacks(struct suspects *suspects, struct sweep *sweep);

@@ -119,12 +119,13 @@ static void warn(struct sweeper *sweeper, int err)
 	sweeper->has_warned = true;
 }
 
-static int read_sweep(struct sweeper *sweeper, bool is_final, struct sweep **ret)
+/* Whoever reads the report may take his time, debug information takes its own. */
+static int read_sweep(struct sweeper *sweeper, struct sweep **ret)
 {
 	struct sweep *sweep = NULL;
 	int err;
 
-	err = suspects__pause(sweeper->suspects, is_final, clock_ns(CLOCK_MONOTONIC));
+	err = suspects__pause(sweeper->suspects, true, clock_ns(CLOCK_MONOTONIC));
 	if (!err)
 		err = sweep__of_watch(&sweeper->watch, &sweep);
 	if (err)
@@ -146,7 +147,7 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	struct sweep *sweep = NULL;
 	int err;
 
-	err = read_sweep(sweeper, is_final, &sweep);
+	err = read_sweep(sweeper, &sweep);
 	if (err)
 		return err;
 	fill_times(sweeper, sweep, is_final);
@@ -173,7 +174,7 @@ static int report_kills(struct sweeper *sweeper)
 
 	if (sweeper->opts->once)
 		return 0;
-	err = read_sweep(sweeper, false, &sweep);
+	err = read_sweep(sweeper, &sweep);
 	if (err)
 		return err;
 	sweep->is_event = true;

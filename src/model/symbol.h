@@ -23,6 +23,7 @@ enum line_reason {
 	LINE_NO_DEBUG_INFO = 1, /* neither in the file nor in a separate one */
 	LINE_GAP = 2,		/* debug information, but not for this address */
 	LINE_BROKEN = 3,	/* damaged, or too costly to read */
+	LINE_LATE = 4,		/* not read yet: it may be, the next time */
 };
 
 /* A call that the compiler put into the function that made it. */

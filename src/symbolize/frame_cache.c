@@ -11,15 +11,26 @@
 
 void frame_cache__free(struct frame_cache *cache)
 {
-	for (size_t i = cache->finished_cnt; i < cache->frames.cnt; i++)
+	for (size_t i = 0; i < cache->frames.cnt; i++)
 		free(cache->frames.items[i].calls);
 	for (size_t i = 0; i < cache->inlines.cnt; i++)
 		free(cache->inlines.items[i]);
 	array_free(&cache->frames);
+	array_free(&cache->open);
 	array_free(&cache->inlines);
 	hashmap__free(&cache->index);
 	text_pool__free(&cache->functions);
 	text_pool__free(&cache->files);
+}
+
+static int open_frame(struct frame_cache *cache, uint32_t index)
+{
+	struct cached_frame *frame = &cache->frames.items[index];
+
+	if (!frame->is_open && array_push(&cache->open, index))
+		return -ENOMEM;
+	frame->is_open = true;
+	return 0;
 }
 
 int frame_cache__find(struct frame_cache *cache, uint32_t source, uint64_t address,
@@ -45,6 +56,8 @@ int frame_cache__find(struct frame_cache *cache, uint32_t source, uint64_t addre
 		}
 	}
 	*ret_index = (uint32_t)*slot;
+	if (*ret_new || cache->frames.items[*slot].symbol.line_reason == LINE_LATE)
+		return open_frame(cache, *ret_index);
 	return 0;
 }
 
@@ -61,7 +74,7 @@ int frame_cache__name(struct frame_cache *cache, struct cached_frame *frame, con
 
 struct reading {
 	struct frame_cache *cache;
-	uint32_t *order;     /* new frames of sources with DWARF, by source and address */
+	uint32_t *order;     /* open frames of sources with DWARF, by source and address */
 	uint64_t *addresses; /* in the same order */
 	size_t cnt;
 	ARRAY(struct line_job) jobs; /* one for each source */
@@ -82,7 +95,7 @@ static int compare_frames(const void *a, const void *b, void *arg)
 static int list_frames(struct reading *reading, const struct sources *sources)
 {
 	struct frame_cache *cache = reading->cache;
-	size_t cnt = cache->frames.cnt - cache->finished_cnt;
+	size_t cnt = cache->open.cnt;
 	const struct source *source;
 	struct cached_frame *frame;
 
@@ -90,8 +103,8 @@ static int list_frames(struct reading *reading, const struct sources *sources)
 	reading->addresses = calloc(cnt + 1, sizeof(*reading->addresses));
 	if (!reading->order || !reading->addresses)
 		return -ENOMEM;
-	for (size_t i = cache->finished_cnt; i < cache->frames.cnt; i++) {
-		frame = &cache->frames.items[i];
+	for (size_t i = 0; i < cnt; i++) {
+		frame = &cache->frames.items[cache->open.items[i]];
 		if (frame->source == KERNEL_SOURCE)
 			continue;
 		source = &sources->list.items[frame->source];
@@ -99,7 +112,7 @@ static int list_frames(struct reading *reading, const struct sources *sources)
 			continue;
 		frame->symbol.line_reason = LINE_BROKEN;
 		if (source->failures < MAX_FAILURES)
-			reading->order[reading->cnt++] = (uint32_t)i;
+			reading->order[reading->cnt++] = cache->open.items[i];
 	}
 	qsort_r(reading->order, reading->cnt, sizeof(*reading->order), compare_frames, cache);
 	for (size_t i = 0; i < reading->cnt; i++)
@@ -110,6 +123,14 @@ static int list_frames(struct reading *reading, const struct sources *sources)
 static uint32_t source_of(const struct reading *reading, size_t pos)
 {
 	return reading->cache->frames.items[reading->order[pos]].source;
+}
+
+/* What was in vain is not done again for less than twice the time. */
+static uint64_t least_cpu_ns(const struct source *source)
+{
+	uint64_t twice_ns = 2 * source->in_vain_ns;
+
+	return twice_ns < LINE_CPU_NS ? twice_ns : LINE_CPU_NS;
 }
 
 static int make_jobs(struct reading *reading, const struct sources *sources)
@@ -127,6 +148,7 @@ static int make_jobs(struct reading *reading, const struct sources *sources)
 		job.input.alt_fd = source->alt_fd;
 		job.input.addresses = reading->addresses + pos;
 		job.input.cnt = (uint32_t)(end - pos);
+		job.least_cpu_ns = least_cpu_ns(source);
 		if (array_push(&reading->jobs, job))
 			return -ENOMEM;
 	}
@@ -180,48 +202,87 @@ static int take_record(struct frame_cache *cache, struct cached_frame *frame,
 	return err;
 }
 
-/* Who was not answered for has no line, or one that is lost. */
-static int take_answer(struct reading *reading, struct line_job *job, size_t first,
-		       struct source *source)
+/* Takes what a job has told; *ret_any is whether that was anything. */
+static int take_records(struct reading *reading, struct line_job *job, size_t first, bool *ret_any)
 {
 	struct cached_frame *frames = reading->cache->frames.items, *frame;
 	struct line_chunk chunk;
 	size_t pos = 0;
 	int more = 0, err = 0;
 
+	*ret_any = false;
 	while (!err && (more = line_job__next(job, &pos, &chunk)) > 0)
 		for (uint32_t i = 0; i < chunk.record_cnt && !err; i++) {
 			frame = &frames[reading->order[first + chunk.records[i].index]];
 			err = take_record(reading->cache, frame, &chunk, &chunk.records[i]);
+			*ret_any = true;
 		}
-	if (job->err || more < 0) {
+	if (more < 0 && !job->err)
+		job->err = more;
+	return err;
+}
+
+/* Whether it had less time than it may have another time. */
+static bool is_late(const struct line_job *job)
+{
+	return job->err == -EAGAIN || (job->err == -ETIME && job->cpu_ns < LINE_CPU_NS);
+}
+
+/* Who was not answered for has no line, or one that is lost or still to be read. */
+static int take_answer(struct reading *reading, struct line_job *job, size_t first,
+		       struct source *source)
+{
+	struct cached_frame *frames = reading->cache->frames.items, *frame;
+	enum line_reason reason = LINE_GAP;
+	bool any;
+	int err;
+
+	err = take_records(reading, job, first, &any);
+	if (is_late(job)) {
+		reason = LINE_LATE;
+		if (job->err == -ETIME)
+			source->in_vain_ns = any ? 0 : job->cpu_ns;
+	} else if (job->err) {
 		source->failures++;
 		return err;
 	}
 	for (uint32_t i = 0; i < job->input.cnt; i++) {
 		frame = &frames[reading->order[first + i]];
 		if (frame->symbol.line_reason == LINE_BROKEN)
-			frame->symbol.line_reason = LINE_GAP;
+			frame->symbol.line_reason = reason;
 	}
 	return err;
 }
 
-int frame_cache__read_lines(struct frame_cache *cache, struct sources *sources)
+static void note_late(struct late_lines *late, const struct source *source)
+{
+	uint64_t least_ns = least_cpu_ns(source);
+
+	if (!late->file_cnt++ || least_ns < late->least_cpu_ns)
+		late->least_cpu_ns = least_ns;
+}
+
+int frame_cache__read_lines(struct frame_cache *cache, struct sources *sources, uint64_t cpu_ns,
+			    struct late_lines *ret_late)
 {
 	struct reading reading = {.cache = cache};
+	struct source *source;
 	struct line_job *job;
 	size_t first = 0;
 	int err;
 
+	*ret_late = (struct late_lines){0};
 	err = list_frames(&reading, sources);
 	if (!err)
 		err = make_jobs(&reading, sources);
 	if (!err && reading.jobs.cnt)
-		err = line_batch__run(reading.jobs.items, reading.jobs.cnt);
+		err = line_batch__run(reading.jobs.items, reading.jobs.cnt, cpu_ns);
 	for (size_t i = 0; i < reading.jobs.cnt && !err; i++) {
 		job = &reading.jobs.items[i];
-		err = take_answer(&reading, job, first,
-				  &sources->list.items[source_of(&reading, first)]);
+		source = &sources->list.items[source_of(&reading, first)];
+		err = take_answer(&reading, job, first, source);
+		if (is_late(job))
+			note_late(ret_late, source);
 		first += job->input.cnt;
 	}
 	line_batch__free(reading.jobs.items, reading.jobs.cnt);
@@ -260,13 +321,14 @@ int frame_cache__finish(struct frame_cache *cache)
 	err = text_pool__show(&cache->functions, true);
 	if (!err)
 		err = text_pool__show(&cache->files, false);
-	while (cache->finished_cnt < cache->frames.cnt && !err) {
-		frame = &cache->frames.items[cache->finished_cnt];
+	for (size_t i = 0; i < cache->open.cnt && !err; i++) {
+		frame = &cache->frames.items[cache->open.items[i]];
 		frame->symbol.function = text_pool__get(&cache->functions, frame->function);
 		frame->symbol.file = text_pool__get(&cache->files, frame->file);
-		if (frame->symbol.inline_cnt)
+		if (frame->calls)
 			err = finish_calls(cache, frame);
-		cache->finished_cnt += !err;
+		frame->is_open = false;
 	}
+	cache->open.cnt = 0;
 	return err;
 }

@@ -9,10 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "util/clock.h"
+#include "util/cpu_time.h"
 #include "util/sandbox.h"
 
-#define CPU_LIMIT_NS (8 * NS_PER_SEC)	/* of one file */
+#define LEAST_CPU_NS (5 * NS_PER_MS)	/* to make a child takes some of it */
 #define WALL_LIMIT_NS (30 * NS_PER_SEC) /* the same on a busy host */
 #define MEMORY_LIMIT (1ULL << 30)	/* beside the file itself, unpacked */
 #define OUTPUT_LIMIT (64ULL << 20)
@@ -28,6 +28,7 @@ struct child {
 struct crew {
 	struct child children[MAX_CHILDREN];
 	size_t cnt, max;
+	uint64_t left_ns; /* CPU time that nobody was given */
 };
 
 static uint64_t file_size(int fd)
@@ -40,7 +41,7 @@ static uint64_t file_size(int fd)
 static void start_child(struct crew *crew, struct line_job *job)
 {
 	const struct sandbox_limits limits = {
-		.cpu_ns = CPU_LIMIT_NS,
+		.cpu_ns = crew->left_ns < LINE_CPU_NS ? crew->left_ns : LINE_CPU_NS,
 		/* It is mapped, and compressed sections come out several times as big. */
 		.memory_bytes = MEMORY_LIMIT +
 				5 * (file_size(job->input.fd) + file_size(job->input.alt_fd)),
@@ -50,12 +51,14 @@ static void start_child(struct crew *crew, struct line_job *job)
 	struct child *child = &crew->children[crew->cnt];
 
 	*child = (struct child){.job = job};
+	job->cpu_ns = limits.cpu_ns;
 	job->err =
 		sandbox__start(dwarf_lines__write, &job->input, fds, 2, &limits, &child->sandbox);
 	if (job->err)
 		return;
 	child->pid_fd = pidfd_open(child->sandbox.pid, 0);
 	child->deadline_ns = clock_ns(CLOCK_MONOTONIC) + WALL_LIMIT_NS;
+	crew->left_ns -= job->cpu_ns;
 	crew->cnt++;
 }
 
@@ -87,6 +90,7 @@ static int finish_child(struct crew *crew, size_t index, bool late)
 {
 	struct child *child = &crew->children[index];
 	struct line_job *job = child->job;
+	uint64_t before_ns = children_cpu_ns(), used_ns;
 	int err;
 
 	job->err = late ? -ETIME : sandbox__wait(&child->sandbox);
@@ -94,6 +98,8 @@ static int finish_child(struct crew *crew, size_t index, bool late)
 	if (child->pid_fd >= 0)
 		close(child->pid_fd);
 	sandbox__close(&child->sandbox);
+	used_ns = children_cpu_ns() - before_ns;
+	crew->left_ns += used_ns < job->cpu_ns ? job->cpu_ns - used_ns : 0;
 	*child = crew->children[--crew->cnt];
 	return err;
 }
@@ -125,23 +131,44 @@ static int wait_for_some(struct crew *crew)
 	return err;
 }
 
-int line_batch__run(struct line_job *jobs, size_t cnt)
+/* Who needs least goes first: a file too big for the time there is keeps nobody waiting. */
+static struct line_job *next_job(struct line_job *jobs, size_t cnt)
+{
+	struct line_job *next = NULL;
+
+	for (size_t i = 0; i < cnt; i++)
+		if (!jobs[i].cpu_ns && (!next || jobs[i].least_cpu_ns < next->least_cpu_ns))
+			next = &jobs[i];
+	return next;
+}
+
+static bool has_time_for(const struct crew *crew, const struct line_job *job)
+{
+	return crew->left_ns >= LEAST_CPU_NS && crew->left_ns >= job->least_cpu_ns;
+}
+
+int line_batch__run(struct line_job *jobs, size_t cnt, uint64_t cpu_ns)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	struct crew crew = {.max = MAX_CHILDREN};
-	size_t next = 0;
+	struct crew crew = {.max = MAX_CHILDREN, .left_ns = cpu_ns};
+	struct line_job *job;
 	int err = 0;
 
 	if (cpus < MAX_CHILDREN)
 		crew.max = cpus > 1 ? (size_t)cpus : 1;
-	while (!err && (next < cnt || crew.cnt)) {
-		while (next < cnt && crew.cnt < crew.max)
-			start_child(&crew, &jobs[next++]);
-		if (crew.cnt)
-			err = wait_for_some(&crew);
+	while (!err) {
+		while (crew.cnt < crew.max && (job = next_job(jobs, cnt)) &&
+		       has_time_for(&crew, job))
+			start_child(&crew, job);
+		if (!crew.cnt)
+			break;
+		err = wait_for_some(&crew);
 	}
 	while (crew.cnt)
 		finish_child(&crew, crew.cnt - 1, true);
+	for (size_t i = 0; i < cnt; i++)
+		if (!jobs[i].cpu_ns)
+			jobs[i].err = -EAGAIN;
 	return err;
 }
 

@@ -33,6 +33,7 @@ struct source {
 	bool own_dwarf;		     /* the file has DWARF itself */
 	bool replaced;		     /* a newer source of the file knows more */
 	unsigned int failures;	     /* of the reader of its DWARF */
+	uint64_t in_vain_ns;	     /* CPU time in which he found nothing, the last time */
 	uint32_t next;		     /* an older source of the same inode, or NO_SOURCE */
 };
 

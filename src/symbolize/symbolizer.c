@@ -4,8 +4,9 @@
  *
  *   open      module -> source: symbol tables are read, debug files are found at first use
  *   look up   (source, address) -> entry; new ones get the name that the symbol tables know
- *   lines     new entries of each source with DWARF, in one sandboxed child for each: lines,
- *             inlined calls, and the name where the symbol tables have none
+ *   lines     new entries of each source with DWARF, and those that an earlier batch had no time
+ *             for, in one sandboxed child for each: lines, inlined calls, and the name where the
+ *             symbol tables have none
  *   show      names that no earlier batch has seen are demangled, all at once
  *   answer    one struct symbol a frame, copied from its entry
  *
@@ -49,6 +50,8 @@ struct batch {
 	struct module_state *modules;
 	uint32_t *entries; /* one for each frame, or NO_ENTRY: its reason is in `symbols` */
 	struct symbol *symbols;
+	uint64_t cpu_ns; /* for lines */
+	struct late_lines late;
 };
 
 struct symbolizer *symbolizer__new(void)
@@ -120,6 +123,8 @@ const char *line_reason__text(enum line_reason reason)
 		return "the debug information has no line for this address";
 	case LINE_BROKEN:
 		return "the debug information is damaged or takes too long to read";
+	case LINE_LATE:
+		return "there was no time yet to read the debug information";
 	}
 	return "unknown";
 }
@@ -286,7 +291,8 @@ static int resolve(struct batch *batch)
 	for (size_t i = 0; i < batch->snap->frames.cnt && !err; i++)
 		err = look_up(batch, i);
 	if (!err)
-		err = frame_cache__read_lines(cache, &batch->symbolizer->sources);
+		err = frame_cache__read_lines(cache, &batch->symbolizer->sources, batch->cpu_ns,
+					      &batch->late);
 	if (!err)
 		err = frame_cache__finish(cache);
 	for (size_t i = 0; i < batch->snap->frames.cnt && !err; i++)
@@ -298,7 +304,16 @@ static int resolve(struct batch *batch)
 int symbolizer__resolve(struct symbolizer *symbolizer, const struct snapshot *snap,
 			struct symbol **ret_symbols)
 {
-	struct batch batch = {.symbolizer = symbolizer, .snap = snap};
+	struct late_lines late;
+
+	return symbolizer__resolve_within(symbolizer, snap, UINT64_MAX, ret_symbols, &late);
+}
+
+int symbolizer__resolve_within(struct symbolizer *symbolizer, const struct snapshot *snap,
+			       uint64_t cpu_ns, struct symbol **ret_symbols,
+			       struct late_lines *ret_late)
+{
+	struct batch batch = {.symbolizer = symbolizer, .snap = snap, .cpu_ns = cpu_ns};
 	int err = -ENOMEM;
 
 	batch.modules = calloc(snap->modules.cnt + 1, sizeof(*batch.modules));
@@ -310,6 +325,7 @@ int symbolizer__resolve(struct symbolizer *symbolizer, const struct snapshot *sn
 	if (err)
 		goto cleanup;
 	*ret_symbols = batch.symbols;
+	*ret_late = batch.late;
 	batch.symbols = NULL;
 cleanup:
 	free(batch.modules);

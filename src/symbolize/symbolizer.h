@@ -16,6 +16,12 @@
 
 struct symbolizer;
 
+/* What there was no time for. */
+struct late_lines {
+	size_t file_cnt;
+	uint64_t least_cpu_ns; /* with less it is no use to try again; 0 if there are none */
+};
+
 /* Returns a symbolizer that caches modules by (dev, inode) over many snapshots, or NULL (no
  * memory). */
 struct symbolizer *symbolizer__new(void);
@@ -32,6 +38,14 @@ void symbolizer__free(struct symbolizer *symbolizer);
  */
 int symbolizer__resolve(struct symbolizer *symbolizer, const struct snapshot *snap,
 			struct symbol **ret_symbols);
+
+/*
+ * The same within so much CPU time for lines and inlined calls, and for the names that only DWARF
+ * has; a later snapshot gets what there was no time for.
+ */
+int symbolizer__resolve_within(struct symbolizer *symbolizer, const struct snapshot *snap,
+			       uint64_t cpu_ns, struct symbol **ret_symbols,
+			       struct late_lines *ret_late);
 
 /* Returns one short sentence for people, e.g. "stripped: no symbol table and no debug file". */
 const char *symbol_reason__text(enum symbol_reason reason);

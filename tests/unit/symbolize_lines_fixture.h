@@ -155,9 +155,20 @@ static inline void free_scene(struct scene *scene)
 	close(scene->fd);
 }
 
-/* The symbol of the call in `caller`'s own code to `callee`; both as objdump writes them. */
-static inline const struct symbol *symbol_at_call(struct scene *scene, const char *file,
-						  const char *caller, const char *callee)
+/* A program with a unit of a million lines, whose function "big" calls rand. */
+static inline void build_big(void)
+{
+	assert_int_equal(shell("awk 'BEGIN { print \".globl big\\n.type big,@function\\nbig:\";"
+			       "for (i = 0; i < 1000000; i++) print \"nop\";"
+			       "print \"call rand@PLT\\nret\" }' > big.s &&"
+			       "echo 'void big(void); int main(void) { big(); }' > main.c &&"
+			       "gcc -g -o big main.c big.s"),
+			 0);
+}
+
+/* Where the call in `caller`'s own code to `callee` returns to; both as objdump writes them. */
+static inline uint64_t offset_of_call(struct scene *scene, const char *file, const char *caller,
+				      const char *callee)
 {
 	FILE *pipe = run(
 		"objdump -dw '%s' | sed -n '/<%s>:$/,/^$/p' | grep -P '(call|jmp).*<%s(@plt)?>'",
@@ -176,7 +187,14 @@ static inline const struct symbol *symbol_at_call(struct scene *scene, const cha
 	pclose(pipe);
 	if (!scene->sites.segment_cnt)
 		read_segments(file, &scene->sites);
-	add_frame_at(&scene->snap, 0, file_offset(&scene->sites, address));
+	return file_offset(&scene->sites, address);
+}
+
+/* The symbol of such a call. */
+static inline const struct symbol *symbol_at_call(struct scene *scene, const char *file,
+						  const char *caller, const char *callee)
+{
+	add_frame_at(&scene->snap, 0, offset_of_call(scene, file, caller, callee));
 	resolve_scene(scene);
 	return &scene->symbols[scene->snap.frames.cnt - 1];
 }

@@ -165,6 +165,28 @@ static void test_what_is_bound(void **state)
 	assert_true(budget__has_room_for(&budget, 0.008));
 }
 
+/* However greedy the others are, what is kept is there when it is asked for. */
+static void test_what_is_kept(void **state)
+{
+	struct budget budget = two_cpus(0);
+	double free_rate = budget__free_rate(&budget);
+
+	(void)state;
+	budget.kept_ns = 150 * MS;
+	check_ms("a minute's free rate",
+		 (free_rate - budget__free_rate(&budget)) * BUDGET_MINUTE_NS, 150, 150);
+	for (int i = 0; i < 2000; i++) {
+		double room_ns = budget__room_ns(&budget);
+
+		if (room_ns > 0)
+			budget__spend(&budget, room_ns);
+		pass_ms(&budget, 100);
+		if (budget__minute_ns(&budget) - budget__spent_ns(&budget) < budget.kept_ns)
+			fail_msg("only %.1f ms are left",
+				 (budget__minute_ns(&budget) - budget__spent_ns(&budget)) / MS);
+	}
+}
+
 /* Returns the worst minute of a host where all that may be spent is spent at once. */
 static double spend_greedily(uint64_t seed, double *ret_used)
 {
@@ -283,6 +305,7 @@ int main(void)
 		cmocka_unit_test(test_own_time_is_spent_once),
 		cmocka_unit_test(test_clock_jumps),
 		cmocka_unit_test(test_what_is_bound),
+		cmocka_unit_test(test_what_is_kept),
 		cmocka_unit_test(test_greed),
 	};
 

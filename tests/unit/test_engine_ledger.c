@@ -3,6 +3,8 @@
  * What a process's anonymous memory is made of, read from outside, beside what the process knows
  * itself (mallinfo2, the blocks that it holds) and what the kernel says (smaps_rollup).
  */
+#include <sys/mman.h>
+
 #include "unit/heap_child.h"
 
 #include "engine/ledger_read.h"
@@ -186,6 +188,21 @@ static void test_other_allocators(void **state)
 	free(musl);
 }
 
+/* Nothing is told of what was not begun with. */
+static void test_too_much(void **state)
+{
+	const size_t bytes = 192 * MIB;
+	char *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct ledger ledger = {0};
+
+	(void)state;
+	assert_true(room != MAP_FAILED);
+	memset(room, 1, bytes);
+	assert_int_equal(ledger__read(getpid(), NULL, 1, &ledger), -ETIME);
+	assert_false(ledger.is_known);
+	munmap(room, bytes);
+}
+
 /* When there is no time, the sum is still the kernel's, and what is not known is said. */
 static void test_deadline(void **state)
 {
@@ -362,8 +379,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_retention),   cmocka_unit_test(test_fragmentation),
 		cmocka_unit_test(test_other_parts), cmocka_unit_test(test_other_allocators),
-		cmocka_unit_test(test_deadline),    cmocka_unit_test(test_busy),
-		cmocka_unit_test(test_python),	    cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_deadline),    cmocka_unit_test(test_too_much),
+		cmocka_unit_test(test_busy),	    cmocka_unit_test(test_python),
+		cmocka_unit_test(test_kinds),
 	};
 
 	return cmocka_run_group_tests(tests, compile_stories, drop_stories);

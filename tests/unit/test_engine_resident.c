@@ -25,6 +25,7 @@
 #define HEAP_ALIGN (64 * MIB)
 #define SMALL 1000
 #define NEVER UINT64_MAX
+#define BIG_BYTES (192 * MIB)
 
 /* ---- stack pointers ---- */
 
@@ -316,8 +317,8 @@ static void test_pools_behind_zero_data(void **state)
 	assert_int_equal(after.sums.objects_kept_bytes, MIB / 2);
 	assert_int_equal(before.sums.files_bytes - after.sums.files_bytes, MIB);
 	/* Pages that this process writes to meanwhile become the child's alone. */
-	assert_in_range(before.sums.files_dirty_bytes - after.sums.files_dirty_bytes,
-			MIB - MIB / 4, MIB);
+	assert_in_range(before.sums.files_dirty_bytes - after.sums.files_dirty_bytes, MIB - MIB / 4,
+			MIB);
 	assert_int_equal(sum_of(&after.sums), after.sums.total_bytes);
 	resident_reading__free(&before);
 	resident_reading__free(&after);
@@ -334,6 +335,34 @@ static void test_deadline(void **state)
 	assert_true(reading.sums.unread_bytes > 0);
 	assert_int_equal(sum_of(&reading.sums), reading.sums.total_bytes);
 	resident_reading__free(&reading);
+}
+
+/* The kernel does not stop within a mapping: one that takes longer than there is time is not begun
+ * with, as nothing else is. Many small ones are read as far as it goes. */
+static void test_one_is_too_much(void **state)
+{
+	struct resident_reading reading = {0};
+	char *room =
+		mmap(NULL, BIG_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	(void)state;
+	assert_true(room != MAP_FAILED);
+	memset(room, 1, BIG_BYTES);
+	assert_int_equal(resident_reading__read(getpid(), NULL, 1, &reading), 0);
+	assert_true(reading.sums.total_bytes >= BIG_BYTES);
+	assert_int_equal(reading.sums.unread_bytes, reading.sums.total_bytes);
+	assert_int_equal(reading.ledger.part_bytes[LEDGER_UNEXPLAINED], reading.ledger.anon_bytes);
+	assert_true(reading.ledger.anon_bytes >= BIG_BYTES);
+	assert_int_equal(resident_reading__read(getpid(), NULL, NEVER, &reading), 0);
+	assert_int_equal(reading.sums.unread_bytes, 0);
+	for (size_t at = 0; at < BIG_BYTES; at += 16 * MIB)
+		assert_int_equal(mprotect(room + at, 8 * MIB, PROT_READ), 0);
+	assert_int_equal(resident_reading__read(getpid(), NULL, 1, &reading), 0);
+#ifndef __SANITIZE_ADDRESS__ /* its shadow is as big, for all that is known beforehand */
+	assert_true(reading.sums.unread_bytes < reading.sums.total_bytes);
+#endif
+	resident_reading__free(&reading);
+	munmap(room, BIG_BYTES);
 }
 
 /* ---- what malloc keeps ---- */
@@ -445,7 +474,7 @@ int main(void)
 		cmocka_unit_test(test_stack_pointer), cmocka_unit_test(test_everything),
 		cmocka_unit_test(test_pools),	      cmocka_unit_test(test_pools_behind_zero_data),
 		cmocka_unit_test(test_deadline),      cmocka_unit_test(test_whole),
-		cmocka_unit_test(test_at_least),
+		cmocka_unit_test(test_at_least),      cmocka_unit_test(test_one_is_too_much),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

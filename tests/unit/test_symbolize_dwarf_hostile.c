@@ -293,7 +293,7 @@ static void a_batch_of_many_files(void **state)
 	address = good.sites.addresses.items[good.sites.addresses.cnt / 2] - 1;
 	for (size_t i = 0; i < CNT; i++)
 		jobs[i].input = (struct lines_input){i % 3 == 1 ? noise : good.fd, -1, &address, 1};
-	assert_int_equal(line_batch__run(jobs, CNT), 0);
+	assert_int_equal(line_batch__run(jobs, CNT, UINT64_MAX), 0);
 	for (size_t i = 0; i < CNT; i++) {
 		pos = 0;
 		assert_int_equal(jobs[i].err != 0, i % 3 == 1);

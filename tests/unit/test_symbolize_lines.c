@@ -2,6 +2,8 @@
 /* Source lines: where debug information may be, in which forms, and why there is none. */
 #include "unit/symbolize_lines_fixture.h"
 
+#include "util/cpu_time.h"
+
 static void write_lines_sample(void)
 {
 	shell("rm -rf app* root src sub; mkdir -p src/inc sub");
@@ -294,7 +296,7 @@ static void every_reason(void **state)
 			 0);
 	reason = reason_of_outer("app.full");
 	assert_true(reason == LINE_BROKEN || reason == LINE_GAP);
-	for (reason = LINE_FOUND; reason <= LINE_BROKEN; reason++)
+	for (reason = LINE_FOUND; reason <= LINE_LATE; reason++)
 		assert_true(strlen(line_reason__text(reason)) > 3);
 }
 
@@ -340,6 +342,87 @@ static void later_snapshots(void **state)
 	assert_ptr_equal(scene.symbols[0].inlines, first.inlines);
 	assert_ptr_equal(scene.symbols[0].file, first.file);
 	free_scene(&scene);
+}
+
+/* Resolves within so much CPU time; returns what children have used of it. */
+static uint64_t resolve_within(struct scene *scene, uint64_t cpu_ns, size_t late)
+{
+	uint64_t before_ns = children_cpu_ns();
+	struct late_lines got;
+
+	free(scene->symbols);
+	scene->symbols = NULL;
+	assert_int_equal(symbolizer__resolve_within(scene->symbolizer, &scene->snap, cpu_ns,
+						    &scene->symbols, &got),
+			 0);
+	assert_int_equal(got.file_cnt, late);
+	return children_cpu_ns() - before_ns;
+}
+
+/* What there was no time for is read later, and what was asked for meanwhile, too. */
+static void no_time(void **state)
+{
+	uint64_t offset;
+	struct scene scene;
+
+	(void)state;
+	build("");
+	open_scene(&scene, "app");
+	offset = offset_of_call(&scene, "app", "outer", "rand");
+	add_frame_at(&scene.snap, 0, offset);
+	add_frame_at(&scene.snap, 0, offset); /* not asked for twice */
+	for (int i = 0; i < 2; i++) {
+		resolve_within(&scene, 0, 1);
+		assert_string_equal(scene.symbols[0].function, "outer");
+		assert_int_equal(scene.symbols[0].line_reason, LINE_LATE);
+		assert_int_equal(scene.symbols[0].line, 0);
+		assert_null(scene.symbols[0].file);
+	}
+	resolve_within(&scene, UINT64_MAX, 0);
+	assert_lines(&scene.symbols[0]);
+	assert_lines(&scene.symbols[1]);
+	resolve_within(&scene, 0, 0);
+	assert_lines(&scene.symbols[0]);
+	free_scene(&scene);
+}
+
+/* A unit of a million lines is read at once or not at all: what was in vain is not done again for
+ * little more time, and keeps no other file waiting. */
+static void too_little_time(void **state)
+{
+	uint64_t offset, used_ns, first_ns;
+	struct scene scene;
+	char *other;
+	int other_fd;
+
+	(void)state;
+	build("");
+	open_scene(&scene, "app");
+	offset = offset_of_call(&scene, "app", "outer", "rand");
+	add_frame_at(&scene.snap, 0, offset);
+	first_ns = 4 * resolve_within(&scene, UINT64_MAX, 0) + 5 * NS_PER_MS;
+	free_scene(&scene);
+	build_big();
+	open_scene(&scene, "big");
+	other = in_dir("app");
+	other_fd = open_file(other);
+	add_frame_at(&scene.snap, 0, offset_of_call(&scene, "big", "big", "rand"));
+	used_ns = resolve_within(&scene, first_ns, 1);
+	assert_true(used_ns > 0 && used_ns < 2 * first_ns + 20 * NS_PER_MS);
+	assert_int_equal(scene.symbols[0].line_reason, LINE_LATE);
+	add_frame_at(&scene.snap, add_file_module(&scene.snap, other, other_fd), offset);
+	resolve_within(&scene, 2 * first_ns - 1, 1);
+	assert_int_equal(scene.symbols[0].line_reason, LINE_LATE);
+	assert_lines(&scene.symbols[1]);
+	assert_int_equal(resolve_within(&scene, 2 * first_ns - 1, 1), 0);
+	used_ns = resolve_within(&scene, UINT64_MAX, 0);
+	print_message("a million lines take %.0f ms, there were %.0f\n",
+		      (double)used_ns / NS_PER_MS, (double)first_ns / NS_PER_MS);
+	assert_true(used_ns > first_ns);
+	assert_int_equal(scene.symbols[0].line_reason, LINE_FOUND);
+	free_scene(&scene);
+	close(other_fd);
+	free(other);
 }
 
 static void paths(void **state)
@@ -419,6 +502,8 @@ int main(void)
 		cmocka_unit_test(zstd_sections),
 		cmocka_unit_test(deleted_files),
 		cmocka_unit_test(later_snapshots),
+		cmocka_unit_test(no_time),
+		cmocka_unit_test(too_little_time),
 		cmocka_unit_test(relative_folders),
 		cmocka_unit_test(paths),
 		cmocka_unit_test(hostile_names_come_out_clean),
