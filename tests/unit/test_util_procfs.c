@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "unit/compile.h"
+#include "unit/inner_child.h"
 #include "unit/named_child.h"
 
 #include <errno.h>
@@ -355,46 +356,14 @@ static void test_unescape(void **state)
 /* The first process of a new PID namespace is number 1 there. */
 static void test_ns_pid(void **state)
 {
-	int ready[2];
-	pid_t outer, inner;
+	struct inner_child child;
 
 	(void)state;
 	assert_int_equal(proc_ns_pid(getpid()), 0);
 	assert_int_equal(proc_ns_pid(NO_SUCH_PID), 0);
-	assert_int_equal(pipe(ready), 0);
-	outer = fork();
-	assert_true(outer >= 0);
-	if (!outer) {
-		close(ready[0]);
-		if (unshare(CLONE_NEWUSER | CLONE_NEWPID))
-			_exit(1);
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* new credentials drop an earlier one */
-		inner = fork();
-		if (inner < 0)
-			_exit(1);
-		if (!inner) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			close(ready[1]);
-			pause();
-			_exit(0);
-		}
-		if (write(ready[1], &inner, sizeof(inner)) != sizeof(inner))
-			_exit(1);
-		waitpid(inner, NULL, 0);
-		_exit(0);
-	}
-	close(ready[1]);
-	if (read(ready[0], &inner, sizeof(inner)) != sizeof(inner)) {
-		print_message("no PID namespaces here\n");
-		close(ready[0]);
-		assert_int_equal(waitpid(outer, NULL, 0), outer);
-		skip();
-	}
-	assert_true(inner > 0);
-	assert_int_equal(proc_ns_pid(inner), 1);
-	assert_int_equal(kill(inner, SIGKILL), 0);
-	assert_int_equal(waitpid(outer, NULL, 0), outer);
-	close(ready[0]);
+	child = inner_child__start();
+	assert_int_equal(proc_ns_pid(child.pid), 1);
+	inner_child__end(&child);
 }
 
 int main(void)
