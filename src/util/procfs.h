@@ -62,8 +62,10 @@ int proc_map__open(pid_t pid, const struct proc_map *map);
 /* Returns the owned target of /proc/PID/exe without " (deleted)", or NULL. */
 char *proc_exe(pid_t pid);
 
-/* Returns the owned cgroup path of the process: cgroup v2's, or the v1 memory controller's; NULL on
- * failure. */
+/*
+ * Returns the owned cgroup path of the process: v1's of the memory controller, or cgroup v2's where
+ * that is the same group or one below it, or where v1 has no memory controller; NULL on failure.
+ */
 char *proc_cgroup(pid_t pid);
 
 /* The same of one of its threads, 0 = the main one: that v1 shows at the root once it has left. */
