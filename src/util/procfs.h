@@ -53,9 +53,9 @@ const struct proc_map *proc_maps__find(const struct proc_maps *maps, uint64_t ad
 /*
  * Opens the file behind a mapping, deleted files and other mount namespaces included:
  * /proc/PID/map_files first, then /proc/PID/root + path; the file's (dev, inode) must be the
- * mapping's, except that on an overlay the device may differ. Returns an O_RDONLY | O_CLOEXEC
- * descriptor of a regular file, -ETIMEDOUT (its file system does not answer) or another negative
- * errno.
+ * mapping's, except that on an overlay the device may differ, or both as long as a mapping of it
+ * here is told by the same ones. Returns an O_RDONLY | O_CLOEXEC descriptor of a regular file,
+ * -ETIMEDOUT (its file system does not answer) or another negative errno.
  */
 int proc_map__open(pid_t pid, const struct proc_map *map);
 

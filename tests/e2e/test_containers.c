@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -476,6 +477,50 @@ static void test_upgraded_libc(void **state)
 	assert_expect(&report, container__expect(after));
 }
 
+/* Returns a path of a leaker with two links, in a folder that an overlay has below; owned. */
+static char *linked_leaker(void)
+{
+	const char *dir = scratch_dir();
+	char *from = leaker_path("alloc"), *path = format("%s/alloc", dir),
+	     *link_path = format("%s/link", dir);
+	struct stat root, st;
+
+	copy_file(from, path);
+	assert_int_equal(link(path, link_path), 0);
+	assert_true(!stat("/", &root) && !stat(path, &st));
+	free(link_path);
+	free(from);
+	if (st.st_dev == root.st_dev)
+		return path;
+	free(path);
+	print_message("skipped: the files of tests are not on the root's file system\n");
+	skip();
+	return NULL;
+}
+
+/* An entrypoint changes its program's mode: what runs is a copy, whose inode is told in two ways.
+ */
+static void test_copied_up_program(void **state)
+{
+	char *program = linked_leaker(),
+	     *script = format("chmod 711 %s && exec %s malloc", program, program);
+	struct container *container =
+		container__start("copied", &(struct container_opts){.leakers = NO_ARGS});
+	struct child *leaker = container__run(container, ARGS(CONTAINER_SHELL, "-c", script));
+	struct child *tool;
+	struct report report;
+
+	(void)state;
+	free(child__await_line(leaker, leaker->out_fd, "READY", TIMEOUT_MS));
+	tool = trace__start(ARGS("--cgroup", container->cgroup));
+	leaker__go(leaker);
+	report = trace__end(tool);
+	assert_expect(&report, container__expect(leaker));
+	leaker__finish(leaker);
+	free(script);
+	free(program);
+}
+
 /* ---- a cgroup and nothing else ---- */
 
 static void test_cgroup_is_its_subtree(void **state)
@@ -548,6 +593,7 @@ int main(void)
 		CONTAINER_TEST(test_line_of_a_group),
 		CONTAINER_TEST(test_deleted_and_upgraded_library),
 		CONTAINER_TEST(test_upgraded_libc),
+		CONTAINER_TEST(test_copied_up_program),
 		CONTAINER_TEST(test_cgroup_is_its_subtree),
 		CONTAINER_TEST(test_runc),
 	};

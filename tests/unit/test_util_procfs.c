@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "unit/compile.h"
 #include "unit/inner_child.h"
+#include "unit/mapped_file.h"
 #include "unit/named_child.h"
 
 #include <errno.h>
@@ -38,44 +39,8 @@ static char *file_path(const char *name)
 /* Creates a file of two pages and maps the second one. */
 static void *map_file(const char *path, uint8_t mark)
 {
-	long page = sysconf(_SC_PAGESIZE);
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	uint8_t *bytes = calloc(2, (size_t)page);
-	void *map;
-
-	assert_true(fd >= 0);
-	memset(bytes, mark, 2 * (size_t)page);
-	assert_int_equal(write(fd, bytes, 2 * (size_t)page), 2 * page);
-	map = mmap(NULL, (size_t)page, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, page);
-	assert_true(map != MAP_FAILED);
-	close(fd);
-	free(bytes);
-	return map;
-}
-
-static const struct proc_map *own_map(struct proc_maps *maps, const void *addr)
-{
-	const struct proc_map *map;
-
-	assert_int_equal(proc_maps__read(getpid(), maps), 0);
-	map = proc_maps__find(maps, (uint64_t)(uintptr_t)addr);
-	assert_non_null(map);
-	return map;
-}
-
-/* Reads the first byte of what is opened, or returns the error. */
-static int first_byte(const struct proc_map *map)
-{
-	int fd = proc_map__open(getpid(), map);
-	uint8_t byte;
-
-	if (fd < 0)
-		return fd;
-	assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
-	assert_int_equal(pread(fd, &byte, 1, 0), 1);
-	close(fd);
-	return byte;
+	make_marked_file(path, mark);
+	return map_page(path, NULL);
 }
 
 static void test_maps_names(void **state)
