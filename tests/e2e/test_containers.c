@@ -201,26 +201,51 @@ static struct tally ended_tally(const struct report *report)
 	};
 }
 
-/* All of one container dies with its init; the other one's numbers stay what they are. */
+/* Live bytes of one control group; one that is not told of has none. */
+static int64_t live_in(const struct report *report, const char *cgroup)
+{
+	struct json_object *groups = field(report->root, "cgroups");
+
+	for (size_t i = 0; i < json_object_array_length(groups); i++) {
+		struct json_object *group = json_object_array_get_idx(groups, i);
+
+		if (!strcmp(text_of(group, "path"), cgroup))
+			return json_object_get_int64(field(group, "live_bytes"));
+	}
+	return 0;
+}
+
+/*
+ * All of one container dies with its init: until then the reports tell in its group what it held,
+ * and at the end that as much has ended. The other one's numbers stay what they are.
+ */
 static void test_one_is_killed(void **state)
 {
 	struct inmate dies = inmate__start("dies", &musl, ARGS("alloc-musl", "malloc")),
 		      lives = inmate__start("lives", &empty, ARGS("alloc-static", "all"));
-	char *parent = container__parent_dir();
-	struct child *tool = trace__start(ARGS("--cgroup", parent));
+	char *parent = container__parent_dir(), *path = format("%s/report", scratch_dir());
+	struct child *tool = trace__start(ARGS("--cgroup", parent, "--interval", "1s", "-o", path));
 	struct report report;
+	struct tally held;
 
 	(void)state;
 	inmate__go(&dies);
+	held = expect__totals(dies.expect);
+	report = report__await_file(path);
+	inmate__check(&dies, &report);
+	assert_int_equal(live_in(&report, dies.container->cgroup), held.live_bytes);
 	container__kill(dies.container);
 	assert_int_equal(WTERMSIG(dies.leaker->status), SIGKILL);
 	inmate__go(&lives);
-	report = trace__end(tool);
+	tool__stop(tool);
+	report = report__read_file(path);
+	assert_ledger(&report);
 	assert_null(report__process(&report, dies.leaker->pid));
+	assert_int_equal(live_in(&report, dies.container->cgroup), 0);
 	assert_int_equal(report__number(&report, "ended", "processes"), 2);
-	assert_live(&report, "the killed container", ended_tally(&report),
-		    expect__totals(dies.expect));
+	assert_live(&report, "the killed container", ended_tally(&report), held);
 	inmate__check(&lives, &report);
+	free(path);
 	free(parent);
 }
 
