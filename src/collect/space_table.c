@@ -441,8 +441,10 @@ int space_info__refresh(struct space_table *table, struct space_info *space)
 	err = proc_info__read(space->tgid, &info);
 	if (err || info.zombie)
 		return err ? err : -ESRCH;
-	if (!space->start_ns)
+	if (!space->start_ns) { /* the first look, also at a forked child with its parent's maps */
 		space->start_ns = info.start_ns;
+		space->ns_pid = proc_ns_pid(space->tgid);
+	}
 	if (space->start_ns != info.start_ns) /* the PID has another owner by now */
 		return -ESRCH;
 	rss = proc_rss_bytes(space->tgid);
@@ -453,7 +455,6 @@ int space_info__refresh(struct space_table *table, struct space_info *space)
 	if (!space->maps_stale)
 		return 0;
 	set_string(&space->exe, proc_exe(space->tgid));
-	space->ns_pid = proc_ns_pid(space->tgid);
 	space->maps_stale = false;
 	return read_code(table, space);
 }

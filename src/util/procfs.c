@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -291,21 +292,50 @@ const struct proc_map *proc_maps__find(const struct proc_maps *maps, uint64_t ad
 
 /* ---- the file behind a mapping -------------------------------------------------------------- */
 
+/* Whether a file is the mapped one, by what stat(2) says of it. */
+enum likeness { FILE_OTHER, FILE_SAME, FILE_UNCLEAR };
+
 /*
- * Whether `fd` is the mapped file. /proc/PID/maps shows the device of the file system proper;
- * stat(2) shows another one for files of an overlay and of a btrfs subvolume.
+ * /proc/PID/maps shows the device of the file system proper; stat(2) shows another one for files of
+ * an overlay and of a btrfs subvolume.
  */
-static bool is_mapped_file(int fd, const struct stat *st, const struct proc_map *map)
+static enum likeness compare_numbers(int fd, const struct stat *st, const struct proc_map *map)
 {
 	struct statfs fs;
 
 	if (st->st_ino == map->ino && st->st_dev == map->dev)
-		return true;
+		return FILE_SAME;
 	if (fstatfs(fd, &fs))
-		return false;
+		return FILE_OTHER;
 	if ((unsigned long)fs.f_type == OVERLAYFS_SUPER_MAGIC)
-		return ((st->st_ino ^ map->ino) & XINO_MASK) == 0;
-	return (unsigned long)fs.f_type == BTRFS_SUPER_MAGIC && st->st_ino == map->ino;
+		return ((st->st_ino ^ map->ino) & XINO_MASK) == 0 ? FILE_SAME : FILE_UNCLEAR;
+	return (unsigned long)fs.f_type == BTRFS_SUPER_MAGIC && st->st_ino == map->ino ? FILE_SAME
+										       : FILE_OTHER;
+}
+
+/*
+ * Whether a mapping of the file here is shown with the same numbers. Of what was copied up in an
+ * overlay stat(2) may show others: before Linux 6.8 (commit 3efdc78fdc21) maps has the upper file's
+ * inode and stat the lower one's; after it maps may still have the lower one's, and stat the upper
+ * one's, if there are other links to it.
+ */
+static bool maps_alike(int fd, const struct proc_map *map)
+{
+	size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE);
+	void *own = mmap(NULL, page_bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+	const struct proc_map *shown;
+	struct proc_maps maps = {0};
+	bool is_alike = false;
+
+	if (own == MAP_FAILED)
+		return false;
+	if (!proc_maps__read(getpid(), &maps)) {
+		shown = proc_maps__find(&maps, (uint64_t)(uintptr_t)own);
+		is_alike = shown && shown->dev == map->dev && shown->ino == map->ino;
+	}
+	proc_maps__free(&maps);
+	munmap(own, page_bytes);
+	return is_alike;
 }
 
 /*
@@ -314,16 +344,21 @@ static bool is_mapped_file(int fd, const struct stat *st, const struct proc_map 
  */
 static int reopen_mapped(int fd, const struct proc_map *map)
 {
+	enum likeness likeness = FILE_OTHER;
 	struct stat st;
-	int err;
+	int file;
 
-	err = regular_file__stat(fd, &st);
-	if (!err && !is_mapped_file(fd, &st, map))
-		err = -ESTALE;
-	if (!err)
-		err = regular_file__reopen(fd);
+	file = regular_file__stat(fd, &st);
+	if (!file)
+		likeness = compare_numbers(fd, &st, map);
+	if (!file)
+		file = likeness == FILE_OTHER ? -ESTALE : regular_file__reopen(fd);
 	close(fd);
-	return err;
+	if (file >= 0 && likeness == FILE_UNCLEAR && !maps_alike(file, map)) {
+		close(file);
+		file = -ESTALE;
+	}
+	return file;
 }
 
 static int open_map_files(pid_t pid, const struct proc_map *map)

@@ -53,17 +53,19 @@ const struct proc_map *proc_maps__find(const struct proc_maps *maps, uint64_t ad
 /*
  * Opens the file behind a mapping, deleted files and other mount namespaces included:
  * /proc/PID/map_files first, then /proc/PID/root + path; the file's (dev, inode) must be the
- * mapping's, except that on an overlay the device may differ. Returns an O_RDONLY | O_CLOEXEC
- * descriptor of a regular file, -ETIMEDOUT (its file system does not answer) or another negative
- * errno.
+ * mapping's, except that on an overlay the device may differ, or both as long as a mapping of it
+ * here is told by the same ones. Returns an O_RDONLY | O_CLOEXEC descriptor of a regular file,
+ * -ETIMEDOUT (its file system does not answer) or another negative errno.
  */
 int proc_map__open(pid_t pid, const struct proc_map *map);
 
 /* Returns the owned target of /proc/PID/exe without " (deleted)", or NULL. */
 char *proc_exe(pid_t pid);
 
-/* Returns the owned cgroup path of the process: cgroup v2's, or the v1 memory controller's; NULL on
- * failure. */
+/*
+ * Returns the owned cgroup path of the process: v1's of the memory controller, or cgroup v2's where
+ * that is the same group or one below it, or where v1 has no memory controller; NULL on failure.
+ */
 char *proc_cgroup(pid_t pid);
 
 /* The same of one of its threads, 0 = the main one: that v1 shows at the root once it has left. */

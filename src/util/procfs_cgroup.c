@@ -59,6 +59,21 @@ char *procfs_cgroup_path(const char *text, bool is_v1)
 	return NULL;
 }
 
+/* Whether a group is another one or above it. */
+static bool holds(const char *group, const char *other)
+{
+	size_t len = strlen(group);
+
+	while (len && group[len - 1] == '/')
+		len--;
+	return !strncmp(other, group, len) && (!other[len] || other[len] == '/');
+}
+
+/*
+ * A runtime may leave a container's processes in its own service of v2 and make groups in v1 only.
+ * systemd may make a service's group in v2 only; memory then shows one above that, or the root,
+ * which it also shows of a process that is exiting.
+ */
 char *proc_thread_cgroup(pid_t pid, pid_t thread)
 {
 	char *text, *unified, *memory, name[32];
@@ -71,7 +86,7 @@ char *proc_thread_cgroup(pid_t pid, pid_t thread)
 	unified = procfs_cgroup_path(text, false);
 	memory = procfs_cgroup_path(text, true);
 	free(text);
-	is_unified = unified && (!memory || strcmp(unified, "/") != 0);
+	is_unified = unified && (!memory || holds(memory, unified));
 	free(is_unified ? memory : unified);
 	return is_unified ? unified : memory;
 }

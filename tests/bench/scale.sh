@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=bash
 # The tool on a busy host: `trace -a` beside 100 and 1 000 processes (tests/storm/crowd.c), and while programs are
-# executed at 500 a second (tests/storm/storm.c). Sourced by run.sh; SCALE_PROCESSES="100 1000", STORM_RATE=500,
-# STORM_SECONDS=10, STEADY_SECONDS=5. Whatever else runs on the host is traced as well, so it should be quiet:
-# strangers that ended count as ended, too, and can hide as many that were missed.
+# executed at 500 a second (tests/storm/storm.c): once it starts in the middle of that, once it is there before and
+# counts them. Sourced by run.sh; SCALE_PROCESSES="100 1000", STORM_RATE=500, STORM_SECONDS=10, STEADY_SECONDS=5.
+# Whatever else runs on the host is traced as well, so it should be quiet: strangers that ended count as ended, too,
+# and can hide as many that were missed.
 
 SCALE_PROCESSES=${SCALE_PROCESSES:-100 1000}
 STORM_RATE=${STORM_RATE:-500}
@@ -75,7 +76,7 @@ scale_row()
 	printf '%-22s %9s %9s %9s %8s %8s %8s %6s %9s\n' "$@" >> "$work/scale"
 }
 
-# scale_at PROCESSES CACHE: one row; the storm's row follows the last one
+# scale_at PROCESSES CACHE: one row
 scale_at()
 {
 	local processes=$1 cache=$2 started before own fds cpu
@@ -124,10 +125,34 @@ scale_missed()
 	echo "$(scale_number events_lost "$loss") events lost, $(scale_number spaces_full "$loss") processes without room"
 }
 
-# scale_storm PROCESSES: beside them, so many executions a second
+# scale_await_storm: sets total, the storm's last word
+scale_await_storm()
+{
+	total=
+	while [[ $total != TOTAL* ]]; do
+		read -r -t 300 total <&"${from[storm]}" || die "the storm does not end"
+	done
+}
+
+# scale_start_in_storm PROCESSES: a row of a tool that starts when the storm has raged for a second
+scale_start_in_storm()
+{
+	local total
+
+	scale_driver storm storm "$STORM_SECONDS" 7 "$STORM_RATE"
+	echo >&"${to[storm]}"
+	sleep 1
+	scale_at "$1" "cold, storm"
+	scale_await_storm
+	(($(scale_number elapsed_ms "$total") > 1000 + ${attach_ms%.*})) ||
+		die "the storm was over before the tool was ready: use a larger STORM_SECONDS"
+	scale_end_driver storm
+}
+
+# scale_storm PROCESSES: beside them, so many executions a second, all of them traced
 scale_storm()
 {
-	local processes=$1 before began own_before fds_before cpu total=
+	local processes=$1 before began own_before fds_before cpu total
 
 	scale_driver storm storm "$STORM_SECONDS" 7 "$STORM_RATE"
 	scale_start_tool
@@ -137,9 +162,7 @@ scale_storm()
 	before=$(scale_cpu)
 	began=$EPOCHREALTIME
 	echo >&"${to[storm]}"
-	while [[ $total != TOTAL* ]]; do
-		read -r -t 300 total <&"${from[storm]}" || die "the storm does not end"
-	done
+	scale_await_storm
 	cpu=$(scale_cpu_percent "$(($(scale_cpu) - before))" "$(awk "BEGIN { print $EPOCHREALTIME - $began }")")
 	{
 		echo "storm beside $processes processes: the tool used $cpu % of a CPU," \
@@ -164,6 +187,8 @@ measure_scale()
 		scale_at "$processes" warm
 		[[ $processes == "${SCALE_PROCESSES##* }" ]] || { scale_end_driver crowd; continue; }
 		note "storm"
+		rm -rf "$work/tables"
+		scale_start_in_storm "$processes"
 		scale_storm "$processes"
 		scale_end_driver crowd
 	done

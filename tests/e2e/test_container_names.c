@@ -157,6 +157,33 @@ static void test_container_of_nobody(void **state)
 	assert_string_equal(text_of(group, "title"), container->cgroup);
 }
 
+/* Workers that are forked while they are traced have their numbers inside, too. */
+static void test_forked_in_a_container(void **state)
+{
+	const struct container_opts opts = {.leakers = ARGS("tree")};
+	struct container *container = container__start("forks", &opts);
+	struct child *leaker = container__leaker(container, ARGS("tree", "grandchild"));
+	struct child *tool = trace__start(ARGS("--cgroup", container->cgroup));
+	struct json_object *procs;
+	struct report report;
+	size_t told = 0;
+
+	(void)state;
+	leaker__go(leaker);
+	report = trace__end(tool);
+	procs = field(report.root, "processes");
+	for (size_t i = 0; i < json_object_array_length(procs); i++) {
+		struct json_object *proc = json_object_array_get_idx(procs, i);
+		pid_t pid = json_object_get_int(field(proc, "pid"));
+
+		if (strcmp(text_of(proc, "comm"), "tree"))
+			continue;
+		assert_int_equal(json_object_get_int(field(proc, "ns_pid")), inner_pid(pid));
+		told++;
+	}
+	assert_int_equal(told, 3);
+}
+
 /* A process of the host has one number, which is told once. */
 static void test_host_process_has_one_pid(void **state)
 {
@@ -177,6 +204,7 @@ int main(void)
 		CONTAINER_TEST(test_one_of_two_containers_unknown),
 		CONTAINER_TEST(test_group_by_container),
 		CONTAINER_TEST(test_container_of_nobody),
+		CONTAINER_TEST(test_forked_in_a_container),
 		CONTAINER_TEST(test_host_process_has_one_pid),
 	};
 

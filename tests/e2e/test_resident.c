@@ -5,7 +5,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "lib/resident.h"
 
@@ -115,27 +114,6 @@ static void test_numbers(void **state)
 	free(text);
 }
 
-/* Waits until the report in a file is one of two intervals later. */
-static struct report await_file(const char *path)
-{
-	struct report report;
-	int64_t first = -1, now;
-
-	for (int waited = 0; waited < TIMEOUT_MS; waited += 100) {
-		sleep_ms(100);
-		if (access(path, R_OK))
-			continue;
-		report = report__read_file(path);
-		now = report__number(&report, NULL, "interval");
-		if (first < 0)
-			first = now;
-		if (now >= first + 2)
-			return report;
-	}
-	fail_msg("no report at intervals");
-	return report;
-}
-
 /* Of a process that was traced from its first instruction on, all that malloc keeps is known. */
 static void test_command(void **state)
 {
@@ -152,7 +130,7 @@ static void test_command(void **state)
 	free(child__await_line(tool, tool->out_fd, "READY", TIMEOUT_MS));
 	child__poke(tool);
 	free(child__await_line(tool, tool->out_fd, "FILLED", TIMEOUT_MS));
-	report = await_file(path);
+	report = report__await_file(path);
 	pid = (int)json_object_get_int(
 		field(json_object_array_get_idx(field(report.root, "processes"), 0), "pid"));
 	resident = assert_resident(&report, pid, rollup_bytes(pid));
@@ -160,7 +138,7 @@ static void test_command(void **state)
 	assert_true(resident_number(resident, "heaps_kept_bytes") < 2 * MIB);
 	child__poke(tool);
 	free(child__await_line(tool, tool->out_fd, "DONE", TIMEOUT_MS));
-	report = await_file(path);
+	report = report__await_file(path);
 	resident = assert_resident(&report, pid, rollup_bytes(pid));
 	assert_string_equal(text_of(resident, "heaps_kept"), "whole");
 	assert_near("kept", resident_number(resident, "heaps_kept_bytes"), FREED_BYTES);

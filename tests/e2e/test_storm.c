@@ -28,6 +28,10 @@
 /* With strangers about: they bring programs of their own, a compiler's table alone has 30 MiB. */
 #define MAX_GROWTH_AMONG_STRANGERS_KIB (192 << 10)
 
+/* Of a program that loads the C library and ends there are twenty and more; of a fork that does
+ * nothing, as every fifth process here, two or three. */
+#define EVENTS_OF_A_PROCESS 4
+
 /* Descriptors come with files, never with processes; a report or a probe may be under way. */
 #define MAX_MORE_DESCRIPTORS 8
 
@@ -156,12 +160,30 @@ static int64_t ended_processes(const struct storm *storm)
 	return report__number(&storm->report, "ended", "processes");
 }
 
-/* What the report says it may not have seen of processes: no room for them, or no word of them. */
-static int64_t lost_processes(const struct storm *storm)
+/*
+ * How many processes can be missing by what the report says was lost: those without room, and those
+ * of which a program's run was skipped. A lost event hides a process only if it was the one that
+ * told of its last program, or of its fork if there was none: /proc tells of ends. The ring loses
+ * what comes while it is full, of whatever kind, so of EVENTS_OF_A_PROCESS one is such an event.
+ */
+static int64_t hidden_processes(const struct storm *storm)
 {
 	return report__loss(&storm->report, "spaces_full") +
-	       report__loss(&storm->report, "events_lost") +
-	       report__loss(&storm->report, "programs_skipped");
+	       report__loss(&storm->report, "programs_skipped") +
+	       (report__loss(&storm->report, "events_lost") + EVENTS_OF_A_PROCESS - 1) /
+		       EVENTS_OF_A_PROCESS;
+}
+
+/*
+ * This is two fifths of the pace at which the tool keeps up on processors that are not emulated:
+ * then it reads events long before the ring is full.
+ */
+static void check_kept_up(const struct storm *storm)
+{
+	if (patience() > 1)
+		return;
+	assert_int_equal(report__loss(&storm->report, "events_lost"), 0);
+	assert_int_equal(report__loss(&storm->report, "spaces_full"), 0);
 }
 
 static void check_growth(const struct storm *storm, uint64_t max_kib)
@@ -183,31 +205,33 @@ static void check_growth(const struct storm *storm, uint64_t max_kib)
 static void test_each_process_is_counted(void **state)
 {
 	struct storm storm = weather(NULL);
-	int64_t ended = ended_processes(&storm), lost = lost_processes(&storm);
+	int64_t ended = ended_processes(&storm), hidden = hidden_processes(&storm);
 
 	(void)state;
 	assert_int_equal(storm.total.failed, 0);
 	assert_true(storm.total.containers > 0);
-	if (ended > storm.total.processes || ended + lost < storm.total.processes)
-		fail_msg("%lld processes, of which the report knows %lld and lost %lld",
-			 (long long)storm.total.processes, (long long)ended, (long long)lost);
+	if (ended > storm.total.processes || ended + hidden < storm.total.processes)
+		fail_msg("%lld processes, of which the report knows %lld and can hide %lld",
+			 (long long)storm.total.processes, (long long)ended, (long long)hidden);
+	check_kept_up(&storm);
 	assert_ledger(&storm.report);
 	check_growth(&storm, MAX_GROWTH_KIB);
 }
 
-/* The whole host, whatever else runs there: at least the storm's, at most all that there were. */
+/* The whole host, whatever else runs there: at least the storm's, at most all that there were. How
+ * many events others make is not known, so some may be lost. */
 static void test_whole_host(void **state)
 {
 	struct storm storm = weather("-a");
-	int64_t ended = ended_processes(&storm), lost = lost_processes(&storm);
+	int64_t ended = ended_processes(&storm), hidden = hidden_processes(&storm);
 
 	(void)state;
 	assert_int_equal(storm.total.failed, 0);
-	if (ended > storm.may_end || ended + lost < storm.total.processes)
+	if (ended > storm.may_end || ended + hidden < storm.total.processes)
 		fail_msg("%lld processes of %lld on the host, of which the report knows %lld and "
-			 "lost %lld",
+			 "can hide %lld",
 			 (long long)storm.total.processes, (long long)storm.may_end,
-			 (long long)ended, (long long)lost);
+			 (long long)ended, (long long)hidden);
 	assert_ledger(&storm.report);
 	check_growth(&storm, MAX_GROWTH_AMONG_STRANGERS_KIB);
 }

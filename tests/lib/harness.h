@@ -161,6 +161,9 @@ void sweep__await_reports(const struct child *tool, size_t cnt);
 struct report report__parse(const char *text);
 struct report report__read_file(const char *path);
 
+/* Waits until the report in a file is one of two intervals later than the first that is there. */
+struct report report__await_file(const char *path);
+
 /*
  * Sums the rows of a process (0 = all) in a layer (NULL = all) whose frame 0 is `leaf`, whatever
  * is inlined there, or, with `anywhere`, that have it in any frame. NULL leaf = all rows.

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/harness_internal.h"
 
@@ -195,6 +196,26 @@ struct report report__read_file(const char *path)
 	fclose(file);
 	report = report__parse(content);
 	free(content);
+	return report;
+}
+
+struct report report__await_file(const char *path)
+{
+	struct report report;
+	int64_t first = -1, now;
+
+	for (int waited = 0; waited < TIMEOUT_MS; waited += 100) {
+		sleep_ms(100);
+		if (access(path, R_OK))
+			continue;
+		report = report__read_file(path);
+		now = report__number(&report, NULL, "interval");
+		if (first < 0)
+			first = now;
+		if (now >= first + 2)
+			return report;
+	}
+	fail_msg("no report at intervals");
 	return report;
 }
 

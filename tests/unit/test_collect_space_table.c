@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "unit/inner_child.h"
+
 /* ---- lives ---- */
 
 static void test_first_sight(void **state)
@@ -309,6 +311,22 @@ static void test_refresh_of_the_dead(void **state)
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
 }
 
+/* Its number inside is its own, although its mappings are its parent's and are not read. */
+static void test_refresh_of_a_forked_child(void **state)
+{
+	struct space_table *table = *state;
+	struct inner_child inner = inner_child__start();
+	struct space_info *parent = see_new(table, 1, inner.outer, 10), *child;
+
+	assert_int_equal(space_info__refresh(table, parent), 0);
+	assert_int_equal(parent->ns_pid, 0);
+	child = see_fork(table, 2, inner.pid, 1, 20);
+	assert_false(child->maps_stale);
+	assert_int_equal(space_info__refresh(table, child), 0);
+	assert_int_equal(child->ns_pid, 1);
+	inner_child__end(&inner);
+}
+
 static void test_coverage(void **state)
 {
 	struct space_table *table = *state;
@@ -353,6 +371,7 @@ int main(void)
 		TABLE_TEST(test_frees_are_kept),
 		TABLE_TEST(test_refresh_ourselves),
 		TABLE_TEST(test_refresh_of_the_dead),
+		TABLE_TEST(test_refresh_of_a_forked_child),
 		TABLE_TEST(test_coverage),
 	};
 

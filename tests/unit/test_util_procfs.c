@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "unit/compile.h"
+#include "unit/inner_child.h"
+#include "unit/mapped_file.h"
 #include "unit/named_child.h"
 
 #include <errno.h>
@@ -37,44 +39,8 @@ static char *file_path(const char *name)
 /* Creates a file of two pages and maps the second one. */
 static void *map_file(const char *path, uint8_t mark)
 {
-	long page = sysconf(_SC_PAGESIZE);
-	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	uint8_t *bytes = calloc(2, (size_t)page);
-	void *map;
-
-	assert_true(fd >= 0);
-	memset(bytes, mark, 2 * (size_t)page);
-	assert_int_equal(write(fd, bytes, 2 * (size_t)page), 2 * page);
-	map = mmap(NULL, (size_t)page, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, page);
-	assert_true(map != MAP_FAILED);
-	close(fd);
-	free(bytes);
-	return map;
-}
-
-static const struct proc_map *own_map(struct proc_maps *maps, const void *addr)
-{
-	const struct proc_map *map;
-
-	assert_int_equal(proc_maps__read(getpid(), maps), 0);
-	map = proc_maps__find(maps, (uint64_t)(uintptr_t)addr);
-	assert_non_null(map);
-	return map;
-}
-
-/* Reads the first byte of what is opened, or returns the error. */
-static int first_byte(const struct proc_map *map)
-{
-	int fd = proc_map__open(getpid(), map);
-	uint8_t byte;
-
-	if (fd < 0)
-		return fd;
-	assert_int_equal(fcntl(fd, F_GETFD) & FD_CLOEXEC, FD_CLOEXEC);
-	assert_int_equal(fcntl(fd, F_GETFL) & O_ACCMODE, O_RDONLY);
-	assert_int_equal(pread(fd, &byte, 1, 0), 1);
-	close(fd);
-	return byte;
+	make_marked_file(path, mark);
+	return map_page(path, NULL);
 }
 
 static void test_maps_names(void **state)
@@ -355,46 +321,14 @@ static void test_unescape(void **state)
 /* The first process of a new PID namespace is number 1 there. */
 static void test_ns_pid(void **state)
 {
-	int ready[2];
-	pid_t outer, inner;
+	struct inner_child child;
 
 	(void)state;
 	assert_int_equal(proc_ns_pid(getpid()), 0);
 	assert_int_equal(proc_ns_pid(NO_SUCH_PID), 0);
-	assert_int_equal(pipe(ready), 0);
-	outer = fork();
-	assert_true(outer >= 0);
-	if (!outer) {
-		close(ready[0]);
-		if (unshare(CLONE_NEWUSER | CLONE_NEWPID))
-			_exit(1);
-		prctl(PR_SET_PDEATHSIG, SIGKILL); /* new credentials drop an earlier one */
-		inner = fork();
-		if (inner < 0)
-			_exit(1);
-		if (!inner) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			close(ready[1]);
-			pause();
-			_exit(0);
-		}
-		if (write(ready[1], &inner, sizeof(inner)) != sizeof(inner))
-			_exit(1);
-		waitpid(inner, NULL, 0);
-		_exit(0);
-	}
-	close(ready[1]);
-	if (read(ready[0], &inner, sizeof(inner)) != sizeof(inner)) {
-		print_message("no PID namespaces here\n");
-		close(ready[0]);
-		assert_int_equal(waitpid(outer, NULL, 0), outer);
-		skip();
-	}
-	assert_true(inner > 0);
-	assert_int_equal(proc_ns_pid(inner), 1);
-	assert_int_equal(kill(inner, SIGKILL), 0);
-	assert_int_equal(waitpid(outer, NULL, 0), outer);
-	close(ready[0]);
+	child = inner_child__start();
+	assert_int_equal(proc_ns_pid(child.pid), 1);
+	inner_child__end(&child);
 }
 
 int main(void)

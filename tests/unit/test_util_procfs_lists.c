@@ -127,7 +127,7 @@ static bool own_cgroup_is(const char *text, const char *expected)
 	return right;
 }
 
-static bool picks_v1_memory(void)
+static bool picks_memory(void)
 {
 	static const struct {
 		const char *text, *expected;
@@ -141,6 +141,18 @@ static bool picks_v1_memory(void)
 		{"4:memory:/removed (deleted)\n", "/removed"},
 		{"4:cpu:/c\n3:memory2:/no\n1:name=systemd:/s\n", NULL},
 		{"4:memory:/v1\n0::/\n", "/v1"}, /* mounted once, and empty */
+		/* a runtime that makes groups in v1 only */
+		{"4:memory:/docker/abc\n0::/system.slice/containerd.service\n", "/docker/abc"},
+		{"4:memory:/s/x.service/abc\n0::/s/x.service\n", "/s/x.service/abc"},
+		{"4:memory:/a\n0::/ab\n", "/a"},
+		{"4:memory:/../other\n0::/\n", "/../other"},
+		/* systemd, with and without memory accounting of the service */
+		{"4:memory:/s/x.service\n0::/s/x.service\n", "/s/x.service"},
+		{"4:memory:/user.slice\n0::/user.slice/1.scope\n", "/user.slice/1.scope"},
+		{"4:memory:/\n0::/s/x.service\n", "/s/x.service"},
+		{"4:memory:/\n0::/\n", "/"},
+		{"4:cpu:/c\n0::/s/x.service\n", "/s/x.service"},
+		{"0::/s/x.service\n", "/s/x.service"},
 		{"4:memory\n", NULL},
 		{"", NULL},
 	};
@@ -186,7 +198,7 @@ static int be_on_v1(void)
 	    !cover_proc_file("cgroup") || !cover_proc_file("mountinfo"))
 		return V1_NOT_HERE;
 	dir = real.memory ? real.memory : real.unified;
-	if (!picks_v1_memory())
+	if (!picks_memory())
 		return 1;
 	return dir && !lists_v1_memory(dir) ? 2 : V1_RIGHT;
 }
