@@ -568,6 +568,11 @@ int suspects__work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due
 	return err ? suspects__give_up(suspects, err, now_ns) : 0;
 }
 
+void suspects__end(struct suspects *suspects)
+{
+	suspects->is_ending = true;
+}
+
 int suspects__pause(struct suspects *suspects, bool is_long, uint64_t now_ns)
 {
 	int err = suspects->session ? suspect_windows__pause(suspects, is_long) : 0;

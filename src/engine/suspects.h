@@ -78,6 +78,9 @@ int suspects__tell_row(struct suspects *suspects, struct sweep_row *row, uint64_
  */
 int suspects__pause(struct suspects *suspects, bool is_long, uint64_t now_ns);
 
+/* The next report is the last one: its source lines are all read, whatever the budget. */
+void suspects__end(struct suspects *suspects);
+
 /*
  * Adds to a sweep what is known of the code of its processes, where that is nothing what was known
  * of the one before it in its service, and a note if nothing can be. Waits for files of debug

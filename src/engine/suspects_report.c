@@ -17,6 +17,7 @@
 #define LEAST_NAMES (1.0 / 8)
 #define MOST_NAMES (1.0 / 4)
 #define UNPAID_NAMES_NS (100 * NS_PER_MS) /* of a report: without a budget that is not much */
+#define LAST_NAMES_NS (10 * NS_PER_SEC)	  /* of the last one: nothing else comes of what is kept */
 
 static enum sweep_look look_of(const struct suspects *suspects, const struct suspect *suspect)
 {
@@ -115,6 +116,8 @@ static uint64_t names_ns(const struct suspects *suspects)
 {
 	double room_ns = budget__minute_ns(&suspects->budget) - budget__spent_ns(&suspects->budget);
 
+	if (suspects->is_ending)
+		return LAST_NAMES_NS;
 	if (!suspects->opts->budget)
 		return UNPAID_NAMES_NS;
 	return room_ns > 0 ? (uint64_t)room_ns : 0;

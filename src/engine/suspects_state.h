@@ -81,6 +81,7 @@ struct suspects {
 	uint64_t opened_ns;   /* when the session was */
 	uint64_t retry_ns;    /* after a refusal */
 	bool has_budget;      /* which stays over sessions */
+	bool is_ending;	      /* what is told now is the last */
 	bool is_over;	      /* nothing will be told any more */
 	bool is_changed;      /* there are other options since suspects were told */
 	bool has_dropped;     /* files of some may still be open */

@@ -147,6 +147,8 @@ static int report(struct sweeper *sweeper, bool is_final, bool is_asked)
 	struct sweep *sweep = NULL;
 	int err;
 
+	if (is_final)
+		suspects__end(sweeper->suspects);
 	err = read_sweep(sweeper, &sweep);
 	if (err)
 		return err;
