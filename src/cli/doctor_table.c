@@ -120,10 +120,26 @@ static void put_functions(const struct host_file *file, FILE *out)
 static void put_skipped(const struct host_file *file, FILE *out)
 {
 	for (size_t i = 0; i < file->allocs.skipped.cnt; i++) {
-		fprintf(out, "%*sleft out: ", DETAIL_INDENT, "");
-		text_put(out, file->allocs.skipped.items[i]);
+		const struct alloc_skip *skip = &file->allocs.skipped.items[i];
+
+		fprintf(out, "%*s%s: ", DETAIL_INDENT, "", skip->is_loss ? "LOST" : "left out");
+		text_put(out, skip->why);
 		fputc('\n', out);
 	}
+}
+
+static void put_loss(const struct host_file *file, FILE *out)
+{
+	size_t cnt;
+	const char *loss = elf_allocs__loss(&file->allocs, &cnt);
+
+	if (!loss)
+		return;
+	fprintf(out, "%*sLOST: ", DETAIL_INDENT, "");
+	text_put(out, loss);
+	if (cnt > 1)
+		fprintf(out, "; and %zu more (-v lists them)", cnt - 1);
+	fputc('\n', out);
 }
 
 static void put_allocator(const struct diagnosis *diagnosis, const struct host_file *file,
@@ -144,6 +160,8 @@ static void put_allocator(const struct diagnosis *diagnosis, const struct host_f
 	if (diagnosis->verbose) {
 		put_functions(file, out);
 		put_skipped(file, out);
+	} else {
+		put_loss(file, out);
 	}
 }
 
@@ -202,7 +220,9 @@ static void put_unfollowed(const struct diagnosis *diagnosis, FILE *out)
 			continue;
 		fprintf(out, "  %7d  ", (int)process->pid);
 		put_padded(out, process->comm, COMM_WIDTH);
-		fprintf(out, " %s%s%s\n", process->reason, process->err ? ": " : "",
+		fputc(' ', out);
+		text_put(out, process->reason);
+		fprintf(out, "%s%s\n", process->err ? ": " : "",
 			process->err ? strerror(-process->err) : "");
 	}
 	if (sums_up)

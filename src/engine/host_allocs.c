@@ -84,31 +84,44 @@ static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *in
 	return 0;
 }
 
+/* Returns the file that code is mapped from, seen before, or NULL. */
+static const struct host_file *find_file(const struct host_allocs *allocs,
+					 const struct proc_map *map)
+{
+	const uint64_t *index = map->executable && map->ino
+					? hashmap__find(&allocs->by_inode, map->dev, map->ino)
+					: NULL;
+
+	return index ? &allocs->files.items[*index] : NULL;
+}
+
 /*
- * Nothing of the process can be probed: says why, by its own file and by files that could not be
- * read.
+ * Nothing of the process can be probed: says why, by what its files lost, by its own file and by
+ * files that could not be read.
  */
 static int explain(struct host_allocs *allocs, const struct proc_info *info,
 		   const struct proc_maps *maps)
 {
 	const char *reason = "no allocator functions found: a stripped static program, or an "
 			     "allocator of its own; name them with --alloc-fn and --free-fn";
+	const char *loss = NULL;
 	char *exe = proc_exe(info->pid);
 	int err = 0;
 
 	for (size_t i = 0; i < maps->maps.cnt; i++) {
 		const struct proc_map *map = &maps->maps.items[i];
-		uint64_t *index = map->executable && map->ino
-					  ? hashmap__find(&allocs->by_inode, map->dev, map->ino)
-					  : NULL;
+		const struct host_file *file = find_file(allocs, map);
 
-		if (!index || !allocs->files.items[*index].err ||
-		    (err && exe && strcmp(exe, map->path)))
+		if (file && !loss)
+			loss = elf_allocs__loss(&file->allocs, NULL);
+		if (!file || !file->err || (err && exe && strcmp(exe, map->path)))
 			continue;
-		err = allocs->files.items[*index].err;
+		err = file->err;
 		if (exe && !strcmp(exe, map->path))
 			break;
 	}
+	if (loss)
+		return add_unfollowed(allocs, info, exe, loss, 0);
 	if (err == -ENOTSUP)
 		reason = "a 32-bit or foreign program: only native 64-bit code can be traced";
 	else if (err == -EBADMSG)
@@ -176,7 +189,7 @@ bool host_unfollowed__is_denied(const struct host_unfollowed *process)
 static int compare_files(const void *a, const void *b)
 {
 	const struct host_file *left = a, *right = b;
-	bool has_left = left->allocs.sites.cnt != 0, has_right = right->allocs.sites.cnt != 0;
+	bool has_left = left->allocs.allocator, has_right = right->allocs.allocator;
 
 	if (has_left != has_right)
 		return has_left ? -1 : 1;
@@ -205,7 +218,7 @@ int host_allocs__scan(struct host_allocs *ret)
 		qsort(allocs.files.items, allocs.files.cnt, sizeof(*allocs.files.items),
 		      compare_files);
 	while (allocs.allocator_cnt < allocs.files.cnt &&
-	       allocs.files.items[allocs.allocator_cnt].allocs.sites.cnt)
+	       allocs.files.items[allocs.allocator_cnt].allocs.allocator)
 		allocs.allocator_cnt++;
 	*ret = allocs;
 	return 0;

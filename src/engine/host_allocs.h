@@ -35,12 +35,14 @@ struct host_unfollowed {
 	pid_t pid;
 	char comm[PROC_COMM_MAX + 1];
 	char *exe;	    /* owned, NULL = unknown */
-	const char *reason; /* static */
+	const char *reason; /* static, or of one of the files */
 	int err;	    /* that goes with it, 0 = none */
 };
 
 struct host_allocs {
-	ARRAY(struct host_file) files; /* those with allocators first, most used first */
+	ARRAY(struct host_file)
+	files; /* those with allocators first, most used first; of
+		  these some may have no function that can be probed */
 	struct hashmap by_inode;
 	size_t allocator_cnt;			  /* how many files have allocators */
 	ARRAY(struct host_unfollowed) unfollowed; /* by pid */

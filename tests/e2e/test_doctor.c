@@ -289,6 +289,30 @@ static void test_preloaded_allocator(void **state)
 	json_object_put(root);
 }
 
+/* One that is seen to be there and not followed is told without being asked. */
+static void test_lost_allocator(void **state)
+{
+	char *library = leaker_path("libsecond.so"), *out, *line, *lost;
+	struct json_object *root, *allocator;
+
+	(void)state;
+	leaker__start(ARGS("plugin", "loaded", library), NULL);
+	root = diagnose(NULL, 0);
+	allocator = find(get(root, "allocators"), "path", library);
+	assert_non_null(allocator);
+	assert_string_equal(get_text(allocator, "name"), "jemalloc");
+	assert_int_equal(json_object_array_length(get(allocator, "functions")), 0);
+	assert_int_equal(json_object_array_length(get(allocator, "lost")), 1);
+	json_object_put(root);
+	out = child__stdout(doctor(ARGS("doctor"), NULL, 0));
+	line = strstr(out, library);
+	lost = line ? strstr(line, "LOST: a jemalloc with the prefix zz_ is in the file") : NULL;
+	if (!lost || lost - strchr(line, '\n') > 8)
+		fail_msg("the loss is not told below its file: %s", out);
+	free(out);
+	free(library);
+}
+
 static void test_static_program(void **state)
 {
 	struct child *leaker = leaker__start(ARGS("alloc-static", "idle"), NULL);
@@ -443,6 +467,7 @@ int main(void)
 		E2E_TEST(test_verbose),
 		E2E_TEST(test_not_root),
 		E2E_TEST(test_preloaded_allocator),
+		E2E_TEST(test_lost_allocator),
 		E2E_TEST(test_static_program),
 		E2E_TEST(test_stripped_static_program),
 		E2E_TEST(test_32_bit_program),
