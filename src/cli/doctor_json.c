@@ -204,6 +204,7 @@ static void put_processes(struct writer *writer, struct json_object *root,
 		put_number(writer, item, "pid", process->pid);
 		put_text(writer, item, "comm", process->comm);
 		put_text(writer, item, "exe", process->exe);
+		put_number(writer, item, "rss_bytes", process->rss_bytes);
 		put_text(writer, item, "reason", process->reason);
 		put_text(writer, item, "error", process->err ? strerror(-process->err) : NULL);
 	}

@@ -205,14 +205,21 @@ static void put_allocators(const struct diagnosis *diagnosis, FILE *out)
 static void put_unfollowed(const struct diagnosis *diagnosis, FILE *out)
 {
 	const struct host_allocs *allocs = diagnosis->allocs;
+	uint64_t denied_bytes = 0;
+	char buf[UNITS_MAX];
 	size_t denied = 0;
 	bool sums_up;
 
-	for (size_t i = 0; i < allocs->unfollowed.cnt; i++)
-		denied += host_unfollowed__is_denied(&allocs->unfollowed.items[i]);
+	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
+		if (!host_unfollowed__is_denied(&allocs->unfollowed.items[i]))
+			continue;
+		denied++;
+		denied_bytes += allocs->unfollowed.items[i].rss_bytes;
+	}
 	sums_up = denied >= MANY_DENIED && !diagnosis->verbose;
 	if (allocs->unfollowed.cnt)
-		fprintf(out, "\nProcesses that cannot be followed\n");
+		fprintf(out, "\nProcesses that cannot be followed, with the memory they have "
+			     "resident\n");
 	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
 		const struct host_unfollowed *process = &allocs->unfollowed.items[i];
 
@@ -220,14 +227,16 @@ static void put_unfollowed(const struct diagnosis *diagnosis, FILE *out)
 			continue;
 		fprintf(out, "  %7d  ", (int)process->pid);
 		put_padded(out, process->comm, COMM_WIDTH);
-		fputc(' ', out);
+		fprintf(out, " %9s  ", format_size((int64_t)process->rss_bytes, buf));
 		text_put(out, process->reason);
 		fprintf(out, "%s%s\n", process->err ? ": " : "",
 			process->err ? strerror(-process->err) : "");
 	}
 	if (sums_up)
-		fprintf(out, "  %zu may not be looked into with the rights held (-v lists them)\n",
-			denied);
+		fprintf(out,
+			"  %zu with %s may not be looked into with the rights held (-v lists "
+			"them)\n",
+			denied, format_size((int64_t)denied_bytes, buf));
 }
 
 int doctor_table(const struct diagnosis *diagnosis, FILE *out)

@@ -72,6 +72,7 @@ static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *in
 	struct host_unfollowed process = {
 		.pid = info->pid,
 		.exe = exe,
+		.rss_bytes = proc_rss_bytes(info->pid),
 		.reason = reason,
 		.err = err,
 	};
@@ -198,6 +199,15 @@ static int compare_files(const void *a, const void *b)
 	return strcmp(left->path, right->path);
 }
 
+static int compare_unfollowed(const void *a, const void *b)
+{
+	const struct host_unfollowed *left = a, *right = b;
+
+	if (left->rss_bytes != right->rss_bytes)
+		return left->rss_bytes > right->rss_bytes ? -1 : 1;
+	return left->pid < right->pid ? -1 : left->pid > right->pid;
+}
+
 int host_allocs__scan(struct host_allocs *ret)
 {
 	struct host_allocs allocs = {0};
@@ -217,6 +227,9 @@ int host_allocs__scan(struct host_allocs *ret)
 	if (allocs.files.cnt)
 		qsort(allocs.files.items, allocs.files.cnt, sizeof(*allocs.files.items),
 		      compare_files);
+	if (allocs.unfollowed.cnt)
+		qsort(allocs.unfollowed.items, allocs.unfollowed.cnt,
+		      sizeof(*allocs.unfollowed.items), compare_unfollowed);
 	while (allocs.allocator_cnt < allocs.files.cnt &&
 	       allocs.files.items[allocs.allocator_cnt].allocs.allocator)
 		allocs.allocator_cnt++;

@@ -35,6 +35,7 @@ struct host_unfollowed {
 	pid_t pid;
 	char comm[PROC_COMM_MAX + 1];
 	char *exe;	    /* owned, NULL = unknown */
+	uint64_t rss_bytes; /* resident, 0 = unknown */
 	const char *reason; /* static, or of one of the files */
 	int err;	    /* that goes with it, 0 = none */
 };
@@ -45,7 +46,7 @@ struct host_allocs {
 		  these some may have no function that can be probed */
 	struct hashmap by_inode;
 	size_t allocator_cnt;			  /* how many files have allocators */
-	ARRAY(struct host_unfollowed) unfollowed; /* by pid */
+	ARRAY(struct host_unfollowed) unfollowed; /* largest first */
 	size_t proc_cnt;			  /* processes but kernel threads and this one */
 };
 

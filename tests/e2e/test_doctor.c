@@ -354,6 +354,39 @@ static void assert_not_followed(struct json_object *root, pid_t pid, const char 
 		fail_msg("\"%s\" is not the reason: %s", reason_part, get_text(item, "reason"));
 }
 
+/* Of the process that is large by its memory, not by its PID, the reader hears first. */
+static void test_unfollowed_by_memory(void **state)
+{
+	char *from = leaker_path("alloc-static"), *to = format("%s/stripped", scratch_dir());
+	struct json_object *root, *list, *small, *large;
+	struct child *first, *second;
+	uint64_t last_bytes = UINT64_MAX;
+
+	(void)state;
+	copy_file(from, to);
+	strip_file(to);
+	first = leaker__start(ARGS(to, "idle"), NULL);
+	second = leaker__start(ARGS(to, "resident"), NULL);
+	leaker__go(second);
+	root = diagnose(NULL, 0);
+	small = find_pid(root, first->pid);
+	large = find_pid(root, second->pid);
+	assert_true(small && large);
+	assert_true(get_number(small, "rss_bytes") > 0);
+	assert_in_range(get_number(large, "rss_bytes") - get_number(small, "rss_bytes"), 64 << 20,
+			66 << 20);
+	list = get(get(root, "processes"), "not_followed");
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		uint64_t bytes = get_number(json_object_array_get_idx(list, i), "rss_bytes");
+
+		assert_true(bytes <= last_bytes);
+		last_bytes = bytes;
+	}
+	json_object_put(root);
+	free(from);
+	free(to);
+}
+
 static void test_stripped_static_program(void **state)
 {
 	char *from = leaker_path("alloc-static"), *to = format("%s/stripped", scratch_dir());
@@ -469,6 +502,7 @@ int main(void)
 		E2E_TEST(test_preloaded_allocator),
 		E2E_TEST(test_lost_allocator),
 		E2E_TEST(test_static_program),
+		E2E_TEST(test_unfollowed_by_memory),
 		E2E_TEST(test_stripped_static_program),
 		E2E_TEST(test_32_bit_program),
 		E2E_TEST(test_hostile_path),

@@ -106,6 +106,9 @@ static void test_scan_of_this_host(void **state)
 			assert_false(allocs.files.items[j].dev == file->dev &&
 				     allocs.files.items[j].ino == file->ino);
 	}
+	for (size_t i = 0; i < allocs.unfollowed.cnt; i++)
+		assert_true(!i || allocs.unfollowed.items[i - 1].rss_bytes >=
+					  allocs.unfollowed.items[i].rss_bytes);
 	host_allocs__free(&allocs);
 }
 
