@@ -24,25 +24,52 @@ static int count_sites(struct host_file *file)
 	return 0;
 }
 
-static int read_file(struct host_file *file, pid_t pid, const struct proc_map *map)
+static int read_file(struct host_allocs *allocs, struct host_file *file, pid_t pid,
+		     const struct proc_map *map)
 {
 	int fd = proc_map__open(pid, map);
+	uint64_t subvolume;
 
 	if (fd < 0) {
 		file->err = fd;
 		return 0;
 	}
+	subvolume = subvolumes__note(&allocs->subvolumes, map, fd);
+	file->dev = subvolume ? subvolume : file->dev;
 	file->err = elf_allocs__read(fd, NULL, &file->allocs);
 	close(fd);
 	return file->err == -ENOMEM ? -ENOMEM : count_sites(file);
 }
 
+/* Returns the device by which a mapping's file is known. */
+static uint64_t device_of(const struct host_allocs *allocs, pid_t pid, const struct proc_map *map)
+{
+	uint64_t subvolume = subvolumes__find(&allocs->subvolumes, pid, map);
+
+	return subvolume ? subvolume : map->dev;
+}
+
+/* That it is in a subvolume may have shown only when it was read. */
+static int add_file(struct host_allocs *allocs, struct host_file file)
+{
+	uint64_t *slot;
+	bool is_new;
+
+	if (array_push(&allocs->files, file))
+		return -ENOMEM;
+	slot = hashmap__insert(&allocs->by_inode, file.dev, file.ino, &is_new);
+	if (slot && is_new)
+		*slot = allocs->files.cnt - 1;
+	return 0;
+}
+
 /* Returns the file behind a mapping, read at first sight; NULL: no memory. */
 static struct host_file *file_of(struct host_allocs *allocs, pid_t pid, const struct proc_map *map)
 {
-	struct host_file file = {.dev = map->dev, .ino = map->ino, .deleted = map->deleted};
+	uint64_t dev = device_of(allocs, pid, map);
+	struct host_file file = {.dev = dev, .ino = map->ino, .deleted = map->deleted};
 	bool is_new;
-	uint64_t *slot = hashmap__insert(&allocs->by_inode, map->dev, map->ino, &is_new);
+	uint64_t *slot = hashmap__insert(&allocs->by_inode, dev, map->ino, &is_new);
 
 	if (!slot)
 		return NULL;
@@ -50,14 +77,15 @@ static struct host_file *file_of(struct host_allocs *allocs, pid_t pid, const st
 		struct host_file *known = &allocs->files.items[*slot];
 
 		/* Its file system may have come back. */
-		return known->err == -ETIMEDOUT && read_file(known, pid, map) ? NULL : known;
+		return known->err == -ETIMEDOUT && read_file(allocs, known, pid, map) ? NULL
+										      : known;
 	}
 	*slot = allocs->files.cnt;
 	file.path = strdup(map->path);
-	if (!file.path || read_file(&file, pid, map) || array_push(&allocs->files, file)) {
+	if (!file.path || read_file(allocs, &file, pid, map) || add_file(allocs, file)) {
 		elf_allocs__free(&file.allocs);
 		free(file.path);
-		hashmap__remove(&allocs->by_inode, map->dev, map->ino);
+		hashmap__remove(&allocs->by_inode, dev, map->ino);
 		return NULL;
 	}
 	return &allocs->files.items[allocs->files.cnt - 1];
@@ -86,13 +114,14 @@ static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *in
 }
 
 /* Returns the file that code is mapped from, seen before, or NULL. */
-static const struct host_file *find_file(const struct host_allocs *allocs,
+static const struct host_file *find_file(const struct host_allocs *allocs, pid_t pid,
 					 const struct proc_map *map)
 {
-	const uint64_t *index = map->executable && map->ino
-					? hashmap__find(&allocs->by_inode, map->dev, map->ino)
-					: NULL;
+	const uint64_t *index;
 
+	if (!map->executable || !map->ino)
+		return NULL;
+	index = hashmap__find(&allocs->by_inode, device_of(allocs, pid, map), map->ino);
 	return index ? &allocs->files.items[*index] : NULL;
 }
 
@@ -111,7 +140,7 @@ static int explain(struct host_allocs *allocs, const struct proc_info *info,
 
 	for (size_t i = 0; i < maps->maps.cnt; i++) {
 		const struct proc_map *map = &maps->maps.items[i];
-		const struct host_file *file = find_file(allocs, map);
+		const struct host_file *file = find_file(allocs, info->pid, map);
 
 		if (file && !loss)
 			loss = elf_allocs__loss(&file->allocs, NULL);
@@ -248,6 +277,7 @@ void host_allocs__free(struct host_allocs *allocs)
 	array_free(&allocs->files);
 	array_free(&allocs->unfollowed);
 	hashmap__free(&allocs->by_inode);
+	subvolumes__free(&allocs->subvolumes);
 }
 
 /* ---- what it would cost ---------------------------------------------------------------------- */

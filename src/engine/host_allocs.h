@@ -17,11 +17,12 @@
 #include "util/array.h"
 #include "util/hashmap.h"
 #include "util/procfs.h"
+#include "util/subvolumes.h"
 
 /* A file that code is mapped from. */
 struct host_file {
-	char *path; /* owned; as the first process that was seen to map it names it */
-	uint64_t dev, ino;
+	char *path;	   /* owned; as the first process that was seen to map it names it */
+	uint64_t dev, ino; /* the device is the subvolume's, when it is in one */
 	bool deleted;
 	int err; /* why it could not be read, negative errno; `allocs` is empty then */
 	struct elf_allocs allocs;
@@ -45,6 +46,7 @@ struct host_allocs {
 	files; /* those with allocators first, most used first; of
 		  these some may have no function that can be probed */
 	struct hashmap by_inode;
+	struct subvolumes subvolumes;
 	size_t allocator_cnt;			  /* how many files have allocators */
 	ARRAY(struct host_unfollowed) unfollowed; /* largest first */
 	size_t proc_cnt;			  /* processes but kernel threads and this one */
