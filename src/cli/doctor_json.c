@@ -137,7 +137,7 @@ static void put_probes(struct writer *writer, struct json_object *root,
 static void put_functions(struct writer *writer, struct json_object *allocator,
 			  const struct elf_allocs *allocs)
 {
-	struct json_object *functions, *left_out;
+	struct json_object *functions, *left_out, *lost;
 
 	functions = put(writer, allocator, "functions", json_object_new_array());
 	for (size_t i = 0; i < allocs->sites.cnt; i++) {
@@ -153,8 +153,14 @@ static void put_functions(struct writer *writer, struct json_object *allocator,
 		put_text(writer, item, "why", site->why);
 	}
 	left_out = put(writer, allocator, "left_out", json_object_new_array());
-	for (size_t i = 0; i < allocs->skipped.cnt; i++)
-		put_text(writer, left_out, NULL, allocs->skipped.items[i]);
+	lost = put(writer, allocator, "lost", json_object_new_array());
+	for (size_t i = 0; i < allocs->skipped.cnt; i++) {
+		const struct alloc_skip *skip = &allocs->skipped.items[i];
+
+		put_text(writer, left_out, NULL, skip->why);
+		if (skip->is_loss)
+			put_text(writer, lost, NULL, skip->why);
+	}
 }
 
 static void put_allocators(struct writer *writer, struct json_object *root,
@@ -198,6 +204,7 @@ static void put_processes(struct writer *writer, struct json_object *root,
 		put_number(writer, item, "pid", process->pid);
 		put_text(writer, item, "comm", process->comm);
 		put_text(writer, item, "exe", process->exe);
+		put_number(writer, item, "rss_bytes", process->rss_bytes);
 		put_text(writer, item, "reason", process->reason);
 		put_text(writer, item, "error", process->err ? strerror(-process->err) : NULL);
 	}

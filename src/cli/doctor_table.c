@@ -120,10 +120,26 @@ static void put_functions(const struct host_file *file, FILE *out)
 static void put_skipped(const struct host_file *file, FILE *out)
 {
 	for (size_t i = 0; i < file->allocs.skipped.cnt; i++) {
-		fprintf(out, "%*sleft out: ", DETAIL_INDENT, "");
-		text_put(out, file->allocs.skipped.items[i]);
+		const struct alloc_skip *skip = &file->allocs.skipped.items[i];
+
+		fprintf(out, "%*s%s: ", DETAIL_INDENT, "", skip->is_loss ? "LOST" : "left out");
+		text_put(out, skip->why);
 		fputc('\n', out);
 	}
+}
+
+static void put_loss(const struct host_file *file, FILE *out)
+{
+	size_t cnt;
+	const char *loss = elf_allocs__loss(&file->allocs, &cnt);
+
+	if (!loss)
+		return;
+	fprintf(out, "%*sLOST: ", DETAIL_INDENT, "");
+	text_put(out, loss);
+	if (cnt > 1)
+		fprintf(out, "; and %zu more (-v lists them)", cnt - 1);
+	fputc('\n', out);
 }
 
 static void put_allocator(const struct diagnosis *diagnosis, const struct host_file *file,
@@ -144,6 +160,8 @@ static void put_allocator(const struct diagnosis *diagnosis, const struct host_f
 	if (diagnosis->verbose) {
 		put_functions(file, out);
 		put_skipped(file, out);
+	} else {
+		put_loss(file, out);
 	}
 }
 
@@ -187,14 +205,21 @@ static void put_allocators(const struct diagnosis *diagnosis, FILE *out)
 static void put_unfollowed(const struct diagnosis *diagnosis, FILE *out)
 {
 	const struct host_allocs *allocs = diagnosis->allocs;
+	uint64_t denied_bytes = 0;
+	char buf[UNITS_MAX];
 	size_t denied = 0;
 	bool sums_up;
 
-	for (size_t i = 0; i < allocs->unfollowed.cnt; i++)
-		denied += host_unfollowed__is_denied(&allocs->unfollowed.items[i]);
+	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
+		if (!host_unfollowed__is_denied(&allocs->unfollowed.items[i]))
+			continue;
+		denied++;
+		denied_bytes += allocs->unfollowed.items[i].rss_bytes;
+	}
 	sums_up = denied >= MANY_DENIED && !diagnosis->verbose;
 	if (allocs->unfollowed.cnt)
-		fprintf(out, "\nProcesses that cannot be followed\n");
+		fprintf(out, "\nProcesses that cannot be followed, with the memory they have "
+			     "resident\n");
 	for (size_t i = 0; i < allocs->unfollowed.cnt; i++) {
 		const struct host_unfollowed *process = &allocs->unfollowed.items[i];
 
@@ -202,12 +227,16 @@ static void put_unfollowed(const struct diagnosis *diagnosis, FILE *out)
 			continue;
 		fprintf(out, "  %7d  ", (int)process->pid);
 		put_padded(out, process->comm, COMM_WIDTH);
-		fprintf(out, " %s%s%s\n", process->reason, process->err ? ": " : "",
+		fprintf(out, " %9s  ", format_size((int64_t)process->rss_bytes, buf));
+		text_put(out, process->reason);
+		fprintf(out, "%s%s\n", process->err ? ": " : "",
 			process->err ? strerror(-process->err) : "");
 	}
 	if (sums_up)
-		fprintf(out, "  %zu may not be looked into with the rights held (-v lists them)\n",
-			denied);
+		fprintf(out,
+			"  %zu with %s may not be looked into with the rights held (-v lists "
+			"them)\n",
+			denied, format_size((int64_t)denied_bytes, buf));
 }
 
 int doctor_table(const struct diagnosis *diagnosis, FILE *out)

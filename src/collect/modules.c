@@ -31,6 +31,8 @@ static void open_module(struct module_table *table, struct module *module, pid_t
 		return;
 	table->open_cnt++;
 	module->is_remote = remote_mount__may_hold(pid, map->dev);
+	if (!module->is_remote)
+		module->subvolume = subvolumes__note(&table->subvolumes, map, fd);
 	read_build_id(module);
 }
 
@@ -63,48 +65,89 @@ void module_table__free(struct module_table *table)
 	hashmap__free(&table->by_inode);
 	hashmap__free(&table->by_name);
 	array_free(&table->by_number);
+	subvolumes__free(&table->subvolumes);
+}
+
+/* Returns where the module's index is, or is to be; NULL: no memory. */
+static uint64_t *insert_key(struct module_table *table, const struct module *module,
+			    const char *path, bool *ret_is_new)
+{
+	if (module->ino)
+		return hashmap__insert(&table->by_inode, module__device(module), module->ino,
+				       ret_is_new);
+	return hashmap__insert(&table->by_name, hash_name(path), 0, ret_is_new);
+}
+
+static void remove_key(struct module_table *table, uint64_t dev, uint32_t index)
+{
+	uint64_t ino = table->modules.items[index].ino;
+	const uint64_t *slot = hashmap__find(&table->by_inode, dev, ino);
+
+	if (slot && *slot == index)
+		hashmap__remove(&table->by_inode, dev, ino);
+}
+
+/*
+ * That it is in a subvolume may show only when it is open: then it is known by that, too. Returns
+ * the index of the one that is already, or its own; MODULE_NONE: no memory.
+ */
+static uint32_t open_known(struct module_table *table, uint32_t index, pid_t pid,
+			   const struct proc_map *map)
+{
+	struct module *module = &table->modules.items[index];
+	uint64_t *slot;
+	bool is_new;
+
+	open_module(table, module, pid, map);
+	slot = insert_key(table, module, module->path, &is_new);
+	if (!slot)
+		return MODULE_NONE;
+	if (is_new)
+		*slot = index;
+	else if (*slot != index)
+		close_module(table, module);
+	return (uint32_t)*slot;
 }
 
 uint32_t module_table__add(struct module_table *table, pid_t pid, const struct proc_map *map)
 {
 	struct module module = {.dev = map->dev, .ino = map->ino, .fd = -1};
 	const char *path = map->path[0] ? map->path : "[anon]";
+	uint32_t index;
 	uint64_t *slot;
 	bool is_new;
 
 	if (map->ino)
-		slot = hashmap__insert(&table->by_inode, map->dev, map->ino, &is_new);
-	else
-		slot = hashmap__insert(&table->by_name, hash_name(path), 0, &is_new);
+		module.subvolume = subvolumes__find(&table->subvolumes, pid, map);
+	slot = insert_key(table, &module, path, &is_new);
 	if (!slot)
 		return MODULE_NONE;
-	if (!is_new) {
-		/* The process that showed it first may have gone before it could be opened. */
-		if (map->ino && table->modules.items[*slot].fd < 0)
-			open_module(table, &table->modules.items[*slot], pid, map);
-		return *slot;
+	if (is_new) {
+		*slot = table->modules.cnt;
+		module.path = strdup(path);
+		if (!module.path || array_push(&table->modules, module)) {
+			free(module.path);
+			if (map->ino)
+				hashmap__remove(&table->by_inode, module__device(&module),
+						map->ino);
+			else
+				hashmap__remove(&table->by_name, hash_name(path), 0);
+			return MODULE_NONE;
+		}
 	}
-	*slot = table->modules.cnt;
-	module.path = strdup(path);
-	if (map->ino)
-		open_module(table, &module, pid, map);
-	if (!module.path || array_push(&table->modules, module)) {
-		free(module.path);
-		close_module(table, &module);
-		if (map->ino)
-			hashmap__remove(&table->by_inode, map->dev, map->ino);
-		else
-			hashmap__remove(&table->by_name, hash_name(path), 0);
-		return MODULE_NONE;
-	}
-	return table->modules.cnt - 1;
+	index = (uint32_t)*slot;
+	/* The process that showed it first may have gone before it could be opened. */
+	if (map->ino && table->modules.items[index].fd < 0)
+		return open_known(table, index, pid, map);
+	return index;
 }
 
 void module_table__close(struct module_table *table, uint32_t index)
 {
 	struct module *module = &table->modules.items[index];
 
-	hashmap__remove(&table->by_inode, module->dev, module->ino);
+	remove_key(table, module->dev, index);
+	remove_key(table, module__device(module), index);
 	close_module(table, module);
 	module->open_err = -EMFILE;
 }

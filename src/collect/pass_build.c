@@ -12,8 +12,8 @@ static int add_modules(const struct collector *c, struct snapshot *snap)
 	for (size_t i = 0; i < c->table->modules.modules.cnt; i++) {
 		const struct module *m = &c->table->modules.modules.items[i];
 
-		uint32_t index = snapshot__add_module(snap, m->path, m->dev, m->ino, m->build_id,
-						      m->build_id_len, m->fd);
+		uint32_t index = snapshot__add_module(snap, m->path, module__device(m), m->ino,
+						      m->build_id, m->build_id_len, m->fd);
 
 		if (index == SNAP_NONE)
 			return -ENOMEM;

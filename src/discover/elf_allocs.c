@@ -200,7 +200,7 @@ static int add_site(struct scan *scan, struct candidate *candidate, uint8_t *cod
 	if (!err)
 		err = place(candidate, code, len, is_whole, &placement);
 	if (err == -ENOTSUP)
-		return scan__skip(scan, "%s begins with an instruction that cannot be probed",
+		return scan__lose(scan, "%s begins with an instruction that cannot be probed",
 				  candidate->symbol);
 	if (err)
 		return err;
@@ -258,8 +258,10 @@ static int name_allocator(struct scan *scan)
 	};
 	const char *name = scan->allocs->is_dynamic ? "custom" : "static";
 
-	if (!scan->allocs->sites.cnt)
+	if (!scan->allocs->sites.cnt && !elf_allocs__loss(scan->allocs, NULL))
 		return 0;
+	if (!scan->allocs->sites.cnt && scan->other_prefix)
+		name = "jemalloc";
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
 		if (scan->markers & known[i].marker) {
 			name = known[i].name;
@@ -305,7 +307,7 @@ static int note_unseen(struct scan *scan)
 	}
 	if (!list)
 		return 0;
-	err = scan__skip(scan, "blocks that these make or free inside the library are not seen: %s",
+	err = scan__lose(scan, "blocks that these make or free inside the library are not seen: %s",
 			 list);
 	free(list);
 	return err;
@@ -318,10 +320,10 @@ static int note_rest(struct scan *scan)
 	if (!err)
 		err = note_unseen(scan);
 	if (!err && scan->other_prefix && !(scan->markers & MARK_JEMALLOC))
-		err = scan__skip(scan,
+		err = scan__lose(scan,
 				 "a jemalloc with the prefix %s is in the file: not followed "
-				 "without that prefix",
-				 scan->other_prefix);
+				 "without --alloc-prefix %s",
+				 scan->other_prefix, scan->other_prefix);
 	return err;
 }
 
@@ -365,9 +367,25 @@ void elf_allocs__free(struct elf_allocs *allocs)
 	for (size_t i = 0; i < allocs->sites.cnt; i++)
 		free(allocs->sites.items[i].symbol);
 	for (size_t i = 0; i < allocs->skipped.cnt; i++)
-		free(allocs->skipped.items[i]);
+		free(allocs->skipped.items[i].why);
 	array_free(&allocs->sites);
 	array_free(&allocs->skipped);
 	free(allocs->allocator);
 	*allocs = (struct elf_allocs){0};
+}
+
+const char *elf_allocs__loss(const struct elf_allocs *allocs, size_t *ret_cnt)
+{
+	const char *first = NULL;
+	size_t cnt = 0;
+
+	for (size_t i = 0; i < allocs->skipped.cnt; i++) {
+		if (!allocs->skipped.items[i].is_loss)
+			continue;
+		first = first ? first : allocs->skipped.items[i].why;
+		cnt++;
+	}
+	if (ret_cnt)
+		*ret_cnt = cnt;
+	return first;
 }

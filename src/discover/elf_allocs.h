@@ -31,14 +31,20 @@ struct alloc_site {
 	const char *why; /* why exactly this place, a static sentence */
 };
 
+/* What was left out, and why. */
+struct alloc_skip {
+	char *why;    /* owned sentence */
+	bool is_loss; /* blocks or their sizes are missed: they are not seen at another site */
+};
+
 struct elf_allocs {
 	char *allocator; /* owned: "glibc", "musl", "jemalloc", "tcmalloc", "mimalloc", "static",
-			    "custom"; NULL = none */
+			    "custom"; NULL = none, not even one that is lost */
 	bool is_dynamic; /* has a PT_INTERP or a dynamic section */
 	uint8_t build_id[32];
 	uint8_t build_id_len;		/* 0 = none */
 	ARRAY(struct alloc_site) sites; /* one per distinct entry_off, no aliases */
-	ARRAY(char *) skipped;		/* owned sentences: functions left out and why */
+	ARRAY(struct alloc_skip) skipped;
 };
 
 /* A function that the user named. */
@@ -61,5 +67,8 @@ struct elf_allocs_opts {
  */
 int elf_allocs__read(int fd, const struct elf_allocs_opts *opts, struct elf_allocs *ret);
 void elf_allocs__free(struct elf_allocs *allocs);
+
+/* Returns why the first of what is lost is, or NULL; *ret_cnt, if not NULL, is how many are. */
+const char *elf_allocs__loss(const struct elf_allocs *allocs, size_t *ret_cnt);
 
 #endif

@@ -13,21 +13,38 @@
 #define MAX_SITES 512	    /* distinct functions */
 #define MAX_VERSION_LEN 64  /* "@@GLIBC_2.2.5" and the like behind a name in .symtab */
 
-int scan__skip(struct scan *scan, const char *fmt, ...)
+/* Takes over `why`, NULL: no memory. */
+static int add_skip(struct scan *scan, char *why, bool is_loss)
 {
-	va_list args;
-	char *text;
+	struct alloc_skip skip = {.why = why, .is_loss = is_loss};
 
-	va_start(args, fmt);
-	text = format_text_va(fmt, args);
-	va_end(args);
-	if (!text)
-		return -ENOMEM;
-	if (array_push(&scan->allocs->skipped, text)) {
-		free(text);
+	if (!why || array_push(&scan->allocs->skipped, skip)) {
+		free(why);
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+int scan__skip(struct scan *scan, const char *fmt, ...)
+{
+	va_list args;
+	char *why;
+
+	va_start(args, fmt);
+	why = format_text_va(fmt, args);
+	va_end(args);
+	return add_skip(scan, why, false);
+}
+
+int scan__lose(struct scan *scan, const char *fmt, ...)
+{
+	va_list args;
+	char *why;
+
+	va_start(args, fmt);
+	why = format_text_va(fmt, args);
+	va_end(args);
+	return add_skip(scan, why, true);
 }
 
 /* The name behind the prefix of a prefixed build, or NULL. */
@@ -116,12 +133,12 @@ static int add_candidate(struct scan *scan, const struct elf_symbol *symbol,
 	};
 
 	if (symbol->type == STT_GNU_IFUNC)
-		return scan__skip(scan,
+		return scan__lose(scan,
 				  "%s is chosen at run time by a resolver (IFUNC) and not followed",
 				  scan->name);
 	if (!elf_segments__offset(&scan->file->image.segments, symbol->value, true, &candidate.off,
 				  &candidate.avail))
-		return scan__skip(scan, "%s does not lie in the code of the file", scan->name);
+		return scan__lose(scan, "%s does not lie in the code of the file", scan->name);
 	if (scan->candidates.cnt >= MAX_CANDIDATES)
 		return -EBADMSG;
 	candidate.symbol = strdup(scan->name);
@@ -213,7 +230,7 @@ static int merge_aliases(struct scan *scan)
 			continue;
 		}
 		if (!err && first->cookie != candidate->cookie)
-			err = scan__skip(
+			err = scan__lose(
 				scan,
 				"%s is the same code as %s, with other arguments: followed as %s",
 				candidate->symbol, first->symbol, first->symbol);

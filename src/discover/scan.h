@@ -53,8 +53,10 @@ struct scan {
 int scan__run(struct scan *scan);
 void scan__free(struct scan *scan);
 
-/* Appends a printf-style sentence to what is skipped. Returns 0 or -ENOMEM. */
+/* Append a printf-style sentence to what is skipped: what is of no harm, and what is a loss. Return
+ * 0 or -ENOMEM. */
 int scan__skip(struct scan *scan, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int scan__lose(struct scan *scan, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Looks a name up: the user's functions, the table, the table without the prefix. */
 bool scan__find_name(const struct scan *scan, const char *name, struct alloc_name *ret);

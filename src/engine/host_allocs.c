@@ -24,25 +24,52 @@ static int count_sites(struct host_file *file)
 	return 0;
 }
 
-static int read_file(struct host_file *file, pid_t pid, const struct proc_map *map)
+static int read_file(struct host_allocs *allocs, struct host_file *file, pid_t pid,
+		     const struct proc_map *map)
 {
 	int fd = proc_map__open(pid, map);
+	uint64_t subvolume;
 
 	if (fd < 0) {
 		file->err = fd;
 		return 0;
 	}
+	subvolume = subvolumes__note(&allocs->subvolumes, map, fd);
+	file->dev = subvolume ? subvolume : file->dev;
 	file->err = elf_allocs__read(fd, NULL, &file->allocs);
 	close(fd);
 	return file->err == -ENOMEM ? -ENOMEM : count_sites(file);
 }
 
+/* Returns the device by which a mapping's file is known. */
+static uint64_t device_of(const struct host_allocs *allocs, pid_t pid, const struct proc_map *map)
+{
+	uint64_t subvolume = subvolumes__find(&allocs->subvolumes, pid, map);
+
+	return subvolume ? subvolume : map->dev;
+}
+
+/* That it is in a subvolume may have shown only when it was read. */
+static int add_file(struct host_allocs *allocs, struct host_file file)
+{
+	uint64_t *slot;
+	bool is_new;
+
+	if (array_push(&allocs->files, file))
+		return -ENOMEM;
+	slot = hashmap__insert(&allocs->by_inode, file.dev, file.ino, &is_new);
+	if (slot && is_new)
+		*slot = allocs->files.cnt - 1;
+	return 0;
+}
+
 /* Returns the file behind a mapping, read at first sight; NULL: no memory. */
 static struct host_file *file_of(struct host_allocs *allocs, pid_t pid, const struct proc_map *map)
 {
-	struct host_file file = {.dev = map->dev, .ino = map->ino, .deleted = map->deleted};
+	uint64_t dev = device_of(allocs, pid, map);
+	struct host_file file = {.dev = dev, .ino = map->ino, .deleted = map->deleted};
 	bool is_new;
-	uint64_t *slot = hashmap__insert(&allocs->by_inode, map->dev, map->ino, &is_new);
+	uint64_t *slot = hashmap__insert(&allocs->by_inode, dev, map->ino, &is_new);
 
 	if (!slot)
 		return NULL;
@@ -50,14 +77,15 @@ static struct host_file *file_of(struct host_allocs *allocs, pid_t pid, const st
 		struct host_file *known = &allocs->files.items[*slot];
 
 		/* Its file system may have come back. */
-		return known->err == -ETIMEDOUT && read_file(known, pid, map) ? NULL : known;
+		return known->err == -ETIMEDOUT && read_file(allocs, known, pid, map) ? NULL
+										      : known;
 	}
 	*slot = allocs->files.cnt;
 	file.path = strdup(map->path);
-	if (!file.path || read_file(&file, pid, map) || array_push(&allocs->files, file)) {
+	if (!file.path || read_file(allocs, &file, pid, map) || add_file(allocs, file)) {
 		elf_allocs__free(&file.allocs);
 		free(file.path);
-		hashmap__remove(&allocs->by_inode, map->dev, map->ino);
+		hashmap__remove(&allocs->by_inode, dev, map->ino);
 		return NULL;
 	}
 	return &allocs->files.items[allocs->files.cnt - 1];
@@ -72,6 +100,7 @@ static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *in
 	struct host_unfollowed process = {
 		.pid = info->pid,
 		.exe = exe,
+		.rss_bytes = proc_rss_bytes(info->pid),
 		.reason = reason,
 		.err = err,
 	};
@@ -84,31 +113,45 @@ static int add_unfollowed(struct host_allocs *allocs, const struct proc_info *in
 	return 0;
 }
 
+/* Returns the file that code is mapped from, seen before, or NULL. */
+static const struct host_file *find_file(const struct host_allocs *allocs, pid_t pid,
+					 const struct proc_map *map)
+{
+	const uint64_t *index;
+
+	if (!map->executable || !map->ino)
+		return NULL;
+	index = hashmap__find(&allocs->by_inode, device_of(allocs, pid, map), map->ino);
+	return index ? &allocs->files.items[*index] : NULL;
+}
+
 /*
- * Nothing of the process can be probed: says why, by its own file and by files that could not be
- * read.
+ * Nothing of the process can be probed: says why, by what its files lost, by its own file and by
+ * files that could not be read.
  */
 static int explain(struct host_allocs *allocs, const struct proc_info *info,
 		   const struct proc_maps *maps)
 {
 	const char *reason = "no allocator functions found: a stripped static program, or an "
 			     "allocator of its own; name them with --alloc-fn and --free-fn";
+	const char *loss = NULL;
 	char *exe = proc_exe(info->pid);
 	int err = 0;
 
 	for (size_t i = 0; i < maps->maps.cnt; i++) {
 		const struct proc_map *map = &maps->maps.items[i];
-		uint64_t *index = map->executable && map->ino
-					  ? hashmap__find(&allocs->by_inode, map->dev, map->ino)
-					  : NULL;
+		const struct host_file *file = find_file(allocs, info->pid, map);
 
-		if (!index || !allocs->files.items[*index].err ||
-		    (err && exe && strcmp(exe, map->path)))
+		if (file && !loss)
+			loss = elf_allocs__loss(&file->allocs, NULL);
+		if (!file || !file->err || (err && exe && strcmp(exe, map->path)))
 			continue;
-		err = allocs->files.items[*index].err;
+		err = file->err;
 		if (exe && !strcmp(exe, map->path))
 			break;
 	}
+	if (loss)
+		return add_unfollowed(allocs, info, exe, loss, 0);
 	if (err == -ENOTSUP)
 		reason = "a 32-bit or foreign program: only native 64-bit code can be traced";
 	else if (err == -EBADMSG)
@@ -176,13 +219,22 @@ bool host_unfollowed__is_denied(const struct host_unfollowed *process)
 static int compare_files(const void *a, const void *b)
 {
 	const struct host_file *left = a, *right = b;
-	bool has_left = left->allocs.sites.cnt != 0, has_right = right->allocs.sites.cnt != 0;
+	bool has_left = left->allocs.allocator, has_right = right->allocs.allocator;
 
 	if (has_left != has_right)
 		return has_left ? -1 : 1;
 	if (left->proc_cnt != right->proc_cnt)
 		return left->proc_cnt > right->proc_cnt ? -1 : 1;
 	return strcmp(left->path, right->path);
+}
+
+static int compare_unfollowed(const void *a, const void *b)
+{
+	const struct host_unfollowed *left = a, *right = b;
+
+	if (left->rss_bytes != right->rss_bytes)
+		return left->rss_bytes > right->rss_bytes ? -1 : 1;
+	return left->pid < right->pid ? -1 : left->pid > right->pid;
 }
 
 int host_allocs__scan(struct host_allocs *ret)
@@ -204,8 +256,11 @@ int host_allocs__scan(struct host_allocs *ret)
 	if (allocs.files.cnt)
 		qsort(allocs.files.items, allocs.files.cnt, sizeof(*allocs.files.items),
 		      compare_files);
+	if (allocs.unfollowed.cnt)
+		qsort(allocs.unfollowed.items, allocs.unfollowed.cnt,
+		      sizeof(*allocs.unfollowed.items), compare_unfollowed);
 	while (allocs.allocator_cnt < allocs.files.cnt &&
-	       allocs.files.items[allocs.allocator_cnt].allocs.sites.cnt)
+	       allocs.files.items[allocs.allocator_cnt].allocs.allocator)
 		allocs.allocator_cnt++;
 	*ret = allocs;
 	return 0;
@@ -222,6 +277,7 @@ void host_allocs__free(struct host_allocs *allocs)
 	array_free(&allocs->files);
 	array_free(&allocs->unfollowed);
 	hashmap__free(&allocs->by_inode);
+	subvolumes__free(&allocs->subvolumes);
 }
 
 /* ---- what it would cost ---------------------------------------------------------------------- */

@@ -17,11 +17,12 @@
 #include "util/array.h"
 #include "util/hashmap.h"
 #include "util/procfs.h"
+#include "util/subvolumes.h"
 
 /* A file that code is mapped from. */
 struct host_file {
-	char *path; /* owned; as the first process that was seen to map it names it */
-	uint64_t dev, ino;
+	char *path;	   /* owned; as the first process that was seen to map it names it */
+	uint64_t dev, ino; /* the device is the subvolume's, when it is in one */
 	bool deleted;
 	int err; /* why it could not be read, negative errno; `allocs` is empty then */
 	struct elf_allocs allocs;
@@ -35,15 +36,19 @@ struct host_unfollowed {
 	pid_t pid;
 	char comm[PROC_COMM_MAX + 1];
 	char *exe;	    /* owned, NULL = unknown */
-	const char *reason; /* static */
+	uint64_t rss_bytes; /* resident, 0 = unknown */
+	const char *reason; /* static, or of one of the files */
 	int err;	    /* that goes with it, 0 = none */
 };
 
 struct host_allocs {
-	ARRAY(struct host_file) files; /* those with allocators first, most used first */
+	ARRAY(struct host_file)
+	files; /* those with allocators first, most used first; of
+		  these some may have no function that can be probed */
 	struct hashmap by_inode;
+	struct subvolumes subvolumes;
 	size_t allocator_cnt;			  /* how many files have allocators */
-	ARRAY(struct host_unfollowed) unfollowed; /* by pid */
+	ARRAY(struct host_unfollowed) unfollowed; /* largest first */
 	size_t proc_cnt;			  /* processes but kernel threads and this one */
 };
 

@@ -2,9 +2,9 @@
 #include "engine/prober.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
+#include "util/format.h"
 #include "util/hashmap.h"
 
 enum file_state { FILE_UNREAD = 0, FILE_READ, FILE_BAD };
@@ -99,29 +99,49 @@ static bool attach_file(struct prober *prober, struct probed_file *file, uint32_
 	return file->attached;
 }
 
+/* What of the file is not followed, as an owned sentence, "" = nothing; NULL: no memory. */
+static char *describe_gaps(const struct probed_file *file)
+{
+	size_t refused_cnt = file->outcome.refused_cnt, loss_cnt;
+	const char *loss = elf_allocs__loss(&file->allocs, &loss_cnt);
+	char *text = refused_cnt ? format_text("%zu of its functions could not be probed: %s%s",
+					       refused_cnt, strerror(-file->outcome.refused_err),
+					       loss ? "; " : "")
+				 : strdup("");
+	char *longer = NULL;
+
+	if (!text || !loss)
+		return text;
+	if (loss_cnt > 1)
+		longer = format_text("%s%s; and %zu more (leaksweep doctor -v tells)", text, loss,
+				     loss_cnt - 1);
+	else
+		longer = format_text("%s%s", text, loss);
+	free(text);
+	return longer;
+}
+
 static int note_coverage(struct prober *prober, struct space_info *space, struct probed_file *file,
 			 uint32_t index)
 {
 	const struct module *module = &prober->table->modules.modules.items[index];
-	const char *name = file->allocs.allocator ? file->allocs.allocator : "custom";
-	char *reason = NULL;
 	enum coverage_status status = COVERAGE_PROBED;
+	char *reason;
 	int err;
 
-	if (file->attach_failed) {
-		status = COVERAGE_SKIPPED;
-		err = asprintf(&reason, "the kernel refused its probes: %s",
-			       strerror(-file->attach_err));
-	} else if (file->outcome.refused_cnt) {
-		status = COVERAGE_PARTIAL;
-		err = asprintf(&reason, "%zu of its functions could not be probed: %s",
-			       file->outcome.refused_cnt, strerror(-file->outcome.refused_err));
-	} else {
-		err = asprintf(&reason, "%s", "");
-	}
-	if (err < 0)
+	if (file->attach_failed)
+		reason = format_text("the kernel refused its probes: %s",
+				     strerror(-file->attach_err));
+	else
+		reason = describe_gaps(file);
+	if (!reason)
 		return -ENOMEM;
-	err = space_info__set_coverage(space, index, name, module->path, status, reason);
+	if (file->attach_failed || !file->allocs.sites.cnt)
+		status = COVERAGE_SKIPPED;
+	else if (*reason)
+		status = COVERAGE_PARTIAL;
+	err = space_info__set_coverage(space, index, file->allocs.allocator, module->path, status,
+				       reason);
 	free(reason);
 	return err;
 }
@@ -185,10 +205,11 @@ int prober__cover(struct prober *prober, struct space_info *space, size_t *ret_n
 		file = file_of(prober, first);
 		if (!file)
 			return -ENOMEM;
-		if (file->state != FILE_READ || !file->allocs.sites.cnt)
+		if (file->state != FILE_READ || !file->allocs.allocator)
 			continue;
 		found++;
-		new_cnt += attach_file(prober, file, first, space);
+		if (file->allocs.sites.cnt)
+			new_cnt += attach_file(prober, file, first, space);
 		err = note_coverage(prober, space, file, index);
 	}
 	if (!err && !found && !space->coverage.cnt)

@@ -2,6 +2,7 @@
 #include "engine/same_files.h"
 
 #include <stdlib.h>
+#include <sys/sysmacros.h>
 
 #include "util/array.h"
 #include "util/hashmap.h"
@@ -35,13 +36,16 @@ void same_files__free(struct same_files *files)
 
 static uint32_t find_first(struct same_files *files, uint32_t module)
 {
-	int fd = files->modules->modules.items[module].fd;
+	const struct module *asked = &files->modules->modules.items[module];
 	struct code_file file;
 	uint64_t *slot;
 	bool is_new;
 
-	if (unwind_memory__identify(files->memory, fd, &file))
+	if (unwind_memory__identify(files->memory, asked->fd, &file))
 		return module;
+	/* All subvolumes have one device in the kernel, but a probe in one is in no other. */
+	if (asked->subvolume)
+		file.dev = major(asked->subvolume) << 20 | minor(asked->subvolume);
 	slot = hashmap__insert(&files->first, file.ino, code_file__life(&file), &is_new);
 	if (!slot)
 		return module;

@@ -173,6 +173,51 @@ static void test_prefixed_build(void **state)
 	free(library);
 }
 
+/* What a report tells of the allocator in one file. */
+static struct json_object *coverage_of(const struct run *run, const char *path)
+{
+	struct json_object *process = report__process(&run->report, run->leaker->pid), *list, *item;
+
+	list = field(field(process, "coverage"), "allocators");
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		item = json_object_array_get_idx(list, i);
+		if (!strcmp(text_of(item, "path") ?: "", path))
+			return item;
+	}
+	fail_msg("the report does not tell of %s: %s", path, json_object_to_json_string(list));
+	return NULL;
+}
+
+/* One that is seen to be there and not followed is told as such, beside a libc that is. */
+static void test_prefixed_build_without_its_prefix(void **state)
+{
+	char *library = leaker_path("libsecond.so");
+	const char *reason = "a jemalloc with the prefix zz_ is in the file: not followed without "
+			     "--alloc-prefix zz_";
+	struct json_object *item;
+	struct run run;
+
+	(void)state;
+	run = run__trace(ARGS("plugin", "loaded", library), NO_ARGS, NULL);
+	item = coverage_of(&run, library);
+	assert_string_equal(text_of(item, "name"), "jemalloc");
+	assert_string_equal(text_of(item, "status"), "skipped");
+	assert_string_equal(text_of(item, "reason"), reason);
+
+	/* A part of the file is followed. */
+	run = run__trace(ARGS("plugin", "loaded", library),
+			 ARGS("--alloc-fn", "my_alloc:size=1", "--free-fn", "my_free"), NULL);
+	item = coverage_of(&run, library);
+	assert_string_equal(text_of(item, "status"), "partial");
+	assert_string_equal(text_of(item, "reason"), reason);
+
+	run = run__trace(ARGS("plugin", "loaded", library), ARGS("--alloc-prefix", "zz_"), NULL);
+	item = coverage_of(&run, library);
+	assert_string_equal(text_of(item, "status"), "probed");
+	assert_string_equal(text_of(item, "reason"), "");
+	free(library);
+}
+
 /* The library comes after the trace began; dlopen's own blocks are in the process's total. */
 static void test_library_opened_later(void **state)
 {
@@ -340,6 +385,7 @@ int main(void)
 		E2E_TEST(test_static_musl),
 		E2E_TEST(test_functions_named_by_the_user),
 		E2E_TEST(test_prefixed_build),
+		E2E_TEST(test_prefixed_build_without_its_prefix),
 		E2E_TEST(test_library_opened_later),
 		E2E_TEST(test_second_malloc_in_its_own_namespace),
 		E2E_TEST(test_deleted_executable),

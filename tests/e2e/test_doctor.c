@@ -289,6 +289,30 @@ static void test_preloaded_allocator(void **state)
 	json_object_put(root);
 }
 
+/* One that is seen to be there and not followed is told without being asked. */
+static void test_lost_allocator(void **state)
+{
+	char *library = leaker_path("libsecond.so"), *out, *line, *lost;
+	struct json_object *root, *allocator;
+
+	(void)state;
+	leaker__start(ARGS("plugin", "loaded", library), NULL);
+	root = diagnose(NULL, 0);
+	allocator = find(get(root, "allocators"), "path", library);
+	assert_non_null(allocator);
+	assert_string_equal(get_text(allocator, "name"), "jemalloc");
+	assert_int_equal(json_object_array_length(get(allocator, "functions")), 0);
+	assert_int_equal(json_object_array_length(get(allocator, "lost")), 1);
+	json_object_put(root);
+	out = child__stdout(doctor(ARGS("doctor"), NULL, 0));
+	line = strstr(out, library);
+	lost = line ? strstr(line, "LOST: a jemalloc with the prefix zz_ is in the file") : NULL;
+	if (!lost || lost - strchr(line, '\n') > 8)
+		fail_msg("the loss is not told below its file: %s", out);
+	free(out);
+	free(library);
+}
+
 static void test_static_program(void **state)
 {
 	struct child *leaker = leaker__start(ARGS("alloc-static", "idle"), NULL);
@@ -328,6 +352,39 @@ static void assert_not_followed(struct json_object *root, pid_t pid, const char 
 		fail_msg("process %d is not named", (int)pid);
 	if (!strstr(get_text(item, "reason"), reason_part))
 		fail_msg("\"%s\" is not the reason: %s", reason_part, get_text(item, "reason"));
+}
+
+/* Of the process that is large by its memory, not by its PID, the reader hears first. */
+static void test_unfollowed_by_memory(void **state)
+{
+	char *from = leaker_path("alloc-static"), *to = format("%s/stripped", scratch_dir());
+	struct json_object *root, *list, *small, *large;
+	struct child *first, *second;
+	uint64_t last_bytes = UINT64_MAX;
+
+	(void)state;
+	copy_file(from, to);
+	strip_file(to);
+	first = leaker__start(ARGS(to, "idle"), NULL);
+	second = leaker__start(ARGS(to, "resident"), NULL);
+	leaker__go(second);
+	root = diagnose(NULL, 0);
+	small = find_pid(root, first->pid);
+	large = find_pid(root, second->pid);
+	assert_true(small && large);
+	assert_true(get_number(small, "rss_bytes") > 0);
+	assert_in_range(get_number(large, "rss_bytes") - get_number(small, "rss_bytes"), 64 << 20,
+			66 << 20);
+	list = get(get(root, "processes"), "not_followed");
+	for (size_t i = 0; i < json_object_array_length(list); i++) {
+		uint64_t bytes = get_number(json_object_array_get_idx(list, i), "rss_bytes");
+
+		assert_true(bytes <= last_bytes);
+		last_bytes = bytes;
+	}
+	json_object_put(root);
+	free(from);
+	free(to);
 }
 
 static void test_stripped_static_program(void **state)
@@ -443,7 +500,9 @@ int main(void)
 		E2E_TEST(test_verbose),
 		E2E_TEST(test_not_root),
 		E2E_TEST(test_preloaded_allocator),
+		E2E_TEST(test_lost_allocator),
 		E2E_TEST(test_static_program),
+		E2E_TEST(test_unfollowed_by_memory),
 		E2E_TEST(test_stripped_static_program),
 		E2E_TEST(test_32_bit_program),
 		E2E_TEST(test_hostile_path),

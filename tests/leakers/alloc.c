@@ -314,6 +314,14 @@ static void mode_terabyte(void)
 	}
 }
 
+/* One block of 64 MiB, every page of it touched. */
+static void mode_resident(void)
+{
+	kept[0] = leak_big((size_t)64 << 20);
+	LEAKER_CHECK(kept[0]);
+	memset(kept[0], 1, (size_t)64 << 20);
+}
+
 static void mode_all(void)
 {
 	mode_malloc();
@@ -348,6 +356,7 @@ static const struct {
 	{"free-null", mode_free_null},
 	{"big", mode_big},
 	{"terabyte", mode_terabyte},
+	{"resident", mode_resident},
 	{"all", mode_all},
 	{"idle", mode_idle},
 };

@@ -69,7 +69,8 @@ __attribute__((noinline)) void my_free_unseen(void *p)
 }
 
 #ifndef OWN_MALLOC
-/* The same under the names of a prefixed build. */
+/* The same under the names of a prefixed build of jemalloc. */
 void *zz_malloc(size_t bytes) __attribute__((alias("my_alloc")));
+void *zz_mallocx(size_t bytes) __attribute__((alias("my_alloc")));
 void zz_free(void *p) __attribute__((alias("my_free")));
 #endif

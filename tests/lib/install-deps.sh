@@ -13,7 +13,7 @@ build=(gcc make binutils clang llvm libbpf-dev bpftool libelf-dev libdw-dev libc
        zlib1g-dev liblzma-dev libiberty-dev libc6-dev linux-libc-dev)
 demo=(python3)
 test=(g++ libcmocka-dev libclang-rt-14-dev musl-tools busybox-static runc libjemalloc2 libtcmalloc-minimal4 libmimalloc2.0
-      redis-server redis-tools nginx-light git valgrind heaptrack dwz libdebuginfod1 gdb bindfs
+      redis-server redis-tools nginx-light git valgrind heaptrack dwz libdebuginfod1 gdb bindfs btrfs-progs mount
       python3-dev python3-numpy)
 bench=(python3 redis-server redis-tools nginx-light postgresql wrk)
 vm=(qemu-system-x86 qemu-system-common busybox-static kmod cpio xz-utils iproute2 python3 debian-archive-keyring systemd)

@@ -38,7 +38,8 @@ static inline struct elf_allocs read_allocs(const char *path)
 /* What must hold for every site of every file, however broken. */
 static inline void check_sites(const struct elf_allocs *allocs, uint64_t file_size)
 {
-	assert_int_equal(allocs->sites.cnt == 0, allocs->allocator == NULL);
+	assert_int_equal(!allocs->sites.cnt && !elf_allocs__loss(allocs, NULL),
+			 allocs->allocator == NULL);
 	assert_true(allocs->build_id_len <= sizeof(allocs->build_id));
 	for (size_t i = 0; i < allocs->sites.cnt; i++) {
 		const struct alloc_site *at = &allocs->sites.items[i];

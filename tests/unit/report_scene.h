@@ -229,7 +229,7 @@ static inline void add_procs(struct snapshot *snap)
 				       COVERAGE_PROBED, "");
 	snapshot__add_coverage(
 		snap, 0, "jemalloc", "/opt/lib/libjemalloc.so.2", COVERAGE_PARTIAL,
-		"mallocx cannot be probed: its first instruction is a branch target");
+		"mallocx begins with an instruction that cannot be probed");
 	snapshot__add_coverage(snap, 1, "static", "/opt/bin/plugin", COVERAGE_SKIPPED,
 			       "stripped: the allocator cannot be found");
 }

@@ -22,12 +22,22 @@ static const struct alloc_site *site(const struct elf_allocs *allocs, const char
 	return found;
 }
 
-static bool has_skipped(const struct elf_allocs *allocs, const char *part)
+static bool has_skip(const struct elf_allocs *allocs, const char *part, bool is_loss)
 {
 	for (size_t i = 0; i < allocs->skipped.cnt; i++)
-		if (strstr(allocs->skipped.items[i], part))
-			return true;
+		if (strstr(allocs->skipped.items[i].why, part))
+			return allocs->skipped.items[i].is_loss == is_loss;
 	return false;
+}
+
+static bool has_harmless(const struct elf_allocs *allocs, const char *part)
+{
+	return has_skip(allocs, part, false);
+}
+
+static bool has_loss(const struct elf_allocs *allocs, const char *part)
+{
+	return has_skip(allocs, part, true);
 }
 
 static size_t read_bytes(const char *path, uint64_t off, uint8_t *buf, size_t len)
@@ -245,9 +255,9 @@ static void test_operators(void **state)
 	allocs = read_allocs(only);
 	assert_int_equal(allocs.sites.cnt, 0);
 	assert_null(allocs.allocator);
-	assert_true(has_skipped(&allocs,
-				"operator new and delete end in the malloc of another library"));
-	assert_true(has_skipped(&allocs, "reallocarray ends in the malloc of another library"));
+	assert_true(has_harmless(&allocs,
+				 "operator new and delete end in the malloc of another library"));
+	assert_true(has_harmless(&allocs, "reallocarray ends in the malloc of another library"));
 	elf_allocs__free(&allocs);
 	free(only);
 }
@@ -265,11 +275,11 @@ static void test_oddities(void **state)
 	(void)state;
 	check_bytes(path, &allocs);
 	check_cookie(&allocs, "fetch", user_fns[0].cookie);
-	assert_true(has_skipped(&allocs, "valloc is chosen at run time by a resolver"));
-	assert_true(has_skipped(&allocs, "memalign is the same code as malloc"));
+	assert_true(has_loss(&allocs, "valloc is chosen at run time by a resolver"));
+	assert_true(has_loss(&allocs, "memalign is the same code as malloc"));
 	assert_null(find_site(&allocs, "memalign"));
 #if defined(__x86_64__)
-	assert_true(has_skipped(&allocs, "cfree begins with an instruction that cannot be probed"));
+	assert_true(has_loss(&allocs, "cfree begins with an instruction that cannot be probed"));
 	assert_int_equal(site(&allocs, "pvalloc")->cost,
 			 PROBE_EMULATED); /* its symbol has no size */
 	assert_int_equal(site(&allocs, "pvalloc")->probe_off - site(&allocs, "pvalloc")->entry_off,
@@ -290,6 +300,7 @@ static void test_prefix(void **state)
 	char *path =
 		compile("gcc", "-O2 -fno-builtin -shared -fPIC -DPREFIX(name)=je_##name", "pool.c");
 	struct elf_allocs allocs = read_allocs(path);
+	size_t loss_cnt;
 
 	(void)state;
 	assert_int_equal(allocs.sites.cnt, 0);
@@ -306,11 +317,19 @@ static void test_prefix(void **state)
 		"-O2 -fno-builtin -shared -fPIC -DPREFIX(name)=my_##name -Dmy_malloc=my_mallocx",
 		"pool.c");
 	allocs = read_allocs(path);
-	assert_true(has_skipped(&allocs, "a jemalloc with the prefix my_"));
+	assert_int_equal(allocs.sites.cnt, 0);
+	assert_string_equal(allocs.allocator, "jemalloc");
+	assert_string_equal(elf_allocs__loss(&allocs, &loss_cnt),
+			    "a jemalloc with the prefix my_ is in the file: not followed without "
+			    "--alloc-prefix my_");
+	assert_int_equal(loss_cnt, 1);
+	assert_null(elf_allocs__loss(&(struct elf_allocs){0}, &loss_cnt));
+	assert_int_equal(loss_cnt, 0);
 	elf_allocs__free(&allocs);
 	opts.prefix = "my_";
 	allocs = read_with(path, &opts);
 	assert_string_equal(allocs.allocator, "jemalloc");
+	assert_null(elf_allocs__loss(&allocs, NULL));
 	check_cookie(&allocs, "my_mallocx", ALLOC_FN(ALLOC_OP_ALLOC, 1, 0, 0, 0));
 	elf_allocs__free(&allocs);
 	free(path);
@@ -323,7 +342,7 @@ static void test_imbalance(void **state)
 
 	(void)state;
 	assert_int_equal(allocs.sites.cnt, 5);
-	assert_true(has_skipped(&allocs, "allocate but none that frees"));
+	assert_true(has_harmless(&allocs, "allocate but none that frees"));
 	elf_allocs__free(&allocs);
 	free(path);
 	path = compile("gcc",
@@ -331,7 +350,7 @@ static void test_imbalance(void **state)
 		       "pool.c");
 	allocs = read_allocs(path);
 	assert_int_equal(allocs.sites.cnt, 1);
-	assert_true(has_skipped(&allocs, "free but none that allocates"));
+	assert_true(has_harmless(&allocs, "free but none that allocates"));
 	elf_allocs__free(&allocs);
 	free(path);
 }
@@ -498,7 +517,7 @@ static void test_mimalloc(void **state)
 	check_cookie(&allocs, "mi_rezalloc", ALLOC_FN(ALLOC_OP_REALLOC, 2, 0, 1, 0));
 	check_cookie(&allocs, "mi_posix_memalign", ALLOC_FN(ALLOC_OP_ALLOC, 3, 0, 0, 1));
 	assert_null(find_site(&allocs, "mi_free"));
-	assert_true(has_skipped(&allocs, "mi_heap_destroy"));
+	assert_true(has_loss(&allocs, "mi_heap_destroy"));
 #if defined(__x86_64__)
 	assert_null(find_site(&allocs, "posix_memalign")); /* jmp mi_posix_memalign@plt */
 	assert_null(find_site(&allocs, "vfree"));

@@ -97,7 +97,7 @@ static void test_scan_of_this_host(void **state)
 	for (size_t i = 0; i < allocs.files.cnt; i++) {
 		const struct host_file *file = &allocs.files.items[i];
 
-		assert_int_equal(file->allocs.sites.cnt != 0, i < allocs.allocator_cnt);
+		assert_int_equal(file->allocs.allocator != NULL, i < allocs.allocator_cnt);
 		assert_int_equal(file->emulated_cnt + file->stepped_cnt, file->allocs.sites.cnt);
 		assert_true(file->proc_cnt >= 1 && file->proc_cnt <= allocs.proc_cnt);
 		if (i && i != allocs.allocator_cnt)
@@ -106,6 +106,9 @@ static void test_scan_of_this_host(void **state)
 			assert_false(allocs.files.items[j].dev == file->dev &&
 				     allocs.files.items[j].ino == file->ino);
 	}
+	for (size_t i = 0; i < allocs.unfollowed.cnt; i++)
+		assert_true(!i || allocs.unfollowed.items[i - 1].rss_bytes >=
+					  allocs.unfollowed.items[i].rss_bytes);
 	host_allocs__free(&allocs);
 }
 
