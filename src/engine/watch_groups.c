@@ -10,7 +10,6 @@
 #include "model/hash.h"
 #include "model/sweep.h"
 #include "util/format.h"
-#include "util/procfs_read.h"
 
 #define STAT_TEXT_MAX 8192 /* of memory.stat: what is read of it stands before that */
 #define MOST_FILES 8192	   /* unless the caller says otherwise */
@@ -383,23 +382,6 @@ static void note_hit(struct watch_group *group, void *target)
 		group->ooms.items[hit->level] = hit->as;
 }
 
-static int read_limit(const struct watch_groups *groups, const char *path, uint64_t *ret_bytes)
-{
-	char *name = format_text("%s%s/%s", mount_of(groups), path,
-				 groups->mounts.memory ? "memory.limit_in_bytes" : "memory.max"),
-	     *text = NULL, *end;
-	size_t len;
-	int err = name ? procfs_read_path(name, &text, &len) : -ENOMEM;
-
-	if (!err) {
-		*ret_bytes = strtoull(text, &end, 10);
-		err = end == text ? -ENOENT : 0; /* "max" */
-	}
-	free(text);
-	free(name);
-	return err;
-}
-
 enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_group *group,
 				     uint64_t pass, char **ret_path, uint64_t *ret_bytes)
 {
@@ -422,7 +404,7 @@ enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_g
 	hit.path = *ret_path;
 	hit.as = group->ooms.items[hit.level];
 	watch_groups__each(groups, note_hit, &hit);
-	if (!read_limit(groups, *ret_path, ret_bytes))
+	if (!cgroup_limit__read(mount, groups->mounts.memory, *ret_path, ret_bytes))
 		return groups->mounts.memory ? OOM_LIMIT_LIKELY : OOM_LIMIT_GROUP;
 	free(*ret_path);
 	*ret_path = NULL;

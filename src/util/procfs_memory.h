@@ -79,6 +79,17 @@ int host_memory__read(struct host_memory *ret);
 
 /* ---- control groups ---- */
 
+/* Finds the number behind a word and a space at the beginning of a line, as files of groups have
+ * them. Returns false when there is none; *ret is untouched then. */
+bool cgroup_text__find(const char *text, const char *word, uint64_t *ret);
+
+/* Reads a group's file of one number, or "max", which is MEMORY_UNLIMITED. Returns 0, -ENOENT,
+ * -EBADMSG or another negative errno. */
+int cgroup_value__read(const char *mount, const char *path, const char *name, uint64_t *ret);
+
+/* Reads a group's own limit. Returns 0, -ENOENT (it has none) or another negative errno. */
+int cgroup_limit__read(const char *mount, bool is_v1, const char *path, uint64_t *ret_bytes);
+
 /* The memory controller's files have other names in the two versions
  * (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst). */
 struct cgroup_memory {
