@@ -148,6 +148,26 @@ static void put_sum(struct screen *screen, const struct ledger *ledger)
 		fprintf(screen->line, "; %s swapped out", format_bytes(ledger->swapped_bytes, buf));
 }
 
+void sweep_put_shmem(struct screen *screen, const struct sweep_row *row)
+{
+	bool is_growing = row->shmem_per_hour > 0;
+	char rate[UNITS_MAX], bytes[UNITS_MAX];
+
+	if (!is_growing && row->shmem_bytes <= row->anon_bytes / 100)
+		return;
+	screen__label(screen, "");
+	fputs("shared memory and tmpfs files", screen->line);
+	if (is_growing) {
+		fputs(sweep_row__is_shmem(row) ? ", not the heap" : "", screen->line);
+		fprintf(screen->line, ": %s per hour, which stay when processes end; there are %s",
+			format_bytes(row->shmem_per_hour, rate),
+			format_bytes(row->shmem_bytes, bytes));
+	} else {
+		fprintf(screen->line, ": %s", format_bytes(row->shmem_bytes, bytes));
+	}
+	screen__end(screen);
+}
+
 void sweep_put_group_ledger(struct screen *screen, const struct ledger *ledger)
 {
 	if (!ledger->is_known)

@@ -19,7 +19,7 @@
 
 struct version {
 	const char *limit, *usage, *peak;
-	const char *anon, *file; /* in memory.stat */
+	const char *anon, *file, *shmem; /* in memory.stat */
 	/* and there, page cache on the lists of reclaim; shmem is not on them */
 	const char *active_file, *inactive_file;
 	const char *swap_limit, *swap_usage; /* of v1 memory and swap together */
@@ -31,14 +31,23 @@ static const struct version v1 = {
 	"memory.max_usage_in_bytes",
 	"total_rss",
 	"total_cache",
+	"total_shmem",
 	"total_active_file",
 	"total_inactive_file",
 	"memory.memsw.limit_in_bytes",
 	"memory.memsw.usage_in_bytes",
 };
 static const struct version v2 = {
-	"memory.max",	 "memory.current",  "memory.peak",	   "anon", "file", "active_file",
-	"inactive_file", "memory.swap.max", "memory.swap.current",
+	"memory.max",
+	"memory.current",
+	"memory.peak",
+	"anon",
+	"file",
+	"shmem",
+	"active_file",
+	"inactive_file",
+	"memory.swap.max",
+	"memory.swap.current",
 };
 
 void cgroup_memory__free(struct cgroup_memory *memory)
@@ -314,13 +323,16 @@ int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *re
 int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1)
 {
 	const struct version *version = is_v1 ? &v1 : &v2;
-	uint64_t anon, file;
+	uint64_t anon, file, shmem;
 
 	if (!cgroup_text__find(text, version->anon, &anon) ||
 	    !cgroup_text__find(text, version->file, &file))
 		return -EBADMSG;
+	if (!cgroup_text__find(text, version->shmem, &shmem) || shmem > file)
+		shmem = 0;
 	stat->anon_bytes = anon;
 	stat->file_bytes = file;
+	stat->shmem_bytes = shmem;
 	return 0;
 }
 

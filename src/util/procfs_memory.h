@@ -132,15 +132,19 @@ uint64_t cgroup_swapped(const char *mount, bool is_v1, const char *path);
 int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret);
 
 /*
- * What a group's memory is made of, all groups below included: of v2 anon and file of memory.stat,
- * of v1 total_rss and total_cache, and the value of memory.current or memory.usage_in_bytes (of
- * v2's root, which has no such file, 0).
+ * What a group's memory is made of, all groups below included: of v2 anon, file and shmem of
+ * memory.stat, of v1 total_rss, total_cache and total_shmem, and the value of memory.current or
+ * memory.usage_in_bytes (of v2's root, which has no such file, 0).
  */
 struct cgroup_stat {
-	uint64_t anon_bytes, file_bytes, usage_bytes;
+	uint64_t anon_bytes, file_bytes;
+	uint64_t shmem_bytes; /* of file_bytes: shared memory and files of tmpfs, which nothing but
+				 swap gives way for; 0 where the kernel does not tell */
+	uint64_t usage_bytes;
 };
 
-/* Fills the first two from the text of memory.stat. Returns 0, or -EBADMSG (*stat is untouched). */
+/* Fills all but the last from the text of memory.stat. Returns 0, or -EBADMSG (*stat is untouched).
+ */
 int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1);
 
 /* Reads a group in the hierarchy mounted at `mount`. Returns 0, -ENOENT (no such group, or the

@@ -216,6 +216,58 @@ static void test_v1(void **state)
 	check_kill(true);
 }
 
+static void put_shmem(const struct scene *scene, const char *group, uint64_t mib)
+{
+	char *text =
+		format_text(scene->is_v1 ? "total_cache %1$llu\ntotal_rss 1\ntotal_shmem %1$llu\n"
+					 : "anon 1\nfile %1$llu\nshmem %1$llu\n",
+			    mib * MIB);
+
+	put_group_file(work_dir, group, "memory.stat", text);
+	free(text);
+}
+
+/* Small processes are killed, as segments that nobody removed take all the room: these are told,
+ * once of groups within groups, also when they go with the last process. */
+static void check_shmem(bool is_v1)
+{
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	scene__init(&scene, is_v1);
+	put_kills(&scene, "/app", 0);
+	put_limit(&scene, "/app", "67108864\n");
+	put_shmem(&scene, "/app", 61);
+	put_shmem(&scene, "/app/job", 20);
+	put_shmem(&scene, "/other", 500);
+	add_process(&scene, 10, "/app", 1);
+	add_process(&scene, 11, "/app/job", 2);
+	add_process(&scene, 12, "/other", 5);
+	assert_int_equal(watch_groups__sample(&scene.watch.groups, scene.now_ns, false), 0);
+	assert_null(pass(&scene));
+	put_kills(&scene, "/app", 1);
+	scene.ooms = 10;
+	put_kills(&scene, "/app", 1);
+	put_counter(scene.host, 101);
+	end_process(&scene, 10);
+	put_shmem(&scene, "/app", 0);
+	assert_int_equal(watch_groups__sample(&scene.watch.groups, scene.now_ns, false), 0);
+	oom = tell(&scene, pass(&scene));
+	assert_string_equal(oom->limit_cgroup, "/app");
+	assert_int_equal(oom->anon_bytes, 3 * MIB);
+	assert_int_equal(oom->shmem_bytes, 61 * MIB);
+	assert_false(oom->is_limit_doubtful);
+	sweep_oom__free(oom);
+	scene__destroy(&scene);
+}
+
+static void test_shmem(void **state)
+{
+	(void)state;
+	check_shmem(false);
+	check_shmem(true);
+}
+
 /* More have gone than were killed: nobody is called killed. Who was found later is not told. */
 static void test_others_gone(void **state)
 {
@@ -581,19 +633,13 @@ static void test_many_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(test_v2),
-		UNIT_TEST(test_v1),
-		UNIT_TEST(test_others_gone),
-		UNIT_TEST(test_host_ran_out),
-		UNIT_TEST(test_host_ran_out_v1),
-		UNIT_TEST(test_limit_above),
-		UNIT_TEST(test_two_groups),
-		UNIT_TEST(test_late),
-		UNIT_TEST(test_group_gone),
-		UNIT_TEST(test_unknown),
-		UNIT_TEST(test_bad_files),
-		UNIT_TEST(test_many_gone),
-		UNIT_TEST(test_limits),
+		UNIT_TEST(test_v2),	      UNIT_TEST(test_v1),
+		UNIT_TEST(test_shmem),	      UNIT_TEST(test_others_gone),
+		UNIT_TEST(test_host_ran_out), UNIT_TEST(test_host_ran_out_v1),
+		UNIT_TEST(test_limit_above),  UNIT_TEST(test_two_groups),
+		UNIT_TEST(test_late),	      UNIT_TEST(test_group_gone),
+		UNIT_TEST(test_unknown),      UNIT_TEST(test_bad_files),
+		UNIT_TEST(test_many_gone),    UNIT_TEST(test_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
