@@ -161,7 +161,8 @@ static int add_group(const struct build *build, struct watch_group *group)
 	if (row.growth.state != GROWTH_GROWING) /* its processes go up and down meanwhile */
 		row.growth = shmem;
 	group->told_per_hour = row.growth.bytes_per_hour;
-	err = group_ledger__read(build->watch, group->path, build->ledgers_until_ns, &row.ledger);
+	err = group_ledger__read(build->watch, group->path, group->anon_bytes,
+				 build->ledgers_until_ns, &row.ledger);
 	return err ? err : add_row(build, group, &row);
 }
 

@@ -10,11 +10,36 @@ void ledger__put(struct ledger *ledger, enum ledger_part part, uint64_t bytes)
 	ledger->anon_bytes += bytes;
 }
 
+static uint64_t in_proportion(uint64_t bytes, uint64_t part, uint64_t whole)
+{
+	return (uint64_t)((unsigned __int128)bytes * part / whole);
+}
+
+void ledger__share(struct ledger *ledger, const struct ledger *before, uint64_t own_bytes)
+{
+	uint64_t added = ledger->anon_bytes - before->anon_bytes;
+
+	for (int i = 0; i < LEDGER_PART_CNT; i++) {
+		ledger->others_bytes[i] = before->others_bytes[i];
+		if (own_bytes < added && ledger->part_bytes[i] > before->part_bytes[i])
+			ledger->others_bytes[i] +=
+				in_proportion(ledger->part_bytes[i] - before->part_bytes[i],
+					      added - own_bytes, added);
+	}
+}
+
 uint64_t ledger__move(struct ledger *ledger, enum ledger_part from, enum ledger_part to,
 		      uint64_t bytes)
 {
+	uint64_t others;
+
 	if (bytes > ledger->part_bytes[from])
 		bytes = ledger->part_bytes[from];
+	if (!bytes)
+		return 0;
+	others = in_proportion(ledger->others_bytes[from], bytes, ledger->part_bytes[from]);
+	ledger->others_bytes[from] -= others;
+	ledger->others_bytes[to] += others;
 	ledger->part_bytes[from] -= bytes;
 	ledger->part_bytes[to] += bytes;
 	return bytes;
@@ -49,8 +74,7 @@ void ledger__add(struct ledger *group, const struct ledger *process)
 		group->allocator = NULL;
 	group->is_known = true;
 	for (int i = 0; i < LEDGER_PART_CNT; i++)
-		group->part_bytes[i] += process->part_bytes[i];
-	group->anon_bytes += process->anon_bytes;
+		ledger__put(group, i, process->part_bytes[i] - process->others_bytes[i]);
 	group->free_cnt += process->free_cnt;
 	group->huge_bytes += process->huge_bytes;
 	group->file_bytes += process->file_bytes;

@@ -36,6 +36,8 @@ struct ledger {
 	bool is_known;
 	uint64_t anon_bytes; /* in memory: the sum of all parts */
 	uint64_t part_bytes[LEDGER_PART_CNT];
+	/* Of these: what counts for others, who have the same pages since a fork. */
+	uint64_t others_bytes[LEDGER_PART_CNT];
 	uint64_t largest_free_bytes; /* free chunk in glibc's heaps, but for their ends */
 	uint64_t free_cnt;	     /* such chunks */
 	/* Beside the sum: */
@@ -51,15 +53,20 @@ struct ledger {
 /* Puts bytes into a part, and into the sum. */
 void ledger__put(struct ledger *ledger, enum ledger_part part, uint64_t bytes);
 
-/* Moves bytes from one part to another, no more than there are. Returns how many. */
+/* Of what was put into all parts since a ledger was as `before`, no more than `own_bytes` count for
+ * this process. */
+void ledger__share(struct ledger *ledger, const struct ledger *before, uint64_t own_bytes);
+
+/* Moves bytes from one part to another, no more than there are, and of what counts for others in
+ * proportion. Returns how many. */
 uint64_t ledger__move(struct ledger *ledger, enum ledger_part from, enum ledger_part to,
 		      uint64_t bytes);
 
 /* Divides what LEDGER_HEAP_UNREAD holds as the heaps were found. */
 void ledger__divide_heaps(struct ledger *ledger, const struct heap_sums *heaps);
 
-/* Adds a process's ledger to that of a group. A group's allocator is that of its processes, if they
- * have the same. */
+/* Adds a process's ledger to that of a group, without what counts for others. What is beside the
+ * sum is added up as it is. A group's allocator is that of its processes, if they have the same. */
 void ledger__add(struct ledger *group, const struct ledger *process);
 
 /* Return a short name for people, "heap blocks", "thread stacks", and the one of a field for

@@ -60,7 +60,8 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       "ledger": null or what its anonymous memory is made of: {"ago_ns" (0 = when the rest was
  *       told, else it could not be read again), "anon_bytes", "parts" (by name, they add up to it),
  *       "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
- *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
+ *       no part, and of a group added up over processes that may share them: "huge_bytes",
+ *       "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
  *       memory is in "mapped", null = not known)},
  *       "cause": null or what most of its growth is, or live of it: {"name": "live" (blocks,
  *       mappings), "retained" (free in whole pages), "fragmented" (free between blocks),

@@ -86,6 +86,51 @@ static void test_group(void **state)
 	assert_null(group.allocator);
 }
 
+/* A heap of 100 MiB that ten processes have since a fork, of which each has written a tenth since,
+ * and 30 MiB that one has alone. */
+static void test_shared(void **state)
+{
+	struct ledger group = {0}, one = {.is_known = true}, before = one;
+
+	(void)state;
+	ledger__put(&one, LEDGER_HEAP_UNREAD, 100 * MIB);
+	ledger__share(&one, &before, 19 * MIB);
+	before = one;
+	ledger__put(&one, LEDGER_MAPPED, 30 * MIB);
+	ledger__move(&one, LEDGER_MAPPED, LEDGER_BIG_BLOCKS, 10 * MIB);
+	ledger__share(&one, &before, 30 * MIB);
+	before = one;
+	ledger__put(&one, LEDGER_OBJECTS_FREE, 30 * MIB);
+	ledger__put(&one, LEDGER_MAPPED, 10 * MIB);
+	ledger__share(&one, &before, 20 * MIB);
+	divide(&one, 50, 20, 10, 5);
+	assert_int_equal(one.anon_bytes, 170 * MIB);
+	assert_int_equal(sum_of(&one), 170 * MIB);
+	for (int i = 0; i < 10; i++)
+		ledger__add(&group, &one);
+	assert_int_equal(sum_of(&group), group.anon_bytes);
+	assert_in_range(group.anon_bytes, 690 * MIB, 690 * MIB + 100);
+	assert_in_range(group.part_bytes[LEDGER_HEAP_USED], 95 * MIB, 95 * MIB + 100);
+	assert_in_range(group.part_bytes[LEDGER_HEAP_HOLES], 38 * MIB, 38 * MIB + 100);
+	assert_int_equal(group.part_bytes[LEDGER_BIG_BLOCKS], 100 * MIB);
+	assert_int_equal(group.part_bytes[LEDGER_OBJECTS_FREE], 150 * MIB);
+	assert_int_equal(group.part_bytes[LEDGER_MAPPED], 250 * MIB);
+}
+
+/* Sizes of a process that has nearly all there is of addresses. */
+static void test_shared_large(void **state)
+{
+	struct ledger group = {0}, one = {.is_known = true}, before = one;
+
+	(void)state;
+	ledger__put(&one, LEDGER_MAPPED, 1ULL << 56);
+	ledger__share(&one, &before, 1ULL << 55);
+	ledger__move(&one, LEDGER_MAPPED, LEDGER_BIG_BLOCKS, 1ULL << 55);
+	ledger__add(&group, &one);
+	assert_int_equal(group.anon_bytes, 1ULL << 55);
+	assert_int_equal(group.part_bytes[LEDGER_BIG_BLOCKS], 1ULL << 54);
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -246,6 +291,7 @@ int main(void)
 		cmocka_unit_test(test_names),	      cmocka_unit_test(test_judge),
 		cmocka_unit_test(test_judge_changes), cmocka_unit_test(test_judge_unread),
 		cmocka_unit_test(test_judge_share),   cmocka_unit_test(test_judge_swapped),
+		cmocka_unit_test(test_shared),	      cmocka_unit_test(test_shared_large),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
