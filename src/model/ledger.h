@@ -34,7 +34,8 @@ enum ledger_part {
 
 struct ledger {
 	bool is_known;
-	uint64_t anon_bytes; /* in memory: the sum of all parts */
+	bool has_unread_pools; /* of a Python: they are in LEDGER_MAPPED */
+	uint64_t anon_bytes;   /* in memory: the sum of all parts */
 	uint64_t part_bytes[LEDGER_PART_CNT];
 	/* Of these: what counts for others, who have the same pages since a fork. */
 	uint64_t others_bytes[LEDGER_PART_CNT];
@@ -83,6 +84,7 @@ uint64_t ledger__fragmented(const struct ledger *ledger);
 enum ledger_cause {
 	LEDGER_CAUSE_NONE,	 /* it did not grow, or no part is to blame for most of that */
 	LEDGER_CAUSE_LIVE,	 /* blocks, objects, mappings: a leak or a cache */
+	LEDGER_CAUSE_MAPPED,	 /* mappings, an allocator's with what it keeps free in them */
 	LEDGER_CAUSE_RETAINED,	 /* free in whole pages or at ends of heaps */
 	LEDGER_CAUSE_FRAGMENTED, /* free between blocks */
 	LEDGER_CAUSE_HUGE_PAGES, /* for what was not touched, or holds zeros */
@@ -102,10 +104,12 @@ struct ledger_verdict {
 
 /*
  * Judges a change of anonymous memory with what is swapped out: the cause whose bytes grew most, if
- * that is at least `least_bytes`. Other than LEDGER_CAUSE_LIVE it is one that explains more than
- * half of what all of it grew by; failing that, what is live or unexplained is told if it grew by
- * `least_bytes`. Both ledgers are known, `before` all zeros = what there is now is to be judged.
- * Heaps or pools that one of them tells apart and the other does not are compared as a whole.
+ * that is at least `least_bytes`. Other than LEDGER_CAUSE_LIVE and LEDGER_CAUSE_MAPPED it is one
+ * that explains more than half of what all of it grew by; failing that, what is live, mapped or
+ * unexplained is told if it grew by `least_bytes`. Both ledgers are known, `before` all zeros =
+ * what there is now is to be judged. Heaps or pools that one of them tells apart and the other does
+ * not are compared as a whole. Where pools were not read, mappings have grown by no more than what
+ * cannot be free in pools; the rest is unexplained.
  */
 struct ledger_verdict ledger__judge(const struct ledger *before, const struct ledger *now,
 				    uint64_t least_bytes);

@@ -61,12 +61,12 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       told, else it could not be read again), "anon_bytes", "parts" (by name, they add up to it),
  *       "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
  *       no part, and of a group added up over processes that may share them: "huge_bytes",
- *       "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
- *       memory is in "mapped", null = not known)},
+ *       "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose memory is in "mapped",
+ *       null = not known), "unread_pools" (a Python's are in "mapped")},
  *       "cause": null or what most of its growth is, or live of it: {"name": "live" (blocks,
- *       mappings), "retained" (free in whole pages), "fragmented" (free between blocks),
- *       "huge_pages", "stacks", "files" (written pages), "unexplained" (or swapped out); "bytes",
- *       "seen_ns" (the time it grew in)},
+ *       mappings), "mapped" (with what its allocator keeps free there), "retained" (free in whole
+ *       pages), "fragmented" (free between blocks), "huge_pages", "stacks", "files" (written
+ *       pages), "unexplained" (or swapped out); "bytes", "seen_ns" (the time it grew in)},
  *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
  *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
  *       "mixed", "resized", "process": the process grows less, "minor": far more; else null),

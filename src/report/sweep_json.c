@@ -202,6 +202,7 @@ static void add_ledger(struct fields *code, const struct ledger *ledger, uint64_
 	add_uint(&fields, "shared_bytes", ledger->shared_bytes);
 	add_uint(&fields, "swapped_bytes", ledger->swapped_bytes);
 	add_known_text(&fields, "allocator", ledger->allocator);
+	add_bool(&fields, "unread_pools", ledger->has_unread_pools);
 	add_fields(code, "ledger", &fields);
 }
 

@@ -15,6 +15,8 @@ static const struct {
 	const char *verdict, *what, *hint;
 } causes[LEDGER_CAUSE_CNT] = {
 	[LEDGER_CAUSE_LIVE] = {NULL, "blocks and mappings in use", NULL},
+	[LEDGER_CAUSE_MAPPED] = {NULL, "what is mapped, what its allocator keeps free included,",
+				 NULL},
 	[LEDGER_CAUSE_RETAINED] = {"kept by the allocator, not leaked",
 				   "what is free in whole pages of malloc's heaps",
 				   "malloc_trim(3) gives that back"},
@@ -142,7 +144,9 @@ static void put_sum(struct screen *screen, const struct ledger *ledger)
 
 	fprintf(screen->line, ": %s", format_bytes(ledger->anon_bytes, buf));
 	put_parts(screen, ledger);
-	if (ledger->allocator && ledger->part_bytes[LEDGER_MAPPED])
+	if (ledger->has_unread_pools && ledger->part_bytes[LEDGER_MAPPED])
+		fputs(" (what Python's pools have is in mapped: they were not read)", screen->line);
+	else if (ledger->allocator && ledger->part_bytes[LEDGER_MAPPED])
 		fprintf(screen->line, " (what %s has is in mapped)", ledger->allocator);
 	if (ledger->swapped_bytes)
 		fprintf(screen->line, "; %s swapped out", format_bytes(ledger->swapped_bytes, buf));

@@ -284,6 +284,64 @@ static void test_judge_unread(void **state)
 	assert_verdict(ledger__judge(&now, &before, MIB), LEDGER_CAUSE_NONE, 0);
 }
 
+/* A Python whose pools are read or not: mapped, objects and what is free, in MiB. */
+static struct ledger python(uint64_t mapped, uint64_t objects, uint64_t free_mib)
+{
+	struct ledger ledger = {.is_known = true, .has_unread_pools = !objects};
+
+	ledger__put(&ledger, LEDGER_MAPPED, mapped * MIB);
+	ledger__put(&ledger, LEDGER_OBJECTS, objects * MIB);
+	ledger__put(&ledger, LEDGER_OBJECTS_FREE, free_mib * MIB);
+	return ledger;
+}
+
+static void check_pools(struct ledger before, struct ledger now, enum ledger_cause cause,
+			uint64_t mib)
+{
+	assert_verdict(ledger__judge(&before, &now, MIB), cause, mib * MIB);
+}
+
+/* What pools that were not read have may be free: it is called live only as far as what is free by
+ * now cannot explain it. */
+static void test_judge_pools(void **state)
+{
+	(void)state;
+	check_pools(python(200, 0, 0), python(300, 0, 0), LEDGER_CAUSE_UNEXPLAINED, 100);
+	check_pools(python(20, 100, 80), python(300, 0, 0), LEDGER_CAUSE_UNEXPLAINED, 100);
+	check_pools(python(200, 0, 0), python(20, 50, 230), LEDGER_CAUSE_UNEXPLAINED, 100);
+	check_pools(python(200, 0, 0), python(20, 220, 60), LEDGER_CAUSE_UNEXPLAINED, 60);
+	check_pools(python(200, 0, 0), python(20, 250, 30), LEDGER_CAUSE_LIVE, 70);
+	check_pools(python(200, 0, 0), python(150, 50, 0), LEDGER_CAUSE_NONE, 0);
+	check_pools(python(300, 0, 0), python(200, 0, 0), LEDGER_CAUSE_NONE, 0);
+	check_pools(python(20, 100, 80), python(20, 120, 160), LEDGER_CAUSE_RETAINED, 80);
+	check_pools(python(20, 100, 80), python(120, 110, 80), LEDGER_CAUSE_LIVE, 110);
+}
+
+/* An allocator that maps its memory by itself: what it keeps free cannot be told from what is in
+ * use, but other parts can. */
+static void test_judge_allocator(void **state)
+{
+	struct ledger before = make(50, 100), now = before;
+
+	(void)state;
+	divide(&before, 40, 4, 4, 2);
+	now.allocator = "jemalloc";
+	divide(&now, 40, 4, 4, 2);
+	ledger__put(&now, LEDGER_MAPPED, 30 * MIB);
+	ledger__put(&now, LEDGER_OTHER_HEAP, 20 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_MAPPED, 50 * MIB);
+	ledger__put(&now, LEDGER_HEAP_PAGES, 40 * MIB);
+	ledger__put(&now, LEDGER_HEAP_USED, 2 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_MAPPED, 50 * MIB);
+	ledger__put(&now, LEDGER_HEAP_USED, 60 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_LIVE, 62 * MIB);
+	before = now;
+	ledger__put(&now, LEDGER_THREAD_STACKS, 30 * MIB);
+	ledger__put(&now, LEDGER_FILES, 30 * MIB);
+	ledger__put(&now, LEDGER_MAPPED, 10 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_MAPPED, 10 * MIB);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -292,6 +350,7 @@ int main(void)
 		cmocka_unit_test(test_judge_changes), cmocka_unit_test(test_judge_unread),
 		cmocka_unit_test(test_judge_share),   cmocka_unit_test(test_judge_swapped),
 		cmocka_unit_test(test_shared),	      cmocka_unit_test(test_shared_large),
+		cmocka_unit_test(test_judge_pools),   cmocka_unit_test(test_judge_allocator),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
