@@ -52,8 +52,19 @@ static int add_member(const struct watched *item, uint64_t deadline_ns, struct l
 	return 0;
 }
 
-int group_ledger__read(const struct watch *watch, const char *cgroup, uint64_t deadline_ns,
-		       struct ledger *ret)
+/* Those that were not read may share pages, too. */
+static void cut_unexplained(struct ledger *sums, uint64_t most_bytes)
+{
+	uint64_t *rest = &sums->part_bytes[LEDGER_UNEXPLAINED];
+	uint64_t excess = sums->anon_bytes > most_bytes ? sums->anon_bytes - most_bytes : 0;
+
+	excess = excess < *rest ? excess : *rest;
+	*rest -= excess;
+	sums->anon_bytes -= excess;
+}
+
+int group_ledger__read(const struct watch *watch, const char *cgroup, uint64_t most_bytes,
+		       uint64_t deadline_ns, struct ledger *ret)
 {
 	struct members members = {0};
 	struct ledger sums = {0};
@@ -61,6 +72,7 @@ int group_ledger__read(const struct watch *watch, const char *cgroup, uint64_t d
 
 	for (size_t i = 0; i < members.list.cnt && !err; i++)
 		err = add_member(members.list.items[i], deadline_ns, &sums);
+	cut_unexplained(&sums, most_bytes);
 	array_free(&members.list);
 	if (!err)
 		*ret = sums;

@@ -27,14 +27,26 @@ static const char *allocator_of(const struct proc_map *map)
 	return NULL;
 }
 
-static int name_allocator(pid_t pid, struct ledger *ledger)
+/* The program or the library, as everybody who builds it calls them. */
+static bool is_python(const struct proc_map *map)
+{
+	const char *slash = strrchr(map->path, '/');
+
+	return map->executable && slash &&
+	       (!strncmp(slash, "/python", 7) || !strncmp(slash, "/libpython", 10));
+}
+
+static int name_allocators(pid_t pid, const struct pool_scan *scan, struct ledger *ledger)
 {
 	struct proc_maps maps = {0};
 	int err;
 
 	err = proc_maps__read(pid, &maps);
-	for (size_t i = 0; !err && !ledger->allocator && i < maps.maps.cnt; i++)
-		ledger->allocator = allocator_of(&maps.maps.items[i]);
+	for (size_t i = 0; !err && i < maps.maps.cnt; i++) {
+		if (!ledger->allocator)
+			ledger->allocator = allocator_of(&maps.maps.items[i]);
+		ledger->has_unread_pools |= !scan && is_python(&maps.maps.items[i]);
+	}
 	proc_maps__free(&maps);
 	return err;
 }
@@ -82,7 +94,7 @@ int ledger__read(pid_t pid, const struct pool_scan *scan, uint64_t deadline_ns, 
 	if (!err && reading.sums.unread_bytes == reading.sums.total_bytes)
 		err = -ETIME;
 	if (!err)
-		err = name_allocator(pid, ledger);
+		err = name_allocators(pid, scan, ledger);
 	if (!err)
 		err = heaps__walk(pid, reading.heaps.items, reading.heaps.cnt, deadline_ns, &sums);
 	if (!err)

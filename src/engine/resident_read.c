@@ -372,7 +372,10 @@ static int take_areas(struct reader *reader, uint64_t deadline_ns)
 	if (err)
 		return err;
 	while (!err && (got = smaps__next(&smaps, &area)) > 0) {
+		struct ledger before = *ledger;
+
 		err = take_area(reader, &area);
+		ledger__share(ledger, &before, area.pss_bytes);
 		note_neighbour(reader, area.map);
 		if (clock_ns(CLOCK_MONOTONIC) > deadline_ns)
 			break;

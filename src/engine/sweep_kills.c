@@ -86,6 +86,17 @@ static int add_processes(struct killing *killing)
 	return err;
 }
 
+/* A group that is watched counts for all below it. */
+static void add_shmem(struct watch_group *group, void *target)
+{
+	struct killing *killing = target;
+	const struct watch_group *above = watch_groups__above(&killing->watch->groups, group);
+
+	if (shares_limit(killing->oom, group) &&
+	    !(above && above->sample_cnt && shares_limit(killing->oom, above)))
+		sweep_oom__add_shmem(killing->oom, watch_group__recent_shmem(group));
+}
+
 struct limit {
 	const char *cgroup; /* NULL = the host */
 	uint64_t bytes;
@@ -122,6 +133,7 @@ static int build(struct killing *killing, const struct limit *limit)
 	killing->oom = begin(killing->watch, killing->kill, limit);
 	if (!killing->oom)
 		return -ENOMEM;
+	watch_groups__each(&killing->watch->groups, add_shmem, killing);
 	err = add_processes(killing);
 	if (!err)
 		return 0;
@@ -142,8 +154,8 @@ static enum oom_limit guess_by(const struct killing *killing, const struct cgrou
 		 used = memory->usage - cache;
 	struct cgroup_memory now;
 
-	if (killing->oom->anon_bytes > used)
-		used = killing->oom->anon_bytes;
+	if (sweep_oom__bytes(killing->oom) > used)
+		used = sweep_oom__bytes(killing->oom);
 	if (is_part(used, NEAR, memory->limit))
 		return OOM_LIMIT_GROUP;
 	if (!watch_group__limit(&killing->watch->groups, killing->kill->group, 0, &now)) {
@@ -192,7 +204,7 @@ static int find_limit(struct killing *killing)
 	err = build(killing, &limit);
 	if (!err && kill->limit == OOM_LIMIT_LIKELY)
 		killing->oom->is_limit_doubtful =
-			!is_part(killing->oom->anon_bytes, NEAR, kill->limit_bytes);
+			!is_part(sweep_oom__bytes(killing->oom), NEAR, kill->limit_bytes);
 	return err;
 }
 

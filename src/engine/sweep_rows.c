@@ -105,7 +105,7 @@ static int add_process(struct build *build, struct watched *item)
 static void forget_told(struct watch_group *group, void *target)
 {
 	(void)target;
-	group->told_per_hour = 0;
+	group->told_per_hour = group->told_shmem_per_hour = 0;
 }
 
 static void list_group(struct watch_group *group, void *target)
@@ -125,27 +125,44 @@ static int compare_depths(const void *a, const void *b)
 	return left > right ? -1 : left < right;
 }
 
-/* Its process has just ended, which one slope does not tell: what it has gained is not there. */
-static bool has_fallen(const struct sweep_row *row)
+/* A process of it has just ended, which one slope does not tell: what it has gained is not there.
+ */
+static bool has_fallen(const struct growth_verdict *growth, uint64_t bytes)
 {
-	double hours = (double)row->growth.seen_ns / (3600 * NS_PER_SEC);
+	double hours = (double)growth->seen_ns / (3600 * NS_PER_SEC);
 
-	return (double)row->anon_bytes < row->growth.lower * hours;
+	return (double)bytes < growth->lower * hours;
+}
+
+/* Whether it grows by more than was told of what is below it. */
+static bool is_news(const struct growth_verdict *growth, uint64_t bytes, double told_per_hour)
+{
+	return growth->state == GROWTH_GROWING && !has_fallen(growth, bytes) &&
+	       told_per_hour < EXPLAINED * growth->lower;
 }
 
 static int add_group(const struct build *build, struct watch_group *group)
 {
-	struct sweep_row row = {.anon_bytes = group->anon_bytes};
+	struct sweep_row row = {.anon_bytes = group->anon_bytes, .shmem_bytes = group->shmem_bytes};
+	struct growth_verdict shmem;
+	bool is_shmem_news;
 	int err;
 
 	if (!group->is_read)
 		return 0;
 	growth__judge(&group->growth, build->noise_bytes, &row.growth);
-	if (row.growth.state != GROWTH_GROWING || has_fallen(&row) ||
-	    group->told_per_hour >= EXPLAINED * row.growth.lower)
+	growth__judge(&group->shmem_growth, build->noise_bytes, &shmem);
+	is_shmem_news = is_news(&shmem, group->shmem_bytes, group->told_shmem_per_hour);
+	if (!is_shmem_news &&
+	    !is_news(&row.growth, watch_group__bytes(group), group->told_per_hour))
 		return 0;
+	if (shmem.state == GROWTH_GROWING)
+		row.shmem_per_hour = group->told_shmem_per_hour = shmem.bytes_per_hour;
+	if (row.growth.state != GROWTH_GROWING) /* its processes go up and down meanwhile */
+		row.growth = shmem;
 	group->told_per_hour = row.growth.bytes_per_hour;
-	err = group_ledger__read(build->watch, group->path, build->ledgers_until_ns, &row.ledger);
+	err = group_ledger__read(build->watch, group->path, group->anon_bytes,
+				 build->ledgers_until_ns, &row.ledger);
 	return err ? err : add_row(build, group, &row);
 }
 
@@ -163,8 +180,10 @@ static int add_groups(struct build *build)
 		build->err = add_group(build, group);
 		above = group->told_per_hour > 0 ? watch_groups__above(&build->watch->groups, group)
 						 : NULL;
-		if (above)
-			above->told_per_hour += group->told_per_hour;
+		if (!above)
+			continue;
+		above->told_per_hour += group->told_per_hour;
+		above->told_shmem_per_hour += group->told_shmem_per_hour;
 	}
 	array_free(&build->groups);
 	return build->err;

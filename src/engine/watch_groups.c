@@ -10,7 +10,6 @@
 #include "model/hash.h"
 #include "model/sweep.h"
 #include "util/format.h"
-#include "util/procfs_read.h"
 
 #define STAT_TEXT_MAX 8192 /* of memory.stat: what is read of it stands before that */
 #define MOST_FILES 8192	   /* unless the caller says otherwise */
@@ -220,9 +219,27 @@ static int open_group(const struct watch_groups *groups, struct watch_group *gro
 	/* A path that leads elsewhere is not this group's: it has no directory here. */
 	fd = id ? open_stat(mount, group->path) : -1;
 	if (id != group->id || !group->is_read)
-		group->growth = (struct growth){0};
+		group->growth = group->shmem_growth = (struct growth){0};
 	group->id = id;
 	return fd;
+}
+
+uint64_t watch_group__bytes(const struct watch_group *group)
+{
+	uint64_t bytes;
+
+	return __builtin_add_overflow(group->anon_bytes, group->shmem_bytes, &bytes) ? UINT64_MAX
+										     : bytes;
+}
+
+uint64_t watch_group__recent_shmem(const struct watch_group *group)
+{
+	uint64_t most = 0;
+
+	for (size_t i = 0; i < GROUP_RECENT; i++)
+		if (group->recent_shmem_bytes[i] > most)
+			most = group->recent_shmem_bytes[i];
+	return most;
 }
 
 struct sampling {
@@ -244,7 +261,10 @@ static void read_group(const struct sampling *sampling, struct watch_group *grou
 		swapped = cgroup_swapped(mount_of(groups), groups->mounts.memory, group->path);
 	if (__builtin_add_overflow(stat.anon_bytes, swapped, &group->anon_bytes))
 		group->anon_bytes = UINT64_MAX;
-	growth__add(&group->growth, sampling->now_ns, group->anon_bytes);
+	group->shmem_bytes = stat.shmem_bytes;
+	group->recent_shmem_bytes[group->sample_cnt++ % GROUP_RECENT] = stat.shmem_bytes;
+	growth__add(&group->growth, sampling->now_ns, watch_group__bytes(group));
+	growth__add(&group->shmem_growth, sampling->now_ns, group->shmem_bytes);
 }
 
 static void sample(struct watch_group *group, void *target)
@@ -252,7 +272,7 @@ static void sample(struct watch_group *group, void *target)
 	const struct sampling *sampling = target;
 	struct watch_groups *groups = sampling->groups;
 	bool keep = group->fd >= 0 || (groups->open_cnt < groups->max_open &&
-				       group->anon_bytes >= groups->least_bytes);
+				       watch_group__bytes(group) >= groups->least_bytes);
 	int fd = group->fd;
 
 	if (!strcmp(group->path, "/"))
@@ -301,14 +321,14 @@ static void list_size(struct watch_group *group, void *target)
 	struct size_list *sizes = target;
 
 	if (group->is_read)
-		sizes->items[sizes->cnt++] = group->anon_bytes;
+		sizes->items[sizes->cnt++] = watch_group__bytes(group);
 }
 
 static void close_small(struct watch_group *group, void *target)
 {
 	struct watch_groups *groups = target;
 
-	if (group->anon_bytes < groups->least_bytes)
+	if (watch_group__bytes(group) < groups->least_bytes)
 		close_file(groups, group);
 }
 
@@ -383,23 +403,6 @@ static void note_hit(struct watch_group *group, void *target)
 		group->ooms.items[hit->level] = hit->as;
 }
 
-static int read_limit(const struct watch_groups *groups, const char *path, uint64_t *ret_bytes)
-{
-	char *name = format_text("%s%s/%s", mount_of(groups), path,
-				 groups->mounts.memory ? "memory.limit_in_bytes" : "memory.max"),
-	     *text = NULL, *end;
-	size_t len;
-	int err = name ? procfs_read_path(name, &text, &len) : -ENOMEM;
-
-	if (!err) {
-		*ret_bytes = strtoull(text, &end, 10);
-		err = end == text ? -ENOENT : 0; /* "max" */
-	}
-	free(text);
-	free(name);
-	return err;
-}
-
 enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_group *group,
 				     uint64_t pass, char **ret_path, uint64_t *ret_bytes)
 {
@@ -422,7 +425,7 @@ enum oom_limit watch_group__find_hit(struct watch_groups *groups, struct watch_g
 	hit.path = *ret_path;
 	hit.as = group->ooms.items[hit.level];
 	watch_groups__each(groups, note_hit, &hit);
-	if (!read_limit(groups, *ret_path, ret_bytes))
+	if (!cgroup_limit__read(mount, groups->mounts.memory, *ret_path, ret_bytes))
 		return groups->mounts.memory ? OOM_LIMIT_LIKELY : OOM_LIMIT_GROUP;
 	free(*ret_path);
 	*ret_path = NULL;

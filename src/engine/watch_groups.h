@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The control groups of watched processes: how much anonymous memory each has, by files that are
- * kept open, how it grows, what people call it, and how much room is left to it.
+ * The control groups of watched processes: how much memory each has that is not a cache of files,
+ * by files that are kept open, how it grows, what people call it, and how much room is left to it.
  */
 #ifndef LEAKSWEEP_ENGINE_WATCH_GROUPS_H
 #define LEAKSWEEP_ENGINE_WATCH_GROUPS_H
@@ -16,6 +16,8 @@
 #include "util/procfs.h"
 #include "util/procfs_memory.h"
 
+#define GROUP_RECENT 6
+
 struct watch_group {
 	struct watch_group *next; /* of the same hash */
 	char *path;		  /* owned, as proc_cgroup */
@@ -27,10 +29,15 @@ struct watch_group {
 	bool has_name;
 	struct cgroup_name name; /* owned, see watch_group__name */
 	uint64_t anon_bytes;	 /* of the group and all below it, swap included */
-	struct growth growth;	 /* of that */
-	double told_per_hour;	 /* of a report's growth, what those below it explain */
-	bool is_counted;	 /* its kills were asked for, see engine/watch_kills.h ... */
-	bool has_kills;		 /* ... and told: */
+	uint64_t shmem_bytes;	 /* the same of shared memory and files of tmpfs */
+	uint64_t recent_shmem_bytes[GROUP_RECENT]; /* the last samples, in no order */
+	uint32_t sample_cnt;
+	struct growth growth;	    /* of both ... */
+	struct growth shmem_growth; /* ... and of shmem, which no process has */
+	/* of a report's growth, what those below it explain */
+	double told_per_hour, told_shmem_per_hour;
+	bool is_counted; /* its kills were asked for, see engine/watch_kills.h ... */
+	bool has_kills;	 /* ... and told: */
 	uint64_t kills;
 	struct oom_levels ooms;
 	struct cgroup_memory limit; /* owned: the nearest one when it was looked for last; no
@@ -78,6 +85,11 @@ struct watch_group *watch_groups__above(struct watch_groups *groups,
 /* Calls `visit` for each, in no order. */
 void watch_groups__each(struct watch_groups *groups,
 			void (*visit)(struct watch_group *group, void *target), void *target);
+
+/* Return what it has that is not a cache of files, and the most of shared memory and files of tmpfs
+ * that its last samples told. */
+uint64_t watch_group__bytes(const struct watch_group *group);
+uint64_t watch_group__recent_shmem(const struct watch_group *group);
 
 /* Returns what people call it, looked up once; NULL = no memory. */
 const struct cgroup_name *watch_group__name(struct watch_groups *groups, struct watch_group *group);

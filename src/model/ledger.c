@@ -10,11 +10,36 @@ void ledger__put(struct ledger *ledger, enum ledger_part part, uint64_t bytes)
 	ledger->anon_bytes += bytes;
 }
 
+static uint64_t in_proportion(uint64_t bytes, uint64_t part, uint64_t whole)
+{
+	return (uint64_t)((unsigned __int128)bytes * part / whole);
+}
+
+void ledger__share(struct ledger *ledger, const struct ledger *before, uint64_t own_bytes)
+{
+	uint64_t added = ledger->anon_bytes - before->anon_bytes;
+
+	for (int i = 0; i < LEDGER_PART_CNT; i++) {
+		ledger->others_bytes[i] = before->others_bytes[i];
+		if (own_bytes < added && ledger->part_bytes[i] > before->part_bytes[i])
+			ledger->others_bytes[i] +=
+				in_proportion(ledger->part_bytes[i] - before->part_bytes[i],
+					      added - own_bytes, added);
+	}
+}
+
 uint64_t ledger__move(struct ledger *ledger, enum ledger_part from, enum ledger_part to,
 		      uint64_t bytes)
 {
+	uint64_t others;
+
 	if (bytes > ledger->part_bytes[from])
 		bytes = ledger->part_bytes[from];
+	if (!bytes)
+		return 0;
+	others = in_proportion(ledger->others_bytes[from], bytes, ledger->part_bytes[from]);
+	ledger->others_bytes[from] -= others;
+	ledger->others_bytes[to] += others;
 	ledger->part_bytes[from] -= bytes;
 	ledger->part_bytes[to] += bytes;
 	return bytes;
@@ -48,9 +73,9 @@ void ledger__add(struct ledger *group, const struct ledger *process)
 		 strcmp(group->allocator, process->allocator) != 0)
 		group->allocator = NULL;
 	group->is_known = true;
+	group->has_unread_pools |= process->has_unread_pools;
 	for (int i = 0; i < LEDGER_PART_CNT; i++)
-		group->part_bytes[i] += process->part_bytes[i];
-	group->anon_bytes += process->anon_bytes;
+		ledger__put(group, i, process->part_bytes[i] - process->others_bytes[i]);
 	group->free_cnt += process->free_cnt;
 	group->huge_bytes += process->huge_bytes;
 	group->file_bytes += process->file_bytes;
@@ -96,6 +121,7 @@ const char *ledger_cause__name(enum ledger_cause cause)
 	static const char *const names[LEDGER_CAUSE_CNT] = {
 		[LEDGER_CAUSE_NONE] = "none",
 		[LEDGER_CAUSE_LIVE] = "live",
+		[LEDGER_CAUSE_MAPPED] = "mapped",
 		[LEDGER_CAUSE_RETAINED] = "retained",
 		[LEDGER_CAUSE_FRAGMENTED] = "fragmented",
 		[LEDGER_CAUSE_HUGE_PAGES] = "huge_pages",
@@ -127,10 +153,13 @@ uint64_t ledger__kept(const struct ledger *ledger)
 static uint64_t cause_bytes(const struct ledger *ledger, enum ledger_cause cause)
 {
 	const uint64_t *parts = ledger->part_bytes;
+	uint64_t mapped = parts[LEDGER_MAPPED] + parts[LEDGER_OTHER_HEAP];
 
 	switch (cause) {
 	case LEDGER_CAUSE_LIVE:
-		return ledger__live(ledger) + parts[LEDGER_MAPPED] + parts[LEDGER_OTHER_HEAP];
+		return ledger__live(ledger) + (ledger->allocator ? 0 : mapped);
+	case LEDGER_CAUSE_MAPPED:
+		return ledger->allocator ? mapped : 0;
 	case LEDGER_CAUSE_RETAINED:
 		return ledger__kept(ledger) - ledger__fragmented(ledger);
 	case LEDGER_CAUSE_FRAGMENTED:
@@ -158,6 +187,22 @@ static void move_all(struct ledger *ledger, const enum ledger_part *from, size_t
 		ledger__move(ledger, from[i], to, UINT64_MAX);
 }
 
+static uint64_t increase(uint64_t was, uint64_t is)
+{
+	return is > was ? is - was : 0;
+}
+
+/* What was not read may be free. What was not free when it was read has not become so by then. */
+static void doubt_mapped(struct ledger *before, struct ledger *now, uint64_t free_bytes)
+{
+	uint64_t grown =
+		increase(before->part_bytes[LEDGER_MAPPED], now->part_bytes[LEDGER_MAPPED]);
+
+	if (now->has_unread_pools || grown < free_bytes)
+		free_bytes = grown;
+	ledger__move(now, LEDGER_MAPPED, LEDGER_UNEXPLAINED, free_bytes);
+}
+
 /* What was gone over in one of them only has not changed for that. */
 static void make_alike(struct ledger *before, struct ledger *now, uint64_t least_bytes)
 {
@@ -166,21 +211,20 @@ static void make_alike(struct ledger *before, struct ledger *now, uint64_t least
 						 LEDGER_HEAP_HOLES, LEDGER_HEAP_PAGES,
 						 LEDGER_HEAP_TOP};
 	uint64_t was_unread = before->part_bytes[LEDGER_HEAP_UNREAD],
-		 is_unread = now->part_bytes[LEDGER_HEAP_UNREAD];
+		 is_unread = now->part_bytes[LEDGER_HEAP_UNREAD],
+		 free_bytes = now->part_bytes[LEDGER_OBJECTS_FREE];
+	bool has_unread = before->has_unread_pools || now->has_unread_pools;
 
-	if (!before->part_bytes[LEDGER_OBJECTS] != !now->part_bytes[LEDGER_OBJECTS]) {
+	if (has_unread || !before->part_bytes[LEDGER_OBJECTS] != !now->part_bytes[LEDGER_OBJECTS]) {
 		move_all(before, pools, 2, LEDGER_MAPPED);
 		move_all(now, pools, 2, LEDGER_MAPPED);
 	}
+	if (has_unread)
+		doubt_mapped(before, now, free_bytes);
 	if (was_unread > is_unread + least_bytes || is_unread > was_unread + least_bytes) {
 		move_all(before, heaps, 5, LEDGER_HEAP_UNREAD);
 		move_all(now, heaps, 5, LEDGER_HEAP_UNREAD);
 	}
-}
-
-static uint64_t increase(uint64_t was, uint64_t is)
-{
-	return is > was ? is - was : 0;
 }
 
 static struct ledger_verdict grown(const struct ledger *before, const struct ledger *now,
@@ -202,14 +246,18 @@ struct ledger_verdict ledger__judge(const struct ledger *before, const struct le
 
 	if (old.is_known)
 		make_alike(&old, &new, least_bytes);
+	old.allocator = new.allocator;
 	for (enum ledger_cause i = LEDGER_CAUSE_LIVE; i <= LEDGER_CAUSE_UNEXPLAINED; i++) {
 		struct ledger_verdict one = grown(&old, &new, i, least_bytes);
 
 		if (one.bytes > verdict.bytes)
 			verdict = one;
 	}
-	if (verdict.cause == LEDGER_CAUSE_LIVE || verdict.bytes > all / 2)
+	if (verdict.cause == LEDGER_CAUSE_LIVE || verdict.cause == LEDGER_CAUSE_MAPPED ||
+	    verdict.bytes > all / 2)
 		return verdict;
 	verdict = grown(&old, &new, LEDGER_CAUSE_LIVE, least_bytes);
+	if (!verdict.cause)
+		verdict = grown(&old, &new, LEDGER_CAUSE_MAPPED, least_bytes);
 	return verdict.cause ? verdict : grown(&old, &new, LEDGER_CAUSE_UNEXPLAINED, least_bytes);
 }

@@ -34,8 +34,11 @@ enum ledger_part {
 
 struct ledger {
 	bool is_known;
-	uint64_t anon_bytes; /* in memory: the sum of all parts */
+	bool has_unread_pools; /* of a Python: they are in LEDGER_MAPPED */
+	uint64_t anon_bytes;   /* in memory: the sum of all parts */
 	uint64_t part_bytes[LEDGER_PART_CNT];
+	/* Of these: what counts for others, who have the same pages since a fork. */
+	uint64_t others_bytes[LEDGER_PART_CNT];
 	uint64_t largest_free_bytes; /* free chunk in glibc's heaps, but for their ends */
 	uint64_t free_cnt;	     /* such chunks */
 	/* Beside the sum: */
@@ -51,15 +54,20 @@ struct ledger {
 /* Puts bytes into a part, and into the sum. */
 void ledger__put(struct ledger *ledger, enum ledger_part part, uint64_t bytes);
 
-/* Moves bytes from one part to another, no more than there are. Returns how many. */
+/* Of what was put into all parts since a ledger was as `before`, no more than `own_bytes` count for
+ * this process. */
+void ledger__share(struct ledger *ledger, const struct ledger *before, uint64_t own_bytes);
+
+/* Moves bytes from one part to another, no more than there are, and of what counts for others in
+ * proportion. Returns how many. */
 uint64_t ledger__move(struct ledger *ledger, enum ledger_part from, enum ledger_part to,
 		      uint64_t bytes);
 
 /* Divides what LEDGER_HEAP_UNREAD holds as the heaps were found. */
 void ledger__divide_heaps(struct ledger *ledger, const struct heap_sums *heaps);
 
-/* Adds a process's ledger to that of a group. A group's allocator is that of its processes, if they
- * have the same. */
+/* Adds a process's ledger to that of a group, without what counts for others. What is beside the
+ * sum is added up as it is. A group's allocator is that of its processes, if they have the same. */
 void ledger__add(struct ledger *group, const struct ledger *process);
 
 /* Return a short name for people, "heap blocks", "thread stacks", and the one of a field for
@@ -76,6 +84,7 @@ uint64_t ledger__fragmented(const struct ledger *ledger);
 enum ledger_cause {
 	LEDGER_CAUSE_NONE,	 /* it did not grow, or no part is to blame for most of that */
 	LEDGER_CAUSE_LIVE,	 /* blocks, objects, mappings: a leak or a cache */
+	LEDGER_CAUSE_MAPPED,	 /* mappings, an allocator's with what it keeps free in them */
 	LEDGER_CAUSE_RETAINED,	 /* free in whole pages or at ends of heaps */
 	LEDGER_CAUSE_FRAGMENTED, /* free between blocks */
 	LEDGER_CAUSE_HUGE_PAGES, /* for what was not touched, or holds zeros */
@@ -95,10 +104,12 @@ struct ledger_verdict {
 
 /*
  * Judges a change of anonymous memory with what is swapped out: the cause whose bytes grew most, if
- * that is at least `least_bytes`. Other than LEDGER_CAUSE_LIVE it is one that explains more than
- * half of what all of it grew by; failing that, what is live or unexplained is told if it grew by
- * `least_bytes`. Both ledgers are known, `before` all zeros = what there is now is to be judged.
- * Heaps or pools that one of them tells apart and the other does not are compared as a whole.
+ * that is at least `least_bytes`. Other than LEDGER_CAUSE_LIVE and LEDGER_CAUSE_MAPPED it is one
+ * that explains more than half of what all of it grew by; failing that, what is live, mapped or
+ * unexplained is told if it grew by `least_bytes`. Both ledgers are known, `before` all zeros =
+ * what there is now is to be judged. Heaps or pools that one of them tells apart and the other does
+ * not are compared as a whole. Where pools were not read, mappings have grown by no more than what
+ * cannot be free in pools; the rest is unexplained.
  */
 struct ledger_verdict ledger__judge(const struct ledger *before, const struct ledger *now,
 				    uint64_t least_bytes);

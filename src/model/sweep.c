@@ -114,6 +114,11 @@ bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct s
 	return false;
 }
 
+bool sweep_row__is_shmem(const struct sweep_row *row)
+{
+	return row->shmem_per_hour > row->growth.bytes_per_hour / 2;
+}
+
 size_t sweep_code__growing(const struct sweep_code *code)
 {
 	size_t cnt = 0;

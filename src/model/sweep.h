@@ -82,7 +82,11 @@ struct sweep_row {
 	bool is_service;   /* a unit or a container */
 	uint32_t restarts; /* of the service, during the sweep */
 	uint64_t anon_bytes;
-	struct growth_verdict growth;
+	/* Of a group, beside that: shared memory and files of tmpfs, which stay when the processes
+	 * end, and what they grow by; 0 = they do not. */
+	uint64_t shmem_bytes;
+	double shmem_per_hour;
+	struct growth_verdict growth; /* of a group: of both */
 	/* the limit that leaves the least room */
 	char *limit_cgroup; /* owned; "" = the host's memory */
 	/* Of that group, or the host's memory, with the swap that may be used: growth includes what
@@ -135,6 +139,9 @@ void sweep_row__free(struct sweep_row *row);
 /* Gives a row what is known of its process's code, which it owns then. Returns whether there is
  * such a row, else the code stays the caller's. */
 bool sweep__set_code(struct sweep *sweep, pid_t pid, uint64_t start_ns, struct sweep_code *code);
+
+/* Returns whether shared memory and files of tmpfs are most of what a row grows by. */
+bool sweep_row__is_shmem(const struct sweep_row *row);
 
 /* Return how many stacks are known to grow, and with those where memory was first touched; of no
  * code 0. */

@@ -49,6 +49,23 @@ void sweep_oom__free(struct sweep_oom *oom)
 	free(oom);
 }
 
+static uint64_t add_bytes(uint64_t a, uint64_t b)
+{
+	uint64_t sum;
+
+	return __builtin_add_overflow(a, b, &sum) ? UINT64_MAX : sum;
+}
+
+void sweep_oom__add_shmem(struct sweep_oom *oom, uint64_t bytes)
+{
+	oom->shmem_bytes = add_bytes(oom->shmem_bytes, bytes);
+}
+
+uint64_t sweep_oom__bytes(const struct sweep_oom *oom)
+{
+	return add_bytes(oom->anon_bytes, oom->shmem_bytes);
+}
+
 static bool goes_before(const struct sweep_row *row, enum oom_fate fate,
 			const struct oom_process *other)
 {
@@ -67,8 +84,7 @@ int sweep_oom__add(struct sweep_oom *oom, const struct sweep_row *row, enum oom_
 	size_t at = oom->list.cnt;
 
 	oom->process_cnt++;
-	if (__builtin_add_overflow(oom->anon_bytes, row->anon_bytes, &oom->anon_bytes))
-		oom->anon_bytes = UINT64_MAX;
+	oom->anon_bytes = add_bytes(oom->anon_bytes, row->anon_bytes);
 	while (at && goes_before(row, fate, &oom->list.items[at - 1]))
 		at--;
 	if (at == MAX_OOM_PROCESSES)

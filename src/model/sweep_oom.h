@@ -38,12 +38,20 @@ struct sweep_oom {
 	bool is_limit_doubtful; /* another one may have been reached */
 	/* Of all processes below that limit, those that are gone included. */
 	uint64_t process_cnt, anon_bytes;
+	/* Of all groups below it that are watched: shared memory and files of tmpfs. */
+	uint64_t shmem_bytes;
 	ARRAY(struct oom_process) list; /* those that were killed first, then by their memory */
 };
 
 /* Texts are copied, NULL counts as "". Returns NULL when there is no memory. */
 struct sweep_oom *sweep_oom__new(const char *cgroup, const char *title, const char *limit_cgroup);
 void sweep_oom__free(struct sweep_oom *oom);
+
+/* Adds a group's shared memory and files of tmpfs. */
+void sweep_oom__add_shmem(struct sweep_oom *oom, uint64_t bytes);
+
+/* Returns what counts against the limit of all that is known. */
+uint64_t sweep_oom__bytes(const struct sweep_oom *oom);
 
 /*
  * Counts a process, and puts a copy of it, without code, into the list if it is one of the

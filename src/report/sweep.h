@@ -37,7 +37,10 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     "pid" (null = a control group that grows by more than its processes tell), "start_ns",
  *     "comm", "cgroup", "title", "runtime", "service" (title and runtime are a unit's or a
  *     container's), "restarts" of the service since the sweep began, "anon_bytes" (swap included),
- *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)},
+ *     "shmem": null (a process), or {"bytes", "bytes_per_hour" (0 = they do not grow)} of the
+ *       group's shared memory and files of tmpfs,
+ *     "growth": {"bytes_per_hour", "lower", "upper" (95 % bounds), "seen_ns" (the time it is of)}
+ *       of "anon_bytes", of a group with "shmem",
  *     "limit": {"cgroup" (null = the host's memory), "bytes", "room_bytes" (page cache and swap
  *       that may be used counted as room), "bytes_per_hour" (of all rows that share it: a group's
  *       counts in the place of those below it), "seconds" (until it is used up at that rate; null
@@ -57,12 +60,13 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *       "ledger": null or what its anonymous memory is made of: {"ago_ns" (0 = when the rest was
  *       told, else it could not be read again), "anon_bytes", "parts" (by name, they add up to it),
  *       "largest_free_bytes" and "free_count" (chunks in malloc's heaps); of
- *       no part: "huge_bytes", "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose
- *       memory is in "mapped", null = not known)},
+ *       no part, and of a group added up over processes that may share them: "huge_bytes",
+ *       "file_bytes", "shared_bytes", "swapped_bytes"; "allocator" (whose memory is in "mapped",
+ *       null = not known), "unread_pools" (a Python's are in "mapped")},
  *       "cause": null or what most of its growth is, or live of it: {"name": "live" (blocks,
- *       mappings), "retained" (free in whole pages), "fragmented" (free between blocks),
- *       "huge_pages", "stacks", "files" (written pages), "unexplained" (or swapped out); "bytes",
- *       "seen_ns" (the time it grew in)},
+ *       mappings), "mapped" (with what its allocator keeps free there), "retained" (free in whole
+ *       pages), "fragmented" (free between blocks), "huge_pages", "stacks", "files" (written
+ *       pages), "unexplained" (or swapped out); "bytes", "seen_ns" (the time it grew in)},
  *       "sites": all its stacks, growing ones first: {"verdict" ("growing", "bounded": a cache that
  *       turned over, "startup", "churn", "unknown"), "doubt" (why unknown: "too_few", "too_young",
  *       "mixed", "resized", "process": the process grows less, "minor": far more; else null),
@@ -76,11 +80,12 @@ int report_sweep_table(const struct sweep *sweep, const struct sweep_report_opts
  *     noticed), "kills", "cgroup" (of those that were killed, null = not known), "title", "limit":
  *     {"cgroup" (null = the host's memory), "bytes", "certain" (that it was this one that was
  *     reached)}, "processes" and "anon_bytes" of all that share it, those that are gone by then
- *     included, "list" of the first 64 of them that are not suppressed, those that were killed
- *     first, then by their memory: {"pid", "start_ns", "comm", "cgroup", "title", "restarts",
- *     "fate" ("killed", "gone", "there"), "anon_bytes" (when it was last looked at), "state" (as of
- *     "states"), "growth" (as above, null unless it grew), "known" (as above, of its own code or,
- *     if "pid" says so, of the one before it)}}
+ *     included, "shmem_bytes" (shared memory and files of tmpfs of the groups that share it),
+ *     "list" of the first 64 of them that are not suppressed, those that were killed first, then
+ *     by their memory: {"pid", "start_ns", "comm", "cgroup", "title", "restarts", "fate" ("killed",
+ *     "gone", "there"), "anon_bytes" (when it was last looked at), "state" (as of "states"),
+ *     "growth" (as above, null unless it grew), "known" (as above, of its own code or, if "pid"
+ *     says so, of the one before it)}}
  */
 int report_sweep_json(const struct sweep *sweep, const struct sweep_report_opts *opts, FILE *out);
 

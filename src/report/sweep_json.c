@@ -78,6 +78,20 @@ static void add_growth(struct fields *row, const struct growth_verdict *growth)
 	add_fields(row, "growth", &fields);
 }
 
+static void add_shmem(struct fields *row, const struct sweep_row *item)
+{
+	struct fields fields;
+
+	if (item->pid) {
+		add_null(row, "shmem");
+		return;
+	}
+	fields__new(&fields);
+	add_uint(&fields, "bytes", item->shmem_bytes);
+	add_float(&fields, "bytes_per_hour", item->shmem_per_hour);
+	add_fields(row, "shmem", &fields);
+}
+
 static void add_limit(struct fields *row, const struct sweep_row *item)
 {
 	struct fields fields;
@@ -188,6 +202,7 @@ static void add_ledger(struct fields *code, const struct ledger *ledger, uint64_
 	add_uint(&fields, "shared_bytes", ledger->shared_bytes);
 	add_uint(&fields, "swapped_bytes", ledger->swapped_bytes);
 	add_known_text(&fields, "allocator", ledger->allocator);
+	add_bool(&fields, "unread_pools", ledger->has_unread_pools);
 	add_fields(code, "ledger", &fields);
 }
 
@@ -321,6 +336,7 @@ static int put_row(const struct profile *profile, const struct sweep_row *item,
 	add_bool(&row, "service", item->is_service);
 	add_uint(&row, "restarts", item->restarts);
 	add_uint(&row, "anon_bytes", item->anon_bytes);
+	add_shmem(&row, item);
 	add_growth(&row, &item->growth);
 	add_limit(&row, item);
 	add_ledger(&row, &item->ledger, 0);
@@ -401,6 +417,7 @@ static int put_oom(const struct sweep_oom *oom, FILE *out)
 	add_fields(&fields, "limit", &limit);
 	add_uint(&fields, "processes", oom->process_cnt);
 	add_uint(&fields, "anon_bytes", oom->anon_bytes);
+	add_uint(&fields, "shmem_bytes", oom->shmem_bytes);
 	err = put_fields(&fields, false, out);
 	fputs(",\"list\":[", out);
 	for (size_t i = 0; i < oom->list.cnt && !err; i++) {

@@ -15,6 +15,8 @@ static const struct {
 	const char *verdict, *what, *hint;
 } causes[LEDGER_CAUSE_CNT] = {
 	[LEDGER_CAUSE_LIVE] = {NULL, "blocks and mappings in use", NULL},
+	[LEDGER_CAUSE_MAPPED] = {NULL, "what is mapped, what its allocator keeps free included,",
+				 NULL},
 	[LEDGER_CAUSE_RETAINED] = {"kept by the allocator, not leaked",
 				   "what is free in whole pages of malloc's heaps",
 				   "malloc_trim(3) gives that back"},
@@ -142,10 +144,32 @@ static void put_sum(struct screen *screen, const struct ledger *ledger)
 
 	fprintf(screen->line, ": %s", format_bytes(ledger->anon_bytes, buf));
 	put_parts(screen, ledger);
-	if (ledger->allocator && ledger->part_bytes[LEDGER_MAPPED])
+	if (ledger->has_unread_pools && ledger->part_bytes[LEDGER_MAPPED])
+		fputs(" (what Python's pools have is in mapped: they were not read)", screen->line);
+	else if (ledger->allocator && ledger->part_bytes[LEDGER_MAPPED])
 		fprintf(screen->line, " (what %s has is in mapped)", ledger->allocator);
 	if (ledger->swapped_bytes)
 		fprintf(screen->line, "; %s swapped out", format_bytes(ledger->swapped_bytes, buf));
+}
+
+void sweep_put_shmem(struct screen *screen, const struct sweep_row *row)
+{
+	bool is_growing = row->shmem_per_hour > 0;
+	char rate[UNITS_MAX], bytes[UNITS_MAX];
+
+	if (!is_growing && row->shmem_bytes <= row->anon_bytes / 100)
+		return;
+	screen__label(screen, "");
+	fputs("shared memory and tmpfs files", screen->line);
+	if (is_growing) {
+		fputs(sweep_row__is_shmem(row) ? ", not the heap" : "", screen->line);
+		fprintf(screen->line, ": %s per hour, which stay when processes end; there are %s",
+			format_bytes(row->shmem_per_hour, rate),
+			format_bytes(row->shmem_bytes, bytes));
+	} else {
+		fprintf(screen->line, ": %s", format_bytes(row->shmem_bytes, bytes));
+	}
+	screen__end(screen);
 }
 
 void sweep_put_group_ledger(struct screen *screen, const struct ledger *ledger)

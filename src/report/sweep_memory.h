@@ -19,7 +19,11 @@ void sweep_put_cause(struct screen *screen, const struct sweep_code *code);
  * nothing if the memory was not looked into. */
 void sweep_put_ledger(struct screen *screen, const struct sweep_code *code, bool is_cause_told);
 
-/* The same for a control group: what its processes have. */
+/* Writes a line with a control group's shared memory and files of tmpfs, and what these grow by;
+ * nothing where they are less than a hundredth. */
+void sweep_put_shmem(struct screen *screen, const struct sweep_row *row);
+
+/* As sweep_put_ledger for a control group: what its processes have. */
 void sweep_put_group_ledger(struct screen *screen, const struct ledger *ledger);
 
 #endif

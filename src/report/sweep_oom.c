@@ -45,6 +45,9 @@ static void put_limit(struct screen *screen, const struct sweep_oom *oom)
 	fprintf(screen->line, "; %" PRIu64 " process%s had %s of anonymous memory",
 		oom->process_cnt, oom->process_cnt == 1 ? "" : "es",
 		format_bytes(oom->anon_bytes, buf));
+	if (oom->shmem_bytes)
+		fprintf(screen->line, ", and there was %s of shared memory and tmpfs files,",
+			format_bytes(oom->shmem_bytes, buf));
 	fputs(" when last looked at", screen->line);
 	screen__end(screen);
 }

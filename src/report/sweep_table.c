@@ -155,6 +155,8 @@ static int put_row(struct screen *screen, const struct profile *profile,
 	screen__paint(screen, PAINT_NONE);
 	screen__end_whole(screen);
 	put_whose(screen, row);
+	if (!row->pid)
+		sweep_put_shmem(screen, row);
 	sweep_put_group_ledger(screen, &row->ledger);
 	err = row->code ? sweep_put_code(screen, profile, row) : 0;
 	return !err && row->kept ? sweep_put_kept(screen, row) : err;
@@ -240,6 +242,13 @@ static void put_next(struct screen *screen, const struct sweep *sweep, size_t to
 	const char *path;
 
 	screen__label(screen, "next");
+	if (!row && sweep_row__is_shmem(&sweep->rows.items[0])) {
+		fputs("`ls -l /dev/shm`, `ipcs -m` and `df -a -t tmpfs`, in the group's container "
+		      "if it is one, tell what there is",
+		      screen->line);
+		screen__end(screen);
+		return;
+	}
 	if (!has_code && !is_known)
 		fputs("this view tells no stacks: ", screen->line);
 	fputs("`leaksweep trace ", screen->line);

@@ -19,7 +19,7 @@
 
 struct version {
 	const char *limit, *usage, *peak;
-	const char *anon, *file; /* in memory.stat */
+	const char *anon, *file, *shmem; /* in memory.stat */
 	/* and there, page cache on the lists of reclaim; shmem is not on them */
 	const char *active_file, *inactive_file;
 	const char *swap_limit, *swap_usage; /* of v1 memory and swap together */
@@ -31,14 +31,23 @@ static const struct version v1 = {
 	"memory.max_usage_in_bytes",
 	"total_rss",
 	"total_cache",
+	"total_shmem",
 	"total_active_file",
 	"total_inactive_file",
 	"memory.memsw.limit_in_bytes",
 	"memory.memsw.usage_in_bytes",
 };
 static const struct version v2 = {
-	"memory.max",	 "memory.current",  "memory.peak",	   "anon", "file", "active_file",
-	"inactive_file", "memory.swap.max", "memory.swap.current",
+	"memory.max",
+	"memory.current",
+	"memory.peak",
+	"anon",
+	"file",
+	"shmem",
+	"active_file",
+	"inactive_file",
+	"memory.swap.max",
+	"memory.swap.current",
 };
 
 void cgroup_memory__free(struct cgroup_memory *memory)
@@ -47,8 +56,7 @@ void cgroup_memory__free(struct cgroup_memory *memory)
 	memory->path = NULL;
 }
 
-/* Reads a file of one number, or "max". Returns 0 or a negative errno. */
-static int read_value(const char *mount, const char *path, const char *name, uint64_t *ret)
+int cgroup_value__read(const char *mount, const char *path, const char *name, uint64_t *ret)
 {
 	char *file = format_text("%s%s/%s", mount, path, name), *text = NULL, *end;
 	unsigned long long value;
@@ -94,9 +102,9 @@ uint64_t cgroup_memory__room(const struct cgroup_memory *memory)
 	return room < UINT64_MAX - memory->swap_room ? room + memory->swap_room : UINT64_MAX;
 }
 
-/* Finds the number behind a word at the start of a line. Returns false when there is none. */
-static bool find_number(const char *text, const char *word, uint64_t *ret)
+bool cgroup_text__find(const char *text, const char *word, uint64_t *ret)
 {
+	unsigned long long value;
 	size_t len = strlen(word);
 	char *end;
 
@@ -106,8 +114,11 @@ static bool find_number(const char *text, const char *word, uint64_t *ret)
 		    !isdigit((unsigned char)line[len + 1]))
 			continue;
 		errno = 0;
-		*ret = strtoull(line + len + 1, &end, 10);
-		return !errno && (!*end || *end == '\n');
+		value = strtoull(line + len + 1, &end, 10);
+		if (errno || (*end && *end != '\n'))
+			return false;
+		*ret = value;
+		return true;
 	}
 	return false;
 }
@@ -120,13 +131,30 @@ static uint64_t read_reclaimable(const char *mount, const struct version *versio
 	size_t len;
 
 	if (name && !procfs_read_path(name, &text, &len) &&
-	    find_number(text, version->active_file, &active) &&
-	    find_number(text, version->inactive_file, &inactive) &&
+	    cgroup_text__find(text, version->active_file, &active) &&
+	    cgroup_text__find(text, version->inactive_file, &inactive) &&
 	    __builtin_add_overflow(active, inactive, &sum))
 		sum = 0;
 	free(name);
 	free(text);
 	return sum;
+}
+
+static int read_limit(const char *mount, const char *path, const char *name, uint64_t *ret)
+{
+	uint64_t limit;
+	int err = cgroup_value__read(mount, path, name, &limit);
+
+	if (!err && limit >= NO_V1_LIMIT)
+		return -ENOENT;
+	if (!err)
+		*ret = limit;
+	return err;
+}
+
+int cgroup_limit__read(const char *mount, bool is_v1, const char *path, uint64_t *ret_bytes)
+{
+	return read_limit(mount, path, (is_v1 ? &v1 : &v2)->limit, ret_bytes);
 }
 
 /* Reads one group. Returns 0, -ENOENT (no limit) or another negative errno. */
@@ -136,15 +164,13 @@ static int read_group(const char *mount, const struct version *version, const ch
 	struct cgroup_memory memory = {.limit_name = version->limit};
 	int err;
 
-	err = read_value(mount, path, version->limit, &memory.limit);
+	err = read_limit(mount, path, version->limit, &memory.limit);
 	if (err)
 		return err;
-	if (memory.limit >= NO_V1_LIMIT)
-		return -ENOENT;
-	err = read_value(mount, path, version->usage, &memory.usage);
+	err = cgroup_value__read(mount, path, version->usage, &memory.usage);
 	if (err)
 		return err;
-	if (read_value(mount, path, version->peak, &memory.peak))
+	if (cgroup_value__read(mount, path, version->peak, &memory.peak))
 		memory.peak = 0;
 	memory.reclaimable = read_reclaimable(mount, version, path);
 	*ret = memory;
@@ -173,8 +199,9 @@ uint64_t cgroup_swapped(const char *mount, bool is_v1, const char *path)
 	const struct version *version = is_v1 ? &v1 : &v2;
 	uint64_t swapped, usage = 0;
 
-	if (!is_plain_path(path) || read_value(mount, path, version->swap_usage, &swapped) ||
-	    (is_v1 && read_value(mount, path, version->usage, &usage)))
+	if (!is_plain_path(path) ||
+	    cgroup_value__read(mount, path, version->swap_usage, &swapped) ||
+	    (is_v1 && cgroup_value__read(mount, path, version->usage, &usage)))
 		return 0;
 	return swapped > usage ? swapped - usage : 0;
 }
@@ -195,8 +222,8 @@ static void cut_swap(const char *mount, const char *path, uint64_t *swap_room)
 {
 	uint64_t limit, usage;
 
-	if (!read_value(mount, path, v2.swap_limit, &limit) && limit != MEMORY_UNLIMITED &&
-	    !read_value(mount, path, v2.swap_usage, &usage)) {
+	if (!cgroup_value__read(mount, path, v2.swap_limit, &limit) && limit != MEMORY_UNLIMITED &&
+	    !cgroup_value__read(mount, path, v2.swap_usage, &usage)) {
 		limit = limit > usage ? limit - usage : 0;
 		if (limit < *swap_room)
 			*swap_room = limit;
@@ -296,12 +323,16 @@ int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *re
 int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1)
 {
 	const struct version *version = is_v1 ? &v1 : &v2;
-	uint64_t anon, file;
+	uint64_t anon, file, shmem;
 
-	if (!find_number(text, version->anon, &anon) || !find_number(text, version->file, &file))
+	if (!cgroup_text__find(text, version->anon, &anon) ||
+	    !cgroup_text__find(text, version->file, &file))
 		return -EBADMSG;
+	if (!cgroup_text__find(text, version->shmem, &shmem) || shmem > file)
+		shmem = 0;
 	stat->anon_bytes = anon;
 	stat->file_bytes = file;
+	stat->shmem_bytes = shmem;
 	return 0;
 }
 
@@ -324,7 +355,7 @@ int cgroup_stat__read(const char *mount, bool is_v1, const char *path, struct cg
 	free(text);
 	if (err)
 		return err;
-	if (read_value(mount, path, (is_v1 ? &v1 : &v2)->usage, &stat.usage_bytes))
+	if (cgroup_value__read(mount, path, (is_v1 ? &v1 : &v2)->usage, &stat.usage_bytes))
 		stat.usage_bytes = 0;
 	*ret = stat;
 	return 0;
@@ -348,7 +379,7 @@ int oom_kills__parse(const char *text, uint64_t *ret)
 {
 	uint64_t cnt;
 
-	if (!find_number(text, "oom_kill", &cnt))
+	if (!cgroup_text__find(text, "oom_kill", &cnt))
 		return -EBADMSG;
 	*ret = cnt;
 	return 0;

@@ -79,6 +79,17 @@ int host_memory__read(struct host_memory *ret);
 
 /* ---- control groups ---- */
 
+/* Finds the number behind a word and a space at the beginning of a line, as files of groups have
+ * them. Returns false when there is none; *ret is untouched then. */
+bool cgroup_text__find(const char *text, const char *word, uint64_t *ret);
+
+/* Reads a group's file of one number, or "max", which is MEMORY_UNLIMITED. Returns 0, -ENOENT,
+ * -EBADMSG or another negative errno. */
+int cgroup_value__read(const char *mount, const char *path, const char *name, uint64_t *ret);
+
+/* Reads a group's own limit. Returns 0, -ENOENT (it has none) or another negative errno. */
+int cgroup_limit__read(const char *mount, bool is_v1, const char *path, uint64_t *ret_bytes);
+
 /* The memory controller's files have other names in the two versions
  * (Documentation/admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst). */
 struct cgroup_memory {
@@ -121,15 +132,19 @@ uint64_t cgroup_swapped(const char *mount, bool is_v1, const char *path);
 int cgroup_memory__of_proc(pid_t pid, const char *path, struct cgroup_memory *ret);
 
 /*
- * What a group's memory is made of, all groups below included: of v2 anon and file of memory.stat,
- * of v1 total_rss and total_cache, and the value of memory.current or memory.usage_in_bytes (of
- * v2's root, which has no such file, 0).
+ * What a group's memory is made of, all groups below included: of v2 anon, file and shmem of
+ * memory.stat, of v1 total_rss, total_cache and total_shmem, and the value of memory.current or
+ * memory.usage_in_bytes (of v2's root, which has no such file, 0).
  */
 struct cgroup_stat {
-	uint64_t anon_bytes, file_bytes, usage_bytes;
+	uint64_t anon_bytes, file_bytes;
+	uint64_t shmem_bytes; /* of file_bytes: shared memory and files of tmpfs, which nothing but
+				 swap gives way for; 0 where the kernel does not tell */
+	uint64_t usage_bytes;
 };
 
-/* Fills the first two from the text of memory.stat. Returns 0, or -EBADMSG (*stat is untouched). */
+/* Fills all but the last from the text of memory.stat. Returns 0, or -EBADMSG (*stat is untouched).
+ */
 int cgroup_stat__parse(struct cgroup_stat *stat, const char *text, bool is_v1);
 
 /* Reads a group in the hierarchy mounted at `mount`. Returns 0, -ENOENT (no such group, or the

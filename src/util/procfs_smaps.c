@@ -143,6 +143,8 @@ static int take_field(const char *line, struct smaps_area *area, bool *has_rss)
 	int err = take_kib(line, "Rss:", &area->rss_bytes, has_rss);
 
 	if (!err)
+		err = take_kib(line, "Pss:", &area->pss_bytes, NULL);
+	if (!err)
 		err = take_kib(line, "Private_Dirty:", &area->private_dirty_bytes, NULL);
 	if (!err)
 		err = take_kib(line, "Anonymous:", &area->anon_bytes, NULL);
@@ -165,7 +167,7 @@ static int take_head(struct smaps *smaps, char *line, size_t len)
 
 int smaps__next(struct smaps *smaps, struct smaps_area *ret)
 {
-	struct smaps_area area = {.map = &smaps->map};
+	struct smaps_area area = {.map = &smaps->map, .pss_bytes = UINT64_MAX};
 	bool has_rss = false;
 	size_t len;
 	char *line;
@@ -187,6 +189,8 @@ int smaps__next(struct smaps *smaps, struct smaps_area *ret)
 		err = -EBADMSG;
 	if (err)
 		return err;
+	if (area.pss_bytes > area.rss_bytes)
+		area.pss_bytes = area.rss_bytes;
 	*ret = area;
 	return 1;
 }

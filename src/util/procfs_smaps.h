@@ -20,6 +20,7 @@
 struct smaps_area {
 	const struct proc_map *map; /* owned by the reader, until the next call */
 	uint64_t rss_bytes;
+	uint64_t pss_bytes; /* of rss_bytes: each page divided by those who have it */
 	uint64_t private_dirty_bytes;
 	uint64_t anon_bytes;	  /* of rss_bytes: of no file, or copied from one */
 	uint64_t anon_huge_bytes; /* of these: in huge pages */
@@ -46,7 +47,7 @@ void smaps__close(struct smaps *smaps);
 /*
  * Reads the next mapping. Returns 1, 0 (there are no more; a process that has ended has none),
  * -EBADMSG, -ESRCH or another negative errno. What a kernel does not tell of a mapping is 0, but
- * the resident size must be there.
+ * the resident size must be there; without a share, all of it is the process's.
  */
 int smaps__next(struct smaps *smaps, struct smaps_area *ret);
 

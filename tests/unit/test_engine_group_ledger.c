@@ -19,6 +19,11 @@
 #define PROCS 4
 #define SMALL (12 * MIB) /* what a process has besides, with sanitizers, too */
 
+#define FAMILY 8
+#define LOADED_BLOCKS (20 * MIB)
+#define LOADED_MAPPED (40 * MIB)
+#define OWN_MAPPED (5 * MIB)
+
 static const struct {
 	const char *path;
 	uint64_t mib;
@@ -26,6 +31,16 @@ static const struct {
 
 static struct watch_group groups[PROCS];
 static struct watch watch;
+
+static void map_touched(uint64_t bytes)
+{
+	char *memory =
+		mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (memory == MAP_FAILED)
+		_exit(1);
+	memset(memory, 1, bytes);
+}
 
 /* A process that holds so much memory, and does nothing. */
 static pid_t start_holder(uint64_t bytes)
@@ -38,12 +53,9 @@ static pid_t start_holder(uint64_t bytes)
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
-		char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-				    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (memory == MAP_FAILED || prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
 			_exit(1);
-		memset(memory, 1, bytes);
+		map_touched(bytes);
 		if (write(ready[1], "r", 1) != 1)
 			_exit(1);
 		for (;;)
@@ -88,7 +100,7 @@ static struct ledger read_group(const char *path, uint64_t deadline_ns)
 {
 	struct ledger ledger;
 
-	assert_int_equal(group_ledger__read(&watch, path, deadline_ns, &ledger), 0);
+	assert_int_equal(group_ledger__read(&watch, path, UINT64_MAX, deadline_ns, &ledger), 0);
 	return ledger;
 }
 
@@ -113,6 +125,12 @@ static void test_no_time(void **state)
 	assert_true(ledger.is_known);
 	assert_int_equal(ledger.part_bytes[LEDGER_UNEXPLAINED], 60 * MIB);
 	assert_int_equal(ledger.anon_bytes, 60 * MIB);
+	/* They may share it: what is not read is no more than the group has. */
+	assert_int_equal(group_ledger__read(&watch, "/shop", 45 * MIB, 0, &ledger), 0);
+	assert_int_equal(ledger.part_bytes[LEDGER_UNEXPLAINED], 45 * MIB);
+	assert_int_equal(ledger.anon_bytes, 45 * MIB);
+	assert_int_equal(group_ledger__read(&watch, "/shop", 45 * MIB, UINT64_MAX, &ledger), 0);
+	assert_true(ledger.part_bytes[LEDGER_MAPPED] >= 60 * MIB);
 }
 
 static void test_one_has_ended(void **state)
@@ -125,12 +143,99 @@ static void test_one_has_ended(void **state)
 	assert_in_range(ledger.anon_bytes, 20 * MIB, 20 * MIB + 2 * SMALL);
 }
 
+/* ---- workers of one process ---- */
+
+static void hold(int ready)
+{
+	if (write(ready, &(pid_t){getpid()}, sizeof(pid_t)) != sizeof(pid_t))
+		_exit(1);
+	for (;;)
+		pause();
+}
+
+/* Loads blocks and a mapping, then begins workers that have a mapping of their own each. */
+static void run_family(int ready, pid_t parent)
+{
+	pid_t own = getpid();
+
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+		_exit(1);
+	for (uint64_t bytes = 0; bytes < LOADED_BLOCKS; bytes += 1024) {
+		char *block = malloc(1024 - 16);
+
+		if (!block)
+			_exit(1);
+		memset(block, 1, 1024 - 16);
+	}
+	map_touched(LOADED_MAPPED);
+	for (int i = 1; i < FAMILY; i++) {
+		if (fork())
+			continue;
+		if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != own)
+			_exit(1);
+		map_touched(OWN_MAPPED);
+		hold(ready);
+	}
+	hold(ready);
+}
+
+static void start_family(struct watch *family, struct watch_group *group, pid_t *ret_first)
+{
+	int ready[2];
+	pid_t parent = getpid();
+
+	assert_int_equal(pipe(ready), 0);
+	*ret_first = fork();
+	assert_true(*ret_first >= 0);
+	if (!*ret_first)
+		run_family(ready[1], parent);
+	for (int i = 0; i < FAMILY; i++) {
+		struct watched item = {.group = group};
+
+		assert_int_equal(read(ready[0], &item.pid, sizeof(item.pid)), sizeof(item.pid));
+		assert_int_equal(array_push(&family->items, item), 0);
+	}
+	close(ready[0]);
+	close(ready[1]);
+}
+
+/* What all of them have since the fork is there once. */
+static void test_shared(void **state)
+{
+	struct watch_group group = {.path = (char *)"/family"};
+	struct watch family = {0};
+	struct ledger ledger;
+	uint64_t sum = 0;
+	pid_t first;
+
+	(void)state;
+	start_family(&family, &group, &first);
+	assert_int_equal(group_ledger__read(&family, "/family", UINT64_MAX, UINT64_MAX, &ledger),
+			 0);
+	kill(first, SIGKILL);
+	assert_int_equal(waitpid(first, NULL, 0), first);
+	array_free(&family.items);
+	for (enum ledger_part i = 1; i < LEDGER_PART_CNT; i++) {
+		sum += ledger.part_bytes[i];
+		print_message("%s: %llu KiB\n", ledger_part__name(i),
+			      (unsigned long long)ledger.part_bytes[i] / 1024);
+	}
+	assert_int_equal(sum, ledger.anon_bytes);
+	assert_in_range(ledger.part_bytes[LEDGER_MAPPED],
+			LOADED_MAPPED + (FAMILY - 1) * OWN_MAPPED - MIB,
+			LOADED_MAPPED + (FAMILY - 1) * OWN_MAPPED + SMALL);
+	if (ledger.part_bytes[LEDGER_HEAP_USED]) /* not with sanitizers */
+		assert_in_range(ledger.part_bytes[LEDGER_HEAP_USED], LOADED_BLOCKS - MIB,
+				LOADED_BLOCKS + MIB);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_sums),
 		cmocka_unit_test(test_no_time),
 		cmocka_unit_test(test_one_has_ended),
+		cmocka_unit_test(test_shared),
 	};
 
 	return cmocka_run_group_tests_name("engine group ledger", tests, start_all, end_all);

@@ -171,13 +171,15 @@ static void test_other_allocators(void **state)
 		{"libmimalloc.so.2", "mimalloc"},
 	};
 	char *musl = compile("musl-gcc", "-O1 -pthread", "heap_story.c");
-	struct ledger ledger;
+	struct ledger none = {0}, ledger;
 	struct truth truth;
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
 		ledger = ledger_of(glibc_story, "holes", others[i].library, &truth);
 		assert_string_equal(ledger.allocator, others[i].name);
+		assert_false(ledger.has_unread_pools);
+		assert_int_equal(ledger__judge(&none, &ledger, MIB).cause, LEDGER_CAUSE_MAPPED);
 		assert_true(part(&ledger, LEDGER_MAPPED) + part(&ledger, LEDGER_OTHER_HEAP) >
 			    30 * MIB);
 		assert_int_equal(part(&ledger, LEDGER_HEAP_USED), 0);
@@ -276,6 +278,8 @@ static void test_python(void **state)
 	stop(&child);
 	assert_adds_up("python", &ledger);
 	assert_adds_up("no pools", &blind);
+	assert_false(ledger.has_unread_pools);
+	assert_true(blind.has_unread_pools);
 	assert_int_equal(part(&ledger, LEDGER_OBJECTS), scan->live_bytes);
 	/* 396000 of 33 bytes of their own and 6 of a number, and a head of 33: 80 or 64 each. */
 	assert_true(part(&ledger, LEDGER_OBJECTS_FREE) > 396000ULL * 64);

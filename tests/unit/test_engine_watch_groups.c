@@ -31,6 +31,54 @@ static void put_stat(const char *mount, const char *group, bool is_v1, uint64_t 
 	free(text);
 }
 
+/* Files that are left in tmpfs, beside processes whose memory goes up and down. */
+static void check_shmem(bool is_v1)
+{
+	char *mount = hierarchy(is_v1 ? "memory" : "unified");
+	struct growth_verdict all, shmem;
+	struct watch_groups groups;
+	struct watch_group *group;
+
+	put_stat(mount, "/app", is_v1, 0);
+	assert_int_equal(watch_groups__init_at(&groups, is_v1 ? NULL : mount, is_v1 ? mount : NULL,
+					       work_dir),
+			 0);
+	group = watch_groups__get(&groups, "/app");
+	for (uint64_t i = 0; i < 40; i++) {
+		char *text = format_text(is_v1 ? "total_cache 99%1$llu\ntotal_rss %2$llu\n"
+						 "total_shmem %1$llu\n"
+					       : "anon %2$llu\nfile 99%1$llu\nshmem %1$llu\n",
+					 (10 + i) * MIB, (100 + i % 2) * MIB);
+
+		put_group_file(mount, "/app", "memory.stat", text);
+		free(text);
+		assert_int_equal(watch_groups__sample(&groups, i * 60 * SEC, false), 0);
+		assert_int_equal(group->shmem_bytes, (10 + i) * MIB);
+		assert_int_equal(watch_group__bytes(group), (110 + i + i % 2) * MIB);
+	}
+	growth__judge(&group->growth, MIB / 4, &all);
+	growth__judge(&group->shmem_growth, MIB / 4, &shmem);
+	assert_int_equal(all.state, GROWTH_GROWING);
+	assert_int_equal(shmem.state, GROWTH_GROWING);
+	assert_true(shmem.lower <= 60 * MIB && shmem.upper >= 60 * MIB);
+	/* What was there a moment ago is known when all of it goes at once. */
+	put_stat(mount, "/app", is_v1, 0);
+	for (uint64_t i = 0; i < GROUP_RECENT; i++) {
+		assert_int_equal(watch_group__recent_shmem(group), 49 * MIB);
+		assert_int_equal(watch_groups__sample(&groups, (40 + i) * 60 * SEC, false), 0);
+	}
+	assert_int_equal(watch_group__recent_shmem(group), 0);
+	watch_groups__destroy(&groups);
+	free(mount);
+}
+
+static void test_shmem(void **state)
+{
+	(void)state;
+	check_shmem(false);
+	check_shmem(true);
+}
+
 static void check_samples(bool is_v1)
 {
 	char *mount = hierarchy(is_v1 ? "memory" : "unified");
@@ -260,6 +308,7 @@ int main(void)
 		UNIT_TEST(test_references), UNIT_TEST(test_not_measured),
 		UNIT_TEST(test_swap),	    UNIT_TEST(test_few_files),
 		UNIT_TEST(test_above),	    UNIT_TEST(test_limit_and_name),
+		UNIT_TEST(test_shmem),
 	};
 
 	return cmocka_run_group_tests_name("watched groups", tests, NULL, NULL);

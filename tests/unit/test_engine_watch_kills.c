@@ -1,153 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Kills noticed by counters in files that look as the kernel's do: whose they were, when they can
  * be told, and what is known of who has gone. */
-#include "unit/compile.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include "engine/sweep.h"
-#include "engine/watch.h"
-#include "unit/cgroup_files.h"
-#include "util/format.h"
-
-#define SEC 1000000000ULL
-#define MIB (1ULL << 20)
-
-struct scene {
-	struct watch watch;
-	struct suspects *suspects;
-	struct suspects_opts opts;
-	char *host; /* path of its counters */
-	uint64_t now_ns;
-	bool is_v1;
-	int ooms; /* that a group tells of its own limit */
-};
-
-/* ---- files ---- */
-
-static void put_counter(const char *path, uint64_t cnt)
-{
-	FILE *file = fopen(path, "we");
-
-	assert_non_null(file);
-	fprintf(file, "nr_free_pages 5\noom_kill %llu\nnuma_hit 7\n", (unsigned long long)cnt);
-	assert_int_equal(fclose(file), 0);
-}
-
-static void put_kills(const struct scene *scene, const char *group, uint64_t cnt)
-{
-	char *text = format_text(scene->is_v1 ? "oom_kill_disable 0\nunder_oom 0\noom_kill %1$llu\n"
-					      : "low 0\noom %2$d\noom_kill %1$llu\n",
-				 (unsigned long long)cnt, scene->ooms);
-
-	put_group_file(work_dir, group, scene->is_v1 ? "memory.oom_control" : "memory.events.local",
-		       text);
-	free(text);
-	if (!scene->is_v1)
-		return;
-	text = format_text("%d\n", scene->ooms);
-	put_group_file(work_dir, group, "memory.failcnt", text);
-	free(text);
-}
-
-static void put_limit(const struct scene *scene, const char *group, const char *limit)
-{
-	put_group_file(work_dir, group, scene->is_v1 ? "memory.limit_in_bytes" : "memory.max",
-		       limit);
-	put_group_file(work_dir, group, scene->is_v1 ? "memory.usage_in_bytes" : "memory.current",
-		       "1000\n");
-}
-
-static void remove_group(const char *group)
-{
-	char *path = format_text("%s%s", work_dir, group);
-
-	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-	free(path);
-}
-
-/* ---- the watch ---- */
-
-static void scene__init(struct scene *scene, bool is_v1)
-{
-	*scene = (struct scene){.is_v1 = is_v1, .now_ns = SEC, .ooms = 9};
-	scene->host = format_text("%s/vmstat", work_dir);
-	put_counter(scene->host, 100);
-	scene->watch.kills.fd = open(scene->host, O_RDONLY | O_CLOEXEC);
-	assert_true(scene->watch.kills.fd >= 0);
-	assert_int_equal(watch_groups__init_at(&scene->watch.groups, is_v1 ? NULL : work_dir,
-					       is_v1 ? work_dir : NULL, work_dir),
-			 0);
-	scene->suspects = suspects__new(&scene->opts);
-	assert_non_null(scene->suspects);
-}
-
-static void scene__destroy(struct scene *scene)
-{
-	watch__destroy(&scene->watch);
-	suspects__free(scene->suspects);
-	free(scene->host);
-}
-
-static void add_process(struct scene *scene, pid_t pid, const char *group, uint64_t mib)
-{
-	struct watched item = {
-		.pid = pid,
-		.start_ns = 1,
-		.comm = "shop",
-		.fd = -1,
-		.first = {pid, 1},
-		.group = watch_groups__get(&scene->watch.groups, group),
-		.anon_bytes = mib * MIB,
-		.growth = calloc(1, sizeof(struct growth)),
-	};
-
-	assert_non_null(item.group);
-	assert_non_null(item.growth);
-	assert_int_equal(array_push(&scene->watch.items, item), 0);
-}
-
-/* The process ends; while it died it was seen with less. */
-static void end_process(struct scene *scene, pid_t pid)
-{
-	for (size_t i = 0; i < scene->watch.items.cnt; i++) {
-		struct watched *item = &scene->watch.items.items[i];
-
-		if (item->pid != pid)
-			continue;
-		item->recent_bytes[2] = item->anon_bytes;
-		item->anon_bytes = 0;
-		watch_kills__end(&scene->watch, item);
-		watch_groups__put(&scene->watch.groups, item->group);
-		free(item->growth);
-		*item = scene->watch.items.items[--scene->watch.items.cnt];
-		return;
-	}
-	fail_msg("there is no process %d", (int)pid);
-}
-
-/* One pass, once the processes are sampled. Returns what can be told then. */
-static const struct watch_kill *pass(struct scene *scene)
-{
-	assert_int_equal(watch_kills__pass(&scene->watch, scene->now_ns), 0);
-	scene->watch.pass++;
-	scene->now_ns += SEC;
-	return watch_kills__ready(&scene->watch);
-}
-
-static struct sweep_oom *tell(struct scene *scene, const struct watch_kill *kill)
-{
-	struct sweep_oom *oom = NULL;
-
-	assert_int_equal(
-		sweep__oom_of_watch(&scene->watch, kill, scene->suspects, scene->now_ns, &oom), 0);
-	watch_kills__drop(&scene->watch, kill);
-	return oom;
-}
-
-/* ---- tests ---- */
+#include "unit/kill_scene.h"
 
 /* A group with a limit, a neighbour, and one process that is killed. */
 static void check_kill(bool is_v1)
@@ -214,6 +68,58 @@ static void test_v1(void **state)
 {
 	(void)state;
 	check_kill(true);
+}
+
+static void put_shmem(const struct scene *scene, const char *group, uint64_t mib)
+{
+	char *text =
+		format_text(scene->is_v1 ? "total_cache %1$llu\ntotal_rss 1\ntotal_shmem %1$llu\n"
+					 : "anon 1\nfile %1$llu\nshmem %1$llu\n",
+			    mib * MIB);
+
+	put_group_file(work_dir, group, "memory.stat", text);
+	free(text);
+}
+
+/* Small processes are killed, as segments that nobody removed take all the room: these are told,
+ * once of groups within groups, also when they go with the last process. */
+static void check_shmem(bool is_v1)
+{
+	struct sweep_oom *oom;
+	struct scene scene;
+
+	scene__init(&scene, is_v1);
+	put_kills(&scene, "/app", 0);
+	put_limit(&scene, "/app", "67108864\n");
+	put_shmem(&scene, "/app", 61);
+	put_shmem(&scene, "/app/job", 20);
+	put_shmem(&scene, "/other", 500);
+	add_process(&scene, 10, "/app", 1);
+	add_process(&scene, 11, "/app/job", 2);
+	add_process(&scene, 12, "/other", 5);
+	assert_int_equal(watch_groups__sample(&scene.watch.groups, scene.now_ns, false), 0);
+	assert_null(pass(&scene));
+	put_kills(&scene, "/app", 1);
+	scene.ooms = 10;
+	put_kills(&scene, "/app", 1);
+	put_counter(scene.host, 101);
+	end_process(&scene, 10);
+	put_shmem(&scene, "/app", 0);
+	assert_int_equal(watch_groups__sample(&scene.watch.groups, scene.now_ns, false), 0);
+	oom = tell(&scene, pass(&scene));
+	assert_string_equal(oom->limit_cgroup, "/app");
+	assert_int_equal(oom->anon_bytes, 3 * MIB);
+	assert_int_equal(oom->shmem_bytes, 61 * MIB);
+	assert_false(oom->is_limit_doubtful);
+	sweep_oom__free(oom);
+	scene__destroy(&scene);
+}
+
+static void test_shmem(void **state)
+{
+	(void)state;
+	check_shmem(false);
+	check_shmem(true);
 }
 
 /* More have gone than were killed: nobody is called killed. Who was found later is not told. */
@@ -581,19 +487,13 @@ static void test_many_gone(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		UNIT_TEST(test_v2),
-		UNIT_TEST(test_v1),
-		UNIT_TEST(test_others_gone),
-		UNIT_TEST(test_host_ran_out),
-		UNIT_TEST(test_host_ran_out_v1),
-		UNIT_TEST(test_limit_above),
-		UNIT_TEST(test_two_groups),
-		UNIT_TEST(test_late),
-		UNIT_TEST(test_group_gone),
-		UNIT_TEST(test_unknown),
-		UNIT_TEST(test_bad_files),
-		UNIT_TEST(test_many_gone),
-		UNIT_TEST(test_limits),
+		UNIT_TEST(test_v2),	      UNIT_TEST(test_v1),
+		UNIT_TEST(test_shmem),	      UNIT_TEST(test_others_gone),
+		UNIT_TEST(test_host_ran_out), UNIT_TEST(test_host_ran_out_v1),
+		UNIT_TEST(test_limit_above),  UNIT_TEST(test_two_groups),
+		UNIT_TEST(test_late),	      UNIT_TEST(test_group_gone),
+		UNIT_TEST(test_unknown),      UNIT_TEST(test_bad_files),
+		UNIT_TEST(test_many_gone),    UNIT_TEST(test_limits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -86,6 +86,51 @@ static void test_group(void **state)
 	assert_null(group.allocator);
 }
 
+/* A heap of 100 MiB that ten processes have since a fork, of which each has written a tenth since,
+ * and 30 MiB that one has alone. */
+static void test_shared(void **state)
+{
+	struct ledger group = {0}, one = {.is_known = true}, before = one;
+
+	(void)state;
+	ledger__put(&one, LEDGER_HEAP_UNREAD, 100 * MIB);
+	ledger__share(&one, &before, 19 * MIB);
+	before = one;
+	ledger__put(&one, LEDGER_MAPPED, 30 * MIB);
+	ledger__move(&one, LEDGER_MAPPED, LEDGER_BIG_BLOCKS, 10 * MIB);
+	ledger__share(&one, &before, 30 * MIB);
+	before = one;
+	ledger__put(&one, LEDGER_OBJECTS_FREE, 30 * MIB);
+	ledger__put(&one, LEDGER_MAPPED, 10 * MIB);
+	ledger__share(&one, &before, 20 * MIB);
+	divide(&one, 50, 20, 10, 5);
+	assert_int_equal(one.anon_bytes, 170 * MIB);
+	assert_int_equal(sum_of(&one), 170 * MIB);
+	for (int i = 0; i < 10; i++)
+		ledger__add(&group, &one);
+	assert_int_equal(sum_of(&group), group.anon_bytes);
+	assert_in_range(group.anon_bytes, 690 * MIB, 690 * MIB + 100);
+	assert_in_range(group.part_bytes[LEDGER_HEAP_USED], 95 * MIB, 95 * MIB + 100);
+	assert_in_range(group.part_bytes[LEDGER_HEAP_HOLES], 38 * MIB, 38 * MIB + 100);
+	assert_int_equal(group.part_bytes[LEDGER_BIG_BLOCKS], 100 * MIB);
+	assert_int_equal(group.part_bytes[LEDGER_OBJECTS_FREE], 150 * MIB);
+	assert_int_equal(group.part_bytes[LEDGER_MAPPED], 250 * MIB);
+}
+
+/* Sizes of a process that has nearly all there is of addresses. */
+static void test_shared_large(void **state)
+{
+	struct ledger group = {0}, one = {.is_known = true}, before = one;
+
+	(void)state;
+	ledger__put(&one, LEDGER_MAPPED, 1ULL << 56);
+	ledger__share(&one, &before, 1ULL << 55);
+	ledger__move(&one, LEDGER_MAPPED, LEDGER_BIG_BLOCKS, 1ULL << 55);
+	ledger__add(&group, &one);
+	assert_int_equal(group.anon_bytes, 1ULL << 55);
+	assert_int_equal(group.part_bytes[LEDGER_BIG_BLOCKS], 1ULL << 54);
+}
+
 static void test_names(void **state)
 {
 	(void)state;
@@ -239,6 +284,64 @@ static void test_judge_unread(void **state)
 	assert_verdict(ledger__judge(&now, &before, MIB), LEDGER_CAUSE_NONE, 0);
 }
 
+/* A Python whose pools are read or not: mapped, objects and what is free, in MiB. */
+static struct ledger python(uint64_t mapped, uint64_t objects, uint64_t free_mib)
+{
+	struct ledger ledger = {.is_known = true, .has_unread_pools = !objects};
+
+	ledger__put(&ledger, LEDGER_MAPPED, mapped * MIB);
+	ledger__put(&ledger, LEDGER_OBJECTS, objects * MIB);
+	ledger__put(&ledger, LEDGER_OBJECTS_FREE, free_mib * MIB);
+	return ledger;
+}
+
+static void check_pools(struct ledger before, struct ledger now, enum ledger_cause cause,
+			uint64_t mib)
+{
+	assert_verdict(ledger__judge(&before, &now, MIB), cause, mib * MIB);
+}
+
+/* What pools that were not read have may be free: it is called live only as far as what is free by
+ * now cannot explain it. */
+static void test_judge_pools(void **state)
+{
+	(void)state;
+	check_pools(python(200, 0, 0), python(300, 0, 0), LEDGER_CAUSE_UNEXPLAINED, 100);
+	check_pools(python(20, 100, 80), python(300, 0, 0), LEDGER_CAUSE_UNEXPLAINED, 100);
+	check_pools(python(200, 0, 0), python(20, 50, 230), LEDGER_CAUSE_UNEXPLAINED, 100);
+	check_pools(python(200, 0, 0), python(20, 220, 60), LEDGER_CAUSE_UNEXPLAINED, 60);
+	check_pools(python(200, 0, 0), python(20, 250, 30), LEDGER_CAUSE_LIVE, 70);
+	check_pools(python(200, 0, 0), python(150, 50, 0), LEDGER_CAUSE_NONE, 0);
+	check_pools(python(300, 0, 0), python(200, 0, 0), LEDGER_CAUSE_NONE, 0);
+	check_pools(python(20, 100, 80), python(20, 120, 160), LEDGER_CAUSE_RETAINED, 80);
+	check_pools(python(20, 100, 80), python(120, 110, 80), LEDGER_CAUSE_LIVE, 110);
+}
+
+/* An allocator that maps its memory by itself: what it keeps free cannot be told from what is in
+ * use, but other parts can. */
+static void test_judge_allocator(void **state)
+{
+	struct ledger before = make(50, 100), now = before;
+
+	(void)state;
+	divide(&before, 40, 4, 4, 2);
+	now.allocator = "jemalloc";
+	divide(&now, 40, 4, 4, 2);
+	ledger__put(&now, LEDGER_MAPPED, 30 * MIB);
+	ledger__put(&now, LEDGER_OTHER_HEAP, 20 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_MAPPED, 50 * MIB);
+	ledger__put(&now, LEDGER_HEAP_PAGES, 40 * MIB);
+	ledger__put(&now, LEDGER_HEAP_USED, 2 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_MAPPED, 50 * MIB);
+	ledger__put(&now, LEDGER_HEAP_USED, 60 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_LIVE, 62 * MIB);
+	before = now;
+	ledger__put(&now, LEDGER_THREAD_STACKS, 30 * MIB);
+	ledger__put(&now, LEDGER_FILES, 30 * MIB);
+	ledger__put(&now, LEDGER_MAPPED, 10 * MIB);
+	assert_verdict(ledger__judge(&before, &now, MIB), LEDGER_CAUSE_MAPPED, 10 * MIB);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -246,6 +349,8 @@ int main(void)
 		cmocka_unit_test(test_names),	      cmocka_unit_test(test_judge),
 		cmocka_unit_test(test_judge_changes), cmocka_unit_test(test_judge_unread),
 		cmocka_unit_test(test_judge_share),   cmocka_unit_test(test_judge_swapped),
+		cmocka_unit_test(test_shared),	      cmocka_unit_test(test_shared_large),
+		cmocka_unit_test(test_judge_pools),   cmocka_unit_test(test_judge_allocator),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,6 +64,7 @@ static void add_rows(struct sweep *sweep)
 		 .growth = growing(30),
 		 .limit_bytes = 64ULL << 30,
 		 .room_bytes = 20ULL << 30,
+		 .shmem_bytes = 12 << 20,
 		 .limit_per_hour = 690 * MIB,
 		 .seconds_to_limit = 30 * HOURS,
 		 .ledger = jobs_ledger()},
@@ -84,6 +85,35 @@ static void test_growing(void **state)
 	check_text(render_sweep(sweep, "table", 1, false), "sweep-table-top.txt");
 	check_text(render_sweep(sweep, "json", 0, false), "sweep.json");
 	assert_true(sweep__fastest_lower(sweep) == 0.9 * 600 * MIB);
+	sweep__free(sweep);
+}
+
+/* Shared memory and files that nobody removes, in a group whose processes do not grow. */
+static void test_shmem(void **state)
+{
+	struct sweep_row row = {
+		.cgroup = "/system.slice/cache.service",
+		.title = "cache.service",
+		.is_service = true,
+		.anon_bytes = 5 << 20,
+		.shmem_bytes = 300 << 20,
+		.shmem_per_hour = 57 * MIB,
+		.growth = growing(60),
+		.limit_cgroup = "/system.slice/cache.service",
+		.limit_bytes = 512 << 20,
+		.room_bytes = 207 << 20,
+		.limit_per_hour = 60 * MIB,
+		.seconds_to_limit = 12420,
+	};
+	struct sweep *sweep = new_sweep();
+
+	(void)state;
+	assert_int_equal(sweep__add(sweep, &row), 0);
+	row.title = row.cgroup = "/both";
+	row.shmem_per_hour = 29 * MIB;
+	assert_int_equal(sweep__add(sweep, &row), 0);
+	check_text(render_sweep(sweep, "table", 10, true), "sweep-shmem.txt");
+	check_text(render_sweep(sweep, "json", 10, true), "sweep-shmem.json");
 	sweep__free(sweep);
 }
 
@@ -271,7 +301,7 @@ int main(void)
 		cmocka_unit_test(test_json),	cmocka_unit_test(test_hostile_names),
 		cmocka_unit_test(test_formats), cmocka_unit_test(test_suppressed),
 		cmocka_unit_test(test_notes),	cmocka_unit_test(test_too_early),
-		cmocka_unit_test(test_next),
+		cmocka_unit_test(test_next),	cmocka_unit_test(test_shmem),
 	};
 
 	return cmocka_run_group_tests_name("sweep reports", tests, NULL, NULL);

@@ -213,6 +213,20 @@ static void add_causes(struct code_scene *scene)
 	}
 }
 
+/* Nothing of it can be told to be in use, or to be free. */
+static void add_doubtful_causes(struct code_scene *scene)
+{
+	struct sweep_code *code = add_process(scene, "jemalloc", 30);
+
+	set_ledger(code, LEDGER_MAPPED, 200);
+	set_cause(code, LEDGER_CAUSE_MAPPED, 180);
+	code->ledger.allocator = "jemalloc";
+	code = add_process(scene, "python", 29);
+	set_ledger(code, LEDGER_MAPPED, 200);
+	set_cause(code, LEDGER_CAUSE_UNEXPLAINED, 180);
+	code->ledger.has_unread_pools = true;
+}
+
 static void add_touches(struct sweep_code *code, const struct code_scene *scene)
 {
 	const struct sweep_touch touches[] = {
@@ -265,6 +279,7 @@ static void test_no_leaks(void **state)
 	sweep__free(scene.sweep);
 	code_scene__init(&scene);
 	add_causes(&scene);
+	add_doubtful_causes(&scene);
 	check_both_widths(&scene, "sweep-code-causes.txt", "sweep-code-causes-narrow.txt");
 	check_text(render_sweep(scene.sweep, "json", 2, false), "sweep-code-causes.json");
 	sweep__free(scene.sweep);

@@ -86,6 +86,7 @@ static struct sweep_oom *new_kill(struct kept_code *kept)
 	oom->time_ns = 1767225600 * SEC;
 	oom->kills = 1;
 	oom->limit_bytes = 1ULL << 30;
+	sweep_oom__add_shmem(oom, 60 << 20);
 	add_process_of(oom, 7, "sh", 0.5, OOM_THERE);
 	add_process_of(oom, 4711, "shop", 820, OOM_KILLED);
 	add_process_of(oom, 8, "evil\n\033[31m", 3, OOM_GONE);

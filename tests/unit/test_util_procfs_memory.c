@@ -369,9 +369,18 @@ static void test_cgroup_stat_text(void **state)
 	assert_int_equal(cgroup_stat__parse(&stat, "anon 4096\nfile 8192\nkernel 5\n", false), 0);
 	assert_int_equal(stat.anon_bytes, 4096);
 	assert_int_equal(stat.file_bytes, 8192);
+	assert_int_equal(stat.shmem_bytes, 0);
+	assert_int_equal(cgroup_stat__parse(&stat, "anon 1\nfile 9\nshmem 8\n", false), 0);
+	assert_int_equal(stat.shmem_bytes, 8);
+	assert_int_equal(cgroup_stat__parse(&stat, "anon 1\nfile 9\nshmem 10\n", false), 0);
+	assert_int_equal(stat.shmem_bytes, 0);
 	/* v1 tells the group's own beside those with all below. */
 	assert_int_equal(
-		cgroup_stat__parse(&stat, "cache 1\nrss 2\ntotal_cache 3\ntotal_rss 4", true), 0);
+		cgroup_stat__parse(
+			&stat, "cache 1\nrss 2\nshmem 1\ntotal_cache 3\ntotal_rss 4\ntotal_shmem 2",
+			true),
+		0);
+	assert_int_equal(stat.shmem_bytes, 2);
 	assert_int_equal(stat.anon_bytes, 4);
 	assert_int_equal(stat.file_bytes, 3);
 }

@@ -76,11 +76,13 @@ static void test_text(void **state)
 	assert_true(area.map->deleted && area.map->executable);
 	assert_int_equal(area.map->start, 0x55d51c32b000);
 	assert_int_equal(area.rss_bytes, 4 * KIB);
+	assert_int_equal(area.pss_bytes, 4 * KIB);
 	assert_int_equal(area.swap_bytes, 0);
 	assert_false(area.no_huge);
 	assert_int_equal(smaps__next(&smaps, &area), 1);
 	assert_string_equal(area.map->path, "");
 	assert_int_equal(area.rss_bytes, 512 * KIB);
+	assert_int_equal(area.pss_bytes, KIB);
 	assert_int_equal(area.private_dirty_bytes, 256 * KIB);
 	assert_int_equal(area.anon_bytes, 300 * KIB);
 	assert_int_equal(area.anon_huge_bytes, 200 * KIB);
