@@ -360,6 +360,7 @@ static int is_too_much(pid_t pid, uint64_t deadline_ns, bool *ret)
 /* Returns 1 when the time was not enough for all of them. */
 static int take_areas(struct reader *reader, uint64_t deadline_ns)
 {
+	struct ledger *ledger = &reader->out->ledger;
 	struct smaps smaps;
 	struct smaps_area area;
 	bool too_much;
