@@ -487,8 +487,6 @@ static int keep_house(struct suspects *suspects, uint64_t now_ns)
 		close_session(suspects);
 		return 0;
 	}
-	for (size_t i = 0; i < suspects->list.cnt; i++)
-		suspect_touches__bill(suspects, suspects->list.items[i]);
 	if (suspects->dropped_cnt > MOST_DROPPED)
 		forget_names(suspects);
 	/* Deleted files and file systems of those that have ended are free again. */
@@ -506,6 +504,7 @@ static int work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns
 		return err;
 	drop_lines(suspects, now_ns);
 	drop_ended(suspects, now_ns);
+	suspect_touches__bill(suspects, now_ns);
 	suspects__pass(suspects);
 	err = session__poll_pythons(suspects->session);
 	if (!err)

@@ -39,10 +39,18 @@ struct suspect {
 	uint64_t traced_ns, window_cnt;
 	double cost_ns; /* CPU time that its probes took */
 	bool is_touch_watched;
-	uint64_t touched_from;	/* its anonymous memory then, bytes */
-	uint64_t touch_mean;	/* one sample in so many bytes */
-	uint64_t touch_samples; /* that are billed */
-	uint64_t touch_billed_ns;
+	uint64_t touched_from;		/* its anonymous memory then, bytes */
+	uint64_t touch_mean;		/* one sample in so many bytes */
+	struct touch_watch touch_count; /* what is billed */
+};
+
+/* What the looking at first touches has cost. */
+struct touch_bill {
+	uint64_t billed_ns; /* CLOCK_MONOTONIC: up to when */
+	uint64_t runs;	    /* of its programs, ever, that are billed */
+	double owed_ns;	    /* beyond what it may take all the time */
+	uint64_t resume_ns; /* it was too dear: nobody is watched until then; 0 = all are */
+	double paused_rate; /* what it took each ns then */
 };
 
 /* What was told last of a process's code. */
@@ -61,6 +69,7 @@ struct suspects {
 	struct symbolizer *symbolizer;
 	struct touches *touches; /* NULL = there are none */
 	int touch_err;		 /* why none were watched the last time, negative errno; or 0 */
+	struct touch_bill touch_bill;
 	struct budget budget;
 	struct window_plan plan;
 	double ns_per_hit; /* calibrated */
