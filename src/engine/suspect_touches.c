@@ -12,7 +12,7 @@
 
 /* CPU time: of a run of one of the programs, whoever's thread it is in (three for each fault); of a
  * page of somebody who is watched, and of a sample with its stack, beyond that. */
-#define RUN_NS 100.0
+#define RUN_NS 80.0
 #define ADD_NS 300.0
 #define SAMPLE_NS 5000.0
 
@@ -20,11 +20,12 @@
 #define LESS 8		   /* times, when there are more */
 #define LOOKUP_NS (10 * NS_PER_MS)
 #define BILL_NS (500 * NS_PER_MS)
-#define PART 0.5 /* of the budget: more it may not take ... */
-#define USUAL_BUDGET 0.01
-#define BURST_NS (15 * NS_PER_SEC)		       /* ... but what was not taken in so long */
-#define PAUSE_NS (5 * 60 * NS_PER_SEC)		       /* when it is too dear */
-#define MAX_TOUCHES 16				       /* rows of a process that are told */
+/* Of each CPU: more it may not take ... */
+#define PART 0.25		       /* of the budget, ... */
+#define WITHOUT_BUDGET 0.01	       /* ... or where nothing is left for windows */
+#define BURST_NS (15 * NS_PER_SEC)     /* ... but what was not taken in so long */
+#define PAUSE_NS (5 * 60 * NS_PER_SEC) /* when it is too dear */
+#define MAX_TOUCHES 16		       /* rows of a process that are told */
 #define MOST_SAMPLES ((1U << 16) / (2 * MAX_SUSPECTS)) /* held by one: half of touch_pages */
 
 static void watch(struct suspects *suspects, struct suspect *suspect, uint64_t mean_bytes)
@@ -96,9 +97,10 @@ static double bill_runs(struct suspects *suspects)
 /* Returns what it all may cost each ns. It is there without a budget for windows, too. */
 static double most_rate(const struct suspects *suspects)
 {
-	double share = suspects->opts->budget > 0 ? suspects->opts->budget : USUAL_BUDGET;
+	double budget = suspects->opts->budget;
 
-	return PART * share * (double)sysconf(_SC_NPROCESSORS_ONLN);
+	return (budget > 0 ? PART * budget : WITHOUT_BUDGET) *
+	       (double)sysconf(_SC_NPROCESSORS_ONLN);
 }
 
 static void pause_all(struct suspects *suspects, uint64_t now_ns, double rate)

@@ -12,8 +12,8 @@ void suspect_touches__watch(struct suspects *suspects, struct suspect *suspect);
 /*
  * Spends what samples, and runs of the programs for threads of the whole host, have cost since the
  * last time; to be called often. Takes fewer samples of whom there are many. When it is
- * more than half the budget (of the usual one, where nothing is left for windows) and goes on,
- * nobody is watched for some minutes.
+ * more than a quarter of the budget (or 1 % of each CPU, where that is 0) and goes on, nobody is
+ * watched for some minutes.
  */
 void suspect_touches__bill(struct suspects *suspects, uint64_t now_ns);
 

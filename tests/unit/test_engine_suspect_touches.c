@@ -163,7 +163,7 @@ static void test_without_a_budget(void **state)
 	assert_true(bill_after(world, NS_PER_SEC) > 0);
 	assert_true(world->suspect.is_touch_watched);
 	for (int i = 0; i < 20 && world->suspect.is_touch_watched; i++) {
-		for (int round = 0; round < 20 * sysconf(_SC_NPROCESSORS_ONLN); round++)
+		for (int round = 0; round < 40 * sysconf(_SC_NPROCESSORS_ONLN); round++)
 			touch_child__run(&world->child, "df");
 		bill_after(world, NS_PER_SEC);
 	}
