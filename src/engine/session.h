@@ -105,7 +105,9 @@ int session__poll_pythons(struct session *session);
  * errno. */
 int session__make_room(struct session *session);
 
-/* Ends the measurement of the programs' run time, which itself costs a little on every run. */
+/* Lets the kernel measure the programs' run time, if it does so; ends that, as it costs a little on
+ * every run. */
+void session__begin_stats(struct session *session);
 void session__end_stats(struct session *session);
 
 /* Looks for wanted containers, and for processes that moved into the wanted cgroups. */

@@ -35,14 +35,11 @@
 #define COHORT_BLOCKS (1U << 13) /* of all suspects half of the table */
 #define COHORT_SITES (1U << 10)
 
-/*
- * What a program behind a probe takes. Calibration runs in a tight loop: a real program with cold
- * caches pays up to twice as much.
- */
-#define PROGRAM_NS 1000.0
-#define COLD 2
-#define TRAP_NS 1500.0 /* where it cannot be measured */
-#define ATTACH_NS 5e6  /* until it was measured */
+#define PROGRAM_NS 1000.0 /* what a program behind a probe takes, until it was measured */
+/* Traps, where they cannot be measured. */
+#define TRAP_NS 1500.0
+#define STEP_NS 4000.0
+#define ATTACH_NS 5e6 /* until it was measured */
 
 static unsigned int cpu_cnt(void)
 {
@@ -169,13 +166,15 @@ void suspects__drop(struct suspects *suspects, struct suspect *suspect)
 
 static void calibrate(struct suspects *suspects)
 {
+	struct trap_price *price = &suspects->trap_price;
 	struct trap_costs traps;
-	double trap_ns = TRAP_NS;
 
-	if (!calibrate__trap(&traps))
-		trap_ns = traps.call_return_ns / 2 > traps.emulated_ns ? traps.call_return_ns / 2
-								       : traps.emulated_ns;
-	suspects->ns_per_hit = COLD * (trap_ns + PROGRAM_NS);
+	*price = (struct trap_price){.hit_ns = TRAP_NS, .step_ns = STEP_NS};
+	if (!calibrate__trap(&traps)) {
+		price->hit_ns = fmax(traps.call_return_ns / 2, traps.emulated_ns);
+		price->step_ns = fmax(traps.stepped_ns - traps.emulated_ns, 0);
+	}
+	suspects->ns_per_hit = TRAP_COLD * (price->hit_ns + PROGRAM_NS);
 }
 
 int suspects__give_up(struct suspects *suspects, int err, uint64_t now_ns)
