@@ -92,6 +92,8 @@ static __always_inline bool on_alloc_enter(struct pt_regs *ctx)
 
 	if (!recording)
 		return false;
+	if (cookie & COOKIE_STEPPED)
+		count(STAT_HITS_STEPPED, 1);
 	thread = thread_current();
 	if (!thread) {
 		count(STAT_HITS_FOREIGN, 1);
@@ -279,13 +281,16 @@ int alloc_session(struct pt_regs *ctx)
 SEC("?uprobe")
 int free_enter(struct pt_regs *ctx)
 {
-	__u64 addr = function_arg(ctx, ALLOC_FN_OLD_ARG(bpf_get_attach_cookie(ctx)));
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	__u64 addr = function_arg(ctx, ALLOC_FN_OLD_ARG(cookie));
 	struct thread *thread;
 	struct block block;
 
 	NO_PRIVATE_STACK(ctx);
 	if (!recording || !addr)
 		return 0;
+	if (cookie & COOKIE_STEPPED)
+		count(STAT_HITS_STEPPED, 1);
 	thread = thread_current();
 	if (!thread) {
 		count(STAT_HITS_FOREIGN, 1);

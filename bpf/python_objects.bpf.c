@@ -139,6 +139,8 @@ int python_site(struct pt_regs *ctx)
 	NO_PRIVATE_STACK(ctx);
 	if (!recording)
 		return 0;
+	if (cookie & COOKIE_STEPPED)
+		count(STAT_HITS_STEPPED, 1);
 	thread = thread_current();
 	if (!thread) {
 		count(STAT_HITS_FOREIGN, 1);

@@ -64,6 +64,7 @@ static __always_inline void note_fault(__u64 addr, enum touch_kind kind)
 SEC("?raw_tp/page_fault_user")
 int touch_by_user(struct bpf_raw_tracepoint_args *ctx)
 {
+	count(STAT_HITS_TOUCH, 1);
 	note_fault(ctx->args[0], TOUCH_USER);
 	return 0;
 }
@@ -73,6 +74,7 @@ int touch_by_kernel(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 
+	count(STAT_HITS_TOUCH, 1);
 	/* Whoever may not fault only tries: a profiler in the middle of the program's own fault.
 	 * Loaded, not read by a helper, which disables faults itself. */
 	if ((__s64)ctx->args[0] < 0 || task->pagefault_disabled)
@@ -86,6 +88,7 @@ int touch_folio(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct toucher *toucher;
 
+	count(STAT_HITS_TOUCH, 1);
 	if (!(ctx->args[2] & GFP_MOVABLE) || !ctx->args[0])
 		return 0;
 	toucher = toucher_current();
@@ -239,6 +242,7 @@ static __always_inline void added(struct thread *thread, struct touch_watch *wat
 					   : TOUCH_USER;
 
 	__sync_fetch_and_add(&watch->seen_bytes[kind < TOUCH_KINDS ? kind : 0], bytes);
+	__sync_fetch_and_add(&watch->adds, 1);
 	if (is_populating(nr)) {
 		if (toucher->populated_nr != nr) {
 			__sync_fetch_and_add(&watch->unsampled_bytes, toucher->populated);
@@ -275,6 +279,7 @@ int touch_added(struct bpf_raw_tracepoint_args *ctx)
 	__u64 bytes;
 	int nr;
 
+	count(STAT_HITS_TOUCH, 1);
 	if ((__u32)ctx->args[1] != MM_ANONPAGES || (__u64)BPF_CORE_READ(task, mm) != ctx->args[0])
 		return 0;
 	thread = thread_current();
@@ -350,6 +355,7 @@ int touch_called(struct trace_event_raw_sys_exit *ctx)
 	__u64 bytes, span;
 	long ret = ctx->ret;
 
+	count(STAT_HITS_TOUCH, 1);
 	if (!thread)
 		return 0;
 	watch = watch_of(thread);

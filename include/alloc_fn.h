@@ -33,6 +33,10 @@ enum layer {
 	((__u64)(op) | (__u64)(size_arg) << 4 | (__u64)(count_arg) << 8 | (__u64)(old_arg) << 12 | \
 	 (__u64)(out_arg) << 16 | (__u64)LAYER_MALLOC << 20)
 
+/* Bit 24, in the cookies of Python's places too (include/python.h): the kernel steps the probed
+ * instruction out of line, a second trap. */
+#define COOKIE_STEPPED (1ULL << 24)
+
 #define ALLOC_FN_OP(cookie) ((enum alloc_op)((cookie)&15))
 #define ALLOC_FN_SIZE_ARG(cookie) ((unsigned int)((cookie) >> 4 & 15))
 #define ALLOC_FN_COUNT_ARG(cookie) ((unsigned int)((cookie) >> 8 & 15))

@@ -133,6 +133,7 @@ struct python_code {
  *   bits 4-5   enum python_place     bits 6-7  enum python_op
  *   bits 8-15  shift: a pool has 1 << shift bytes
  *   bits 16-23 bytes of alignment: sizes are multiples of it
+ *   bit 24     COOKIE_STEPPED (include/alloc_fn.h)
  *   bits 32-63 s32 displacement
  */
 enum python_place {

@@ -13,6 +13,8 @@
 	STAT(HITS_SYSCALL, "hits_syscall", WORK, "memory system calls seen", "")                                    \
 	STAT(HITS_FOREIGN, "hits_foreign", WORK, "probe hits in processes that are not traced",                     \
 	     "--scope process")                                                                                     \
+	STAT(HITS_STEPPED, "hits_stepped", WORK, "hits of probes that cost a second trap", "") \
+	STAT(HITS_TOUCH, "hits_touch", WORK, "page faults, page allocations and system calls of the whole host seen for first touches", "") \
 	STAT(BLOCKS_ADDED, "blocks_added", WORK, "entries put into the block table", "")                            \
 	STAT(BLOCKS_REMOVED, "blocks_removed", WORK, "entries taken from the block table", "")                      \
 	STAT(NESTED_ALLOCS, "nested_allocs", WORK, "allocations inside another probed call, counted once there", "") \

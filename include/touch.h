@@ -28,6 +28,7 @@ enum touch_kind {
 struct touch_watch {
 	__u64 mean_bytes;	       /* one sample every so many on average; 0 = every page */
 	__u64 seen_bytes[TOUCH_KINDS]; /* exact */
+	__u64 adds;		       /* times that a page, or a huge one, was added */
 	__u64 samples;		       /* taken, and ... */
 	__u64 sampled_bytes;	       /* ... what they stand for. Of these ... */
 	__u64 unsummed_bytes;	       /* ... not in touch_sums: it is full */

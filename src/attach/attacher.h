@@ -146,8 +146,11 @@ uint64_t attacher__hash_seed(const struct attacher *attacher);
 const struct map_fds *attacher__maps(const struct attacher *attacher);
 enum link_mode attacher__mode(const struct attacher *attacher, const char **ret_why);
 
-/* Returns the average nanoseconds of a run of the allocation programs while the kernel's statistics
- * were on, 0 = unknown. */
+/* Tells how often the programs of allocator functions ran while the kernel's statistics were on
+ * (calibrate__enable_stats), ever, and for how long altogether. */
+void attacher__program_runs(const struct attacher *attacher, uint64_t *ret_cnt, uint64_t *ret_ns);
+
+/* Returns the average of that in nanoseconds, 0 = unknown. */
 double attacher__program_ns(const struct attacher *attacher);
 
 /* Sums the misses that the kernel itself counted for our programs since they were loaded: runs that

@@ -7,15 +7,16 @@
 
 #include "attach/table_memory.h"
 
-double attacher__program_ns(const struct attacher *attacher)
+void attacher__program_runs(const struct attacher *attacher, uint64_t *ret_cnt, uint64_t *ret_ns)
 {
 	const struct bpf_program *progs[] = {
 		attacher->skel->progs.alloc_session, attacher->skel->progs.alloc_enter,
 		attacher->skel->progs.alloc_exit,    attacher->skel->progs.free_enter,
 		attacher->skel->progs.python_site,
 	};
-	uint64_t time_ns = 0, runs = 0;
 
+	*ret_cnt = 0;
+	*ret_ns = 0;
 	for (size_t i = 0; i < sizeof(progs) / sizeof(progs[0]); i++) {
 		struct bpf_prog_info info = {0};
 		uint32_t len = sizeof(info);
@@ -23,9 +24,16 @@ double attacher__program_ns(const struct attacher *attacher)
 		if (bpf_program__fd(progs[i]) < 0 ||
 		    bpf_obj_get_info_by_fd(bpf_program__fd(progs[i]), &info, &len))
 			continue;
-		time_ns += info.run_time_ns;
-		runs += info.run_cnt;
+		*ret_cnt += info.run_cnt;
+		*ret_ns += info.run_time_ns;
 	}
+}
+
+double attacher__program_ns(const struct attacher *attacher)
+{
+	uint64_t runs, time_ns;
+
+	attacher__program_runs(attacher, &runs, &time_ns);
 	return runs ? (double)time_ns / runs : 0;
 }
 

@@ -18,9 +18,9 @@ struct trap_costs {
 };
 
 /*
- * Measures for at most 12 ms unless a hit takes longer than 40 us; removing the probes takes the
- * kernel another 40 ms. Returns 0, -ENOTSUP (not known for this architecture) or the negative errno
- * of the load or of the probe that did not work.
+ * Measures for at most 12 ms unless a hit takes longer than 20 us, or others run meanwhile;
+ * removing the probes takes the kernel another 40 ms. Returns 0, -ENOTSUP (not known for this
+ * architecture) or the negative errno of the load or of the probe that did not work.
  */
 int calibrate__trap(struct trap_costs *ret);
 

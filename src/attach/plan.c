@@ -39,11 +39,12 @@ static int add_step(struct attach_plan *plan, const struct elf_allocs *allocs, e
 	step->mode = mode;
 	for (size_t i = 0; i < allocs->sites.cnt; i++) {
 		const struct alloc_site *site = &allocs->sites.items[i];
+		uint64_t flags = site->cost == PROBE_STEPPED ? COOKIE_STEPPED : 0;
 
 		if ((ALLOC_FN_OP(site->cookie) == ALLOC_OP_FREE) != (role == ROLE_FREE))
 			continue;
 		if (array_push(&step->offsets, site->probe_off) ||
-		    array_push(&step->cookies, site->cookie))
+		    array_push(&step->cookies, site->cookie | flags))
 			return -ENOMEM;
 	}
 	if (step->offsets.cnt)

@@ -279,12 +279,9 @@ static void finish_rows(const struct pass *pass, int64_t growth_bytes, struct to
 		qsort(report->rows.items, report->rows.cnt, sizeof(struct touch_row), compare_rows);
 }
 
-uint64_t touches__sample_cnt(const struct touches *touches, uint32_t space)
+int touches__count(const struct touches *touches, uint32_t space, struct touch_watch *ret)
 {
-	struct touch_watch watch;
-
-	return bpf_map_lookup_elem(touches->maps->touch_watches, &space, &watch) ? 0
-										 : watch.samples;
+	return bpf_map_lookup_elem(touches->maps->touch_watches, &space, ret);
 }
 
 int touches__read(struct touches *touches, uint32_t space, pid_t pid,
@@ -294,7 +291,7 @@ int touches__read(struct touches *touches, uint32_t space, pid_t pid,
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
-	err = bpf_map_lookup_elem(touches->maps->touch_watches, &space, &ret->counters);
+	err = touches__count(touches, space, &ret->counters);
 	if (err)
 		return err;
 	err = read_samples(touches, space, &pass.samples);

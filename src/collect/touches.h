@@ -63,8 +63,9 @@ int touches__read(struct touches *touches, uint32_t space, pid_t pid,
 		  const struct touch_read_opts *opts, struct touch_report *ret);
 void touch_report__free(struct touch_report *report);
 
-/* Returns how many samples of a watched space were taken so far; 0 also when it is not watched. */
-uint64_t touches__sample_cnt(const struct touches *touches, uint32_t space);
+/* Reads what was counted of a watched space so far. Returns 0 or a negative errno (-ENOENT: it is
+ * not watched). */
+int touches__count(const struct touches *touches, uint32_t space, struct touch_watch *ret);
 
 /* Forgets all samples of a space that is not watched any more. Returns 0 or a negative errno. */
 int touches__forget(struct touches *touches, uint32_t space);

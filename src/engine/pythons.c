@@ -209,13 +209,14 @@ static int attach_objects(struct pythons *pythons, struct python_file *file, int
 	file->free_cnt = 0;
 	for (size_t i = 0; i < file->sites.sites.cnt && !err; i++) {
 		const struct python_site *site = &file->sites.sites.items[i];
+		uint64_t flags = site->is_stepped ? COOKIE_STEPPED : 0;
 
 		if (site->kind == SITE_FREE && !pythons->opts.frees)
 			continue;
 		file->alloc_cnt += PYTHON_SITE_OP(site->cookie) == PYTHON_OP_ALLOC;
 		file->free_cnt += site->kind == SITE_FREE;
 		err = array_push(&offsets, site->off);
-		err = err ? err : array_push(&cookies, site->cookie);
+		err = err ? err : array_push(&cookies, site->cookie | flags);
 	}
 	set = (struct probe_set){offsets.items, cookies.items, offsets.cnt};
 	if (!err && set.cnt)

@@ -438,7 +438,7 @@ int session__begin(struct session *session, char **ret_message)
 	session->started_ns = clock_ns(CLOCK_MONOTONIC);
 	session->started_real_ns = clock_ns(CLOCK_REALTIME);
 	session->started_cpu_ns = session__cpu_ns(session);
-	session->stats_fd = calibrate__enable_stats();
+	session__begin_stats(session);
 	if (session->opts->command) {
 		err = run_command(session, ret_message);
 		if (err)
@@ -509,6 +509,12 @@ void session__drop(struct session *session, uint32_t id)
 		return;
 	space->state = PROC_EXECED;
 	attacher__forget_space(session->attacher, space->tgid, id);
+}
+
+void session__begin_stats(struct session *session)
+{
+	if (session->stats_fd < 0)
+		session->stats_fd = calibrate__enable_stats();
 }
 
 void session__end_stats(struct session *session)

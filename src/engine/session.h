@@ -116,7 +116,9 @@ int session__make_room(struct session *session);
  */
 int session__make_good(struct session *session, bool at_once);
 
-/* Ends the measurement of the programs' run time, which itself costs a little on every run. */
+/* Lets the kernel measure the programs' run time, if it does so; ends that, as it costs a little on
+ * every run. */
+void session__begin_stats(struct session *session);
 void session__end_stats(struct session *session);
 
 /*

@@ -18,10 +18,9 @@
 #define EXACT_POLL_NS (100 * NS_PER_MS)
 #define EXACT_WINDOW_NS (5 * NS_PER_SEC) /* after which exact tracing is told as a window */
 #define CONTENTS_NS (500 * NS_PER_MS)
+#define MEASURED_POLLS 8 /* of exact tracing: between one and the next of so many */
+#define LEAST_RUNS 10
 
-/* A hit is calibrated rather high: between a third of that and half as much again. */
-#define LOST_LOW 0.3
-#define LOST_HIGH 1.5
 /* Of a window: who used a CPU for so long would have done more without probes. */
 #define IS_BUSY 0.9
 
@@ -77,25 +76,38 @@ int suspect_windows__moment(const struct suspects *suspects, const struct suspec
 		.hits = sum_hits(stats),
 		.seen = stats[STAT_BLOCKS_ADDED],
 		.lost = sum_lost(stats),
+		.stepped = stats[STAT_HITS_STEPPED],
+		.unstepped = sum_hits(stats) - stats[STAT_HITS_STEPPED],
 	};
+	attacher__program_runs(suspects->session->attacher, &ret->runs, &ret->run_ns);
 	return ret->busy_ns ? 0 : -ESRCH;
 }
 
 /* What the hits between two moments have cost the process. */
-static struct window_bill bill_of(const struct suspects *suspects,
+static struct window_bill bill_of(const struct suspects *suspects, const struct suspect *suspect,
 				  const struct suspect_moment *from,
 				  const struct suspect_moment *to, uint64_t hits)
 {
-	struct window_bill bill = {.hits = hits};
-	double share;
+	double stepped = (double)(to->stepped - from->stepped);
+	double all = stepped + (double)(to->unstepped - from->unstepped);
+	struct window_work work = {
+		.hits = hits,
+		.stepped = all > 0 ? fmin(stepped / all, 1) : 0,
+		.program_ns = suspect->program_ns,
+		.busy_ns = to->busy_ns > from->busy_ns ? to->busy_ns - from->busy_ns : 0,
+	};
 
-	if (to->busy_ns <= from->busy_ns)
-		return bill;
-	bill.busy_ns = to->busy_ns - from->busy_ns;
-	share = (double)hits * suspects->ns_per_hit / (double)bill.busy_ns;
-	bill.lost_low = share * LOST_LOW < 1 ? share * LOST_LOW : 1;
-	bill.lost_high = share * LOST_HIGH < 1 ? share * LOST_HIGH : 1;
-	return bill;
+	return window_bill__of(&suspects->trap_price, &work);
+}
+
+/* Learns how long programs run, if the kernel has measured it between two moments. */
+static void learn_program(struct suspect *suspect, const struct suspect_moment *from,
+			  const struct suspect_moment *to)
+{
+	uint64_t runs = to->runs - from->runs;
+
+	if (runs >= LEAST_RUNS)
+		suspect->program_ns = (double)(to->run_ns - from->run_ns) / (double)runs;
 }
 
 /* ---- what windows tell ---- */
@@ -110,9 +122,9 @@ static int read_window(struct suspects *suspects, struct suspect *suspect,
 		.end_ns = to->time_ns,
 		/* Who waits for work most of the time does it all the same. */
 		.lost_low_ns = (double)busy > IS_BUSY * (double)len
-				       ? (uint64_t)(bill->lost_low * (double)busy)
+				       ? (uint64_t)(bill->lost_least * (double)busy)
 				       : 0,
-		.lost_high_ns = (uint64_t)(bill->lost_high * (double)busy),
+		.lost_high_ns = (uint64_t)(bill->lost_most * (double)busy),
 		.hits = to->seen - suspect->begun.seen,
 		.lost_hits = to->lost - suspect->begun.lost,
 	};
@@ -155,6 +167,7 @@ void suspect_windows__end(struct suspects *suspects, struct suspect *suspect)
 	if (suspects->open == suspect) {
 		take_away(suspects, suspect);
 		suspects->open = NULL;
+		session__end_stats(suspects->session);
 		bill.hits = hits_since(suspects, suspect->begun.hits);
 		suspects->window_hits += bill.hits;
 		window_plan__closed(&suspects->plan, &bill, suspect->made_ns);
@@ -194,6 +207,8 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 	suspect->made_ns = suspect->attach_ns;
 	if (!order->is_exact)
 		suspects->open = suspect;
+	if (!order->is_exact && window_bill__measures(suspect->window_cnt))
+		session__begin_stats(suspects->session);
 	suspect->is_exact = order->is_exact;
 	err = session__arm(suspects->session, suspect->space);
 	obstacle = err ? NULL : obstacle_of(suspects, suspect);
@@ -252,6 +267,16 @@ static int expect(struct suspects *suspects, struct suspect *suspect)
 	return 0;
 }
 
+/* What was measured up to now is of somebody's window, not of exact tracing. */
+static void end_measurement(struct suspects *suspects, const struct suspect_moment *now)
+{
+	session__end_stats(suspects->session);
+	for (size_t i = 0; i < suspects->list.cnt; i++) {
+		suspects->list.items[i]->billed.runs = now->runs;
+		suspects->list.items[i]->billed.run_ns = now->run_ns;
+	}
+}
+
 static int end_window(struct suspects *suspects, const struct suspect_moment *to)
 {
 	struct suspect *suspect = suspects->open;
@@ -259,10 +284,12 @@ static int end_window(struct suspects *suspects, const struct suspect_moment *to
 	struct window_bill bill;
 	int err;
 
-	bill = bill_of(suspects, &suspect->begun, to,
+	learn_program(suspect, &suspect->begun, to);
+	bill = bill_of(suspects, suspect, &suspect->begun, to,
 		       to->hits - suspect->begun.hits -
 			       hits_of_others(suspects, &suspect->begun, to));
 	suspects->window_hits += bill.hits;
+	end_measurement(suspects, to);
 	take_away(suspects, suspect);
 	bill_between(suspects, suspect, hits_since(suspects, to->hits));
 	suspects->open = NULL;
@@ -329,7 +356,8 @@ static int bill_exact(struct suspects *suspects, struct suspect *suspect, bool s
 	hits = (uint64_t)((double)(now.hits - suspect->billed.hits) * share_of(suspects, suspect));
 	suspects->exact_rate = (double)(now.hits - suspect->billed.hits) /
 			       (double)(now.time_ns - suspect->billed.time_ns + 1);
-	bill = bill_of(suspects, &suspect->billed, &now, hits);
+	learn_program(suspect, &suspect->billed, &now);
+	bill = bill_of(suspects, suspect, &suspect->billed, &now, hits);
 	suspect->billed = now;
 	suspect->exact_hits += hits;
 	goes_on = window_plan__traced(&suspects->plan, suspect->space, &bill);
@@ -338,7 +366,7 @@ static int bill_exact(struct suspects *suspects, struct suspect *suspect, bool s
 	if (!goes_on || !stays)
 		take_away(suspects, suspect);
 	suspect->is_held = goes_on && !stays;
-	bill = bill_of(suspects, &suspect->begun, &now, suspect->exact_hits);
+	bill = bill_of(suspects, suspect, &suspect->begun, &now, suspect->exact_hits);
 	suspect->exact_hits = 0;
 	return read_window(suspects, suspect, &now, &bill);
 }
@@ -360,8 +388,11 @@ static int bill_all_exact(struct suspects *suspects)
 			err = 0;
 		}
 	}
+	session__end_stats(suspects->session);
 	if (!any)
 		suspects->exact_rate = 0;
+	else if (suspects->exact_polls++ % MEASURED_POLLS == 0)
+		session__begin_stats(suspects->session);
 	return err;
 }
 

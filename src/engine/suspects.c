@@ -36,14 +36,11 @@
 #define COHORT_BLOCKS (1U << 13) /* of all suspects half of the table */
 #define COHORT_SITES (1U << 10)
 
-/*
- * What a program behind a probe takes. Calibration runs in a tight loop: a real program with cold
- * caches pays up to twice as much.
- */
-#define PROGRAM_NS 1000.0
-#define COLD 2
-#define TRAP_NS 1500.0 /* where it cannot be measured */
-#define ATTACH_NS 5e6  /* until it was measured */
+#define PROGRAM_NS 1000.0 /* what a program behind a probe takes, until it was measured */
+/* Traps, where they cannot be measured. */
+#define TRAP_NS 1500.0
+#define STEP_NS 4000.0
+#define ATTACH_NS 5e6 /* until it was measured */
 
 static unsigned int cpu_cnt(void)
 {
@@ -169,13 +166,15 @@ void suspects__drop(struct suspects *suspects, struct suspect *suspect)
 
 static void calibrate(struct suspects *suspects)
 {
+	struct trap_price *price = &suspects->trap_price;
 	struct trap_costs traps;
-	double trap_ns = TRAP_NS;
 
-	if (!calibrate__trap(&traps))
-		trap_ns = traps.call_return_ns / 2 > traps.emulated_ns ? traps.call_return_ns / 2
-								       : traps.emulated_ns;
-	suspects->ns_per_hit = COLD * (trap_ns + PROGRAM_NS);
+	*price = (struct trap_price){.hit_ns = TRAP_NS, .step_ns = STEP_NS};
+	if (!calibrate__trap(&traps)) {
+		price->hit_ns = fmax(traps.call_return_ns / 2, traps.emulated_ns);
+		price->step_ns = fmax(traps.stepped_ns - traps.emulated_ns, 0);
+	}
+	suspects->ns_per_hit = TRAP_COLD * (price->hit_ns + PROGRAM_NS);
 }
 
 int suspects__give_up(struct suspects *suspects, int err, uint64_t now_ns)
@@ -518,8 +517,6 @@ static int keep_house(struct suspects *suspects, uint64_t now_ns)
 		close_session(suspects);
 		return 0;
 	}
-	for (size_t i = 0; i < suspects->list.cnt; i++)
-		suspect_touches__bill(suspects, suspects->list.items[i]);
 	if (suspects->dropped_cnt > MOST_DROPPED)
 		forget_names(suspects);
 	/* Deleted files and file systems of those that have ended are free again. */
@@ -543,6 +540,7 @@ static int work(struct suspects *suspects, uint64_t now_ns, uint64_t *ret_due_ns
 		return err;
 	drop_lines(suspects, now_ns);
 	drop_ended(suspects, now_ns);
+	suspect_touches__bill(suspects, now_ns);
 	suspects__pass(suspects);
 	err = session__poll_pythons(suspects->session);
 	if (!err)

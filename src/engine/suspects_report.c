@@ -180,10 +180,8 @@ static int tell_all(struct suspects *suspects, struct sweep *sweep, uint64_t now
 	if (!suspects->list.cnt)
 		return 0;
 	err = suspects__begin_stacks(suspects, sweep);
-	if (!err && suspects->touch_err)
-		err = snapshot__add_note(sweep->snap,
-					 "where new memory is first touched is not seen: %s",
-					 strerror(-suspects->touch_err));
+	if (!err)
+		err = suspect_touches__note(suspects, sweep->snap);
 	for (size_t i = 0; i < suspects->list.cnt && !err; i++)
 		err = suspects__tell_code(suspects, suspects->list.items[i], sweep, now_ns);
 	return err ? err : suspects__name_frames(suspects, sweep);

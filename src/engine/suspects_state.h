@@ -8,6 +8,7 @@
 #include "engine/budget.h"
 #include "engine/session.h"
 #include "engine/suspects.h"
+#include "engine/window_bill.h"
 #include "engine/window_plan.h"
 #include "model/cohort.h"
 #include "model/kept_code.h"
@@ -19,6 +20,8 @@ struct suspect_moment {
 	uint64_t busy_ns; /* CPU time that the process has used, ever */
 	/* Of all suspects' probes, ever: hits, blocks that were seen, and that had no room. */
 	uint64_t hits, seen, lost;
+	uint64_t stepped, unstepped; /* hits that cost a second trap, and that cost none */
+	uint64_t runs, run_ns;	     /* of programs while they were measured, ever */
 };
 
 struct suspect {
@@ -42,12 +45,21 @@ struct suspect {
 			     expected */
 	double made_ns;	  /* of the window that is open, or of the last one */
 	uint64_t traced_ns, window_cnt;
-	double cost_ns; /* CPU time that its probes took */
+	double cost_ns;	   /* CPU time that its probes took */
+	double program_ns; /* a run of the programs behind them, as measured last; 0 = never */
 	bool is_touch_watched;
-	uint64_t touched_from;	/* its anonymous memory then, bytes */
-	uint64_t touch_mean;	/* one sample in so many bytes */
-	uint64_t touch_samples; /* that are billed */
-	uint64_t touch_billed_ns;
+	uint64_t touched_from;		/* its anonymous memory then, bytes */
+	uint64_t touch_mean;		/* one sample in so many bytes */
+	struct touch_watch touch_count; /* what is billed */
+};
+
+/* What the looking at first touches has cost. */
+struct touch_bill {
+	uint64_t billed_ns; /* CLOCK_MONOTONIC: up to when */
+	uint64_t runs;	    /* of its programs, ever, that are billed */
+	double owed_ns;	    /* beyond what it may take all the time */
+	uint64_t resume_ns; /* it was too dear: nobody is watched until then; 0 = all are */
+	double paused_rate; /* what it took each ns then */
 };
 
 /* What was told last of a process's code. */
@@ -66,14 +78,17 @@ struct suspects {
 	struct symbolizer *symbolizer;
 	struct touches *touches; /* NULL = there are none */
 	int touch_err;		 /* why none were watched the last time, negative errno; or 0 */
+	struct touch_bill touch_bill;
 	struct budget budget;
 	struct window_plan plan;
 	double ns_per_hit; /* calibrated */
+	struct trap_price trap_price;
 	uint8_t key[SIPHASH_BYTES];
 	ARRAY(struct suspect *) list;	  /* MAX_SUSPECTS at most */
 	ARRAY(struct suspect_memo) memos; /* those told last go last */
 	struct suspect *open;		  /* whose window is open, NULL = nobody's */
 	uint64_t poll_ns;		  /* between two looks at the open window */
+	uint64_t exact_polls;		  /* looks at exact tracing */
 	double exact_rate;    /* hits each ns of all exact suspects; 0 = there are none */
 	uint64_t window_hits; /* of windows, ever: the others are of exact tracing */
 	uint64_t own_base_ns; /* the tool's CPU time before it was opened */

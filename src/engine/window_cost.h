@@ -19,7 +19,8 @@
 struct window_bill {
 	uint64_t hits;
 	uint64_t busy_ns;
-	double lost_low, lost_high; /* 0 to 1 */
+	double lost_low, lost_high;   /* 0 to 1 */
+	double lost_least, lost_most; /* that are sure, where the range is what is charged */
 };
 
 struct window_cost {

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "engine/budget.h"
+#include "engine/window_bill.h"
 #include "engine/window_plan.h"
 
 #define HOST_BIN_NS (100 * NS_PER_MS) /* what was really spent is kept by time */
@@ -26,19 +27,22 @@ struct host_opts {
 	size_t process_cnt;
 	double grow_chance;	     /* of a process */
 	double calls_min, calls_max; /* a second of a process, when it is not probed */
-	double wrong_max;	     /* times, that a hit costs more or less than was calibrated */
+	double program_max_ns;	     /* what a run of a program behind a probe takes at most */
+	double cold_min, cold_max;   /* times, that a trap takes longer than calibrated */
 	bool has_bursts, has_jumps, has_deaths, has_clock_jumps, is_late, is_measured;
 };
 
 struct host_process {
 	uint64_t id;
 	double growth, calls_per_sec, threads, ns_per_hit, true_ns_per_hit, attach_ns;
+	struct trap_price price; /* as calibrated, in a tight loop */
+	double stepped, program_ns, measured_ns;
 	double busier; /* in a burst */
 	uint64_t burst_ends_ns;
 	bool is_suspect, is_exact;
-	double hits, cost_ns, busy_ns; /* since the last report */
-	double spent_ns;	       /* in all, windows made included */
-	uint64_t traced_ns, longest_gap_ns;
+	double hits, busy_ns; /* since the last report */
+	double spent_ns;      /* in all, windows made included */
+	uint64_t traced_ns, longest_gap_ns, bill_cnt;
 };
 
 struct sweep_host {
@@ -93,6 +97,21 @@ static inline void host_use_cpu(struct sweep_host *host, double cost_ns)
 	host_spend(host, cost_ns);
 }
 
+/* What a hit costs: with caches as cold as they are, and behind any instruction. */
+static inline void host_set_price(struct sweep_host *host, struct host_process *process)
+{
+	double cold = host_random(host, host->opts.cold_min, host->opts.cold_max);
+
+	process->price.hit_ns = host_random(host, 500, 1500);
+	process->price.step_ns = host_random(host, 2, 14) * process->price.hit_ns;
+	process->stepped = fmax(host_random(host, -1, 1), 0);
+	process->program_ns = host_random_scale(host, 300, host->opts.program_max_ns);
+	process->ns_per_hit = TRAP_COLD * (process->price.hit_ns + 1000);
+	process->true_ns_per_hit =
+		process->program_ns +
+		cold * (process->price.hit_ns + process->stepped * process->price.step_ns);
+}
+
 static inline void host_begin_process(struct sweep_host *host, struct host_process *process)
 {
 	const struct host_opts *opts = &host->opts;
@@ -103,12 +122,10 @@ static inline void host_begin_process(struct sweep_host *host, struct host_proce
 		.growth = grows ? host_random_scale(host, 1e6, 1e9) : 0,
 		.calls_per_sec = host_random_scale(host, opts->calls_min, opts->calls_max),
 		.threads = 1 + floor(host_random(host, 0, 1) * host->opts.cpu_cnt / 4),
-		.ns_per_hit = host_random(host, 1000, 6000),
 		.attach_ns = host_random(host, 0.5, 1.5) * NS_PER_MS,
 		.busier = 1,
 	};
-	process->true_ns_per_hit =
-		process->ns_per_hit * host_random_scale(host, 1 / opts->wrong_max, opts->wrong_max);
+	host_set_price(host, process);
 	process->traced_ns = host->now_ns;
 }
 
@@ -159,7 +176,6 @@ static inline void host_run_probes(struct sweep_host *host, struct host_process 
 	hits = calls / (1 + calls * process->true_ns_per_hit / (process->threads * ns));
 	cost_ns = hits * process->true_ns_per_hit;
 	process->hits += hits;
-	process->cost_ns += cost_ns;
 	process->busy_ns += fmin(process->threads * ns, cost_ns + calls * 2000);
 	process->spent_ns += cost_ns;
 	host_spend(host, cost_ns);
@@ -194,24 +210,22 @@ static inline void host_pass(struct sweep_host *host, double ns)
 	budget__pass(&host->budget, host->now_ns + host->clock_offset_ns, host->own_cpu_ns);
 }
 
-/* What a process has lost, as well as it can be measured: a tenth off, and 0.2 ms. */
+/* What is known of what a process has lost: programs are measured now and then, traps never. */
 static inline struct window_bill host_take_bill(struct sweep_host *host,
 						struct host_process *process)
 {
-	struct window_bill bill = {.hits = process->hits};
-	double seen_ns = process->cost_ns * host_random(host, 0.9, 1.1) +
-			 host_random(host, -0.2, 0.2) * NS_PER_MS;
-	double off_ns = 0.1 * seen_ns + 0.2 * NS_PER_MS;
+	struct window_work work = {.hits = process->hits, .busy_ns = process->busy_ns};
+	bool is_measured = host->opts.is_measured && window_bill__measures(process->bill_cnt++);
 
-	if (host->opts.is_measured && process->busy_ns >= 1) {
-		bill.busy_ns = process->busy_ns;
-		bill.lost_low = fmax(seen_ns - off_ns, 0) / bill.busy_ns;
-		bill.lost_high = fmin((seen_ns + off_ns) / bill.busy_ns, 1);
-	}
-	process->hits -= bill.hits;
-	process->cost_ns = process->busy_ns = 0;
-	return bill;
+	if (is_measured && work.hits >= 10)
+		process->measured_ns = process->program_ns * host_random(host, 0.95, 1.05);
+	work.stepped = process->stepped;
+	work.program_ns = process->measured_ns;
+	process->hits -= work.hits;
+	process->busy_ns = 0;
+	return window_bill__of(&process->price, &work);
 }
+
 /* Exact tracing is reported as often as the tool looks. */
 static inline void host_report_exact(struct sweep_host *host)
 {

@@ -106,7 +106,11 @@ static void check_step(const struct plan_step *step, enum probe_role role, enum 
 	assert_int_equal(step->cookies.cnt, cnt);
 	for (size_t i = 0; i < cnt; i++) {
 		assert_int_equal(step->offsets.items[i], five_sites[sites[i]].probe_off);
-		assert_int_equal(step->cookies.items[i], five_sites[sites[i]].cookie);
+		/* What it costs goes with it. */
+		assert_int_equal(
+			step->cookies.items[i],
+			five_sites[sites[i]].cookie |
+				(five_sites[sites[i]].cost == PROBE_STEPPED ? COOKIE_STEPPED : 0));
 	}
 }
 

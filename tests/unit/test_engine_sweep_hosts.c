@@ -38,7 +38,9 @@ static struct host_opts any_host(uint64_t seed)
 		.grow_chance = grow_chances[seed % 3],
 		.calls_min = 1e2,
 		.calls_max = 1e6,
-		.wrong_max = 20,
+		.program_max_ns = 1e5,
+		.cold_min = 1,
+		.cold_max = TRAP_COLD,
 		.has_bursts = true,
 		.has_jumps = seed % 2,
 		.has_deaths = seed % 4 < 2,
@@ -81,7 +83,7 @@ static void test_no_minute_costs_too_much(void **state)
 	assert_true(exact_cnt > 0 && cut_cnt > 0 && window_cnt > 50 * HOSTS);
 }
 
-/* Where nothing can be measured, calibration is right within what is said of it (calibrate.h). */
+/* Where programs are never measured, they are what is thought of them at most (window_bill.c). */
 static void test_unmeasured(void **state)
 {
 	double worst = 0;
@@ -92,7 +94,7 @@ static void test_unmeasured(void **state)
 		struct sweep_host host;
 
 		opts.is_measured = false;
-		opts.wrong_max = 2;
+		opts.program_max_ns = 6000;
 		sweep_host__init(&host, &opts);
 		sweep_host__run(&host);
 		worst = fmax(worst, sweep_host__worst_minute(&host));
@@ -140,7 +142,10 @@ static struct fairness compare_shares(struct sweep_host *host)
 	return fairness;
 }
 
-/* Suspects that could use all of the budget, and time enough for windows one after another. */
+/*
+ * Suspects that could use all of the budget, and time enough for windows one after another. What
+ * is charged for a trap is what it costs here: shares are of what is charged.
+ */
 static void test_budget_is_used_and_shared(void **state)
 {
 	double lowest = 1, highest = 1, used = 0, least_used = 1, worst = 0;
@@ -157,7 +162,9 @@ static void test_budget_is_used_and_shared(void **state)
 			.grow_chance = 0.003 + 0.004 * (seed % 4),
 			.calls_min = 1e5,
 			.calls_max = 1e6,
-			.wrong_max = 4,
+			.program_max_ns = 2e4,
+			.cold_min = TRAP_CHARGED,
+			.cold_max = TRAP_CHARGED,
 			.is_late = true,
 			.is_measured = true,
 		};
