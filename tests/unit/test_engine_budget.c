@@ -198,7 +198,9 @@ static double spend_greedily(uint64_t seed, double *ret_used)
 		.process_cnt = 1,
 		.calls_min = 1,
 		.calls_max = 2,
-		.wrong_max = 1,
+		.program_max_ns = 1,
+		.cold_min = 1,
+		.cold_max = 1,
 	};
 	struct sweep_host host;
 	double worst;
