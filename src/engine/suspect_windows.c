@@ -405,17 +405,17 @@ static int hold_exact(struct suspects *suspects)
 
 		if (!suspect->is_exact)
 			continue;
+		session__end_stats(suspects->session); /* it may be long */
 		err = bill_exact(suspects, suspect, false);
 		if (err == -ESRCH) {
 			suspect_windows__end(suspects, suspect);
 			err = 0;
 		}
 	}
-	suspects->exact_rate = 0;
 	return err;
 }
 
-static int resume_exact(struct suspects *suspects)
+static int resume_exact(struct suspects *suspects, uint64_t now_ns)
 {
 	int err = 0;
 
@@ -423,9 +423,12 @@ static int resume_exact(struct suspects *suspects)
 		struct suspect *suspect = suspects->list.items[i];
 		const struct window_order order = {.id = suspect->space, .is_exact = true};
 
-		if (!suspect->is_held)
+		/* To make its probes anew is not free either. */
+		if (!suspect->is_held || budget__room_ns(&suspects->budget) < suspect->attach_ns)
 			continue;
 		suspect->is_held = false;
+		/* What it is hit is told by a while, not by the moment since then. */
+		suspects->exact_due_ns = now_ns + EXACT_POLL_NS;
 		err = begin(suspects, &order);
 	}
 	return err;
@@ -472,7 +475,7 @@ int suspect_windows__work(struct suspects *suspects, uint64_t now_ns, uint64_t *
 	uint64_t wait_ns;
 	int err = 0;
 
-	err = resume_exact(suspects);
+	err = resume_exact(suspects, now_ns);
 	if (!err && now_ns >= suspects->exact_due_ns) {
 		suspects->exact_due_ns = now_ns + EXACT_POLL_NS;
 		err = bill_all_exact(suspects);

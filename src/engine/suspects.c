@@ -134,8 +134,10 @@ void suspects__change(struct suspects *suspects, const struct suspects_opts *opt
 {
 	suspects->opts = opts;
 	suspects->is_changed = true;
-	if (suspects->has_budget)
-		budget__set_share(&suspects->budget, opts->budget, cpu_cnt());
+	if (!suspects->has_budget)
+		return;
+	budget__set_share(&suspects->budget, opts->budget, cpu_cnt());
+	suspects__expect_names(suspects); /* what is kept for them is a part of it */
 }
 
 struct suspect *suspects__find(const struct suspects *suspects, uint64_t id)
@@ -408,8 +410,9 @@ static int tell(struct suspects *suspects, const struct suspicion *list, size_t 
 	for (size_t i = 0; i < cnt && !err; i++) {
 		uint64_t own_ns = cpu_time_ns();
 
-		/* Its tables are made for it: that can wait. */
-		if (suspects->budget.rate > 0 && !budget__has_room_for(&suspects->budget, 0))
+		/* Its tables are made for it: that can wait, but for the first one. */
+		if (suspects->list.cnt && suspects->budget.rate > 0 &&
+		    !budget__has_room_for(&suspects->budget, 0))
 			break;
 		if (suspects__find_process(suspects, list[i].pid, list[i].start_ns) ||
 		    !make_room(suspects, list[i].growth_per_hour, now_ns))

@@ -38,6 +38,10 @@
 
 #define HOLD 1.25
 
+/* Of a minute's budget: what a window may cost at least, or the others and the tool's own work
+ * would leave no room for it. */
+#define MOST_PART 0.25
+
 /* No use to ask more often whether there is room. */
 #define WAIT_MIN_NS (10 * NS_PER_MS)
 
@@ -177,7 +181,7 @@ bool window_plan__has(const struct window_plan *plan, uint64_t id)
 
 bool window_plan__can_pay(const struct window_plan *plan, double attach_ns)
 {
-	return HOLD * least_cost_of(plan, attach_ns) <= budget__minute_ns(plan->budget) / 2;
+	return HOLD * least_cost_of(plan, attach_ns) <= MOST_PART * budget__minute_ns(plan->budget);
 }
 
 void window_plan__forget(struct window_plan *plan, uint64_t id)
