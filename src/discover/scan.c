@@ -13,13 +13,12 @@
 #define MAX_SITES 512	    /* distinct functions */
 #define MAX_VERSION_LEN 64  /* "@@GLIBC_2.2.5" and the like behind a name in .symtab */
 
-/* Takes over `why`, NULL: no memory. */
-static int add_skip(struct scan *scan, char *why, bool is_loss)
+static int add_skip(struct scan *scan, bool is_loss, const char *fmt, va_list args)
 {
-	struct alloc_skip skip = {.why = why, .is_loss = is_loss};
+	struct alloc_skip skip = {.why = format_text_va(fmt, args), .is_loss = is_loss};
 
-	if (!why || array_push(&scan->allocs->skipped, skip)) {
-		free(why);
+	if (!skip.why || array_push(&scan->allocs->skipped, skip)) {
+		free(skip.why);
 		return -ENOMEM;
 	}
 	return 0;
@@ -28,23 +27,23 @@ static int add_skip(struct scan *scan, char *why, bool is_loss)
 int scan__skip(struct scan *scan, const char *fmt, ...)
 {
 	va_list args;
-	char *why;
+	int err;
 
 	va_start(args, fmt);
-	why = format_text_va(fmt, args);
+	err = add_skip(scan, false, fmt, args);
 	va_end(args);
-	return add_skip(scan, why, false);
+	return err;
 }
 
 int scan__lose(struct scan *scan, const char *fmt, ...)
 {
 	va_list args;
-	char *why;
+	int err;
 
 	va_start(args, fmt);
-	why = format_text_va(fmt, args);
+	err = add_skip(scan, true, fmt, args);
 	va_end(args);
-	return add_skip(scan, why, true);
+	return err;
 }
 
 /* The name behind the prefix of a prefixed build, or NULL. */

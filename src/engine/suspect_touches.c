@@ -4,9 +4,9 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "collect/map_reader.h"
+#include "util/cpu_time.h"
 
 #define MEAN_BYTES (64ULL << 10) /* a sample in so many */
 
@@ -97,10 +97,8 @@ static double bill_runs(struct suspects *suspects)
 /* Returns what it all may cost each ns. It is there without a budget for windows, too. */
 static double most_rate(const struct suspects *suspects)
 {
-	double budget = suspects->opts->budget;
-
-	return (budget > 0 ? PART * budget : WITHOUT_BUDGET) *
-	       (double)sysconf(_SC_NPROCESSORS_ONLN);
+	return suspects->opts->budget > 0 ? PART * suspects->budget.rate
+					  : WITHOUT_BUDGET * cpu_cnt();
 }
 
 static void pause_all(struct suspects *suspects, uint64_t now_ns, double rate)

@@ -79,8 +79,14 @@ int suspect_windows__moment(const struct suspects *suspects, const struct suspec
 		.stepped = stats[STAT_HITS_STEPPED],
 		.unstepped = sum_hits(stats) - stats[STAT_HITS_STEPPED],
 	};
-	attacher__program_runs(suspects->session->attacher, &ret->runs, &ret->run_ns);
 	return ret->busy_ns ? 0 : -ESRCH;
+}
+
+/* Adds what the kernel has measured, for the ends of what is learned from: asking for it takes too
+ * long for each look at a window. */
+static void read_runs(const struct suspects *suspects, struct suspect_moment *moment)
+{
+	attacher__program_runs(suspects->session->attacher, &moment->runs, &moment->run_ns);
 }
 
 /* What the hits between two moments have cost the process. */
@@ -224,6 +230,7 @@ static int begin(struct suspects *suspects, const struct window_order *order)
 			suspects__drop(suspects, suspect);
 		return err == -ENOMEM ? err : 0;
 	}
+	read_runs(suspects, &suspect->begun);
 	bill_between(suspects, suspect, suspect->begun.hits - before);
 	suspect->billed = suspect->begun;
 	suspect->billed.hits -= suspects->window_hits;
@@ -277,13 +284,14 @@ static void end_measurement(struct suspects *suspects, const struct suspect_mome
 	}
 }
 
-static int end_window(struct suspects *suspects, const struct suspect_moment *to)
+static int end_window(struct suspects *suspects, struct suspect_moment *to)
 {
 	struct suspect *suspect = suspects->open;
 	uint64_t own_ns = cpu_time_ns();
 	struct window_bill bill;
 	int err;
 
+	read_runs(suspects, to);
 	learn_program(suspect, &suspect->begun, to);
 	bill = bill_of(suspects, suspect, &suspect->begun, to,
 		       to->hits - suspect->begun.hits -
@@ -352,6 +360,7 @@ static int bill_exact(struct suspects *suspects, struct suspect *suspect, bool s
 	err = suspect_windows__moment(suspects, suspect, &now);
 	if (err)
 		return err;
+	read_runs(suspects, &now);
 	now.hits -= suspects->window_hits;
 	hits = (uint64_t)((double)(now.hits - suspect->billed.hits) * share_of(suspects, suspect));
 	suspects->exact_rate = (double)(now.hits - suspect->billed.hits) /

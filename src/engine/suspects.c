@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "engine/ledger_read.h"
 #include "engine/open_files.h"
@@ -41,13 +40,6 @@
 #define TRAP_NS 1500.0
 #define STEP_NS 4000.0
 #define ATTACH_NS 5e6 /* until it was measured */
-
-static unsigned int cpu_cnt(void)
-{
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return cpus > 0 ? (unsigned int)cpus : 1;
-}
 
 struct suspects *suspects__new(const struct suspects_opts *opts)
 {

@@ -10,23 +10,21 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "model/hash.h"
+#include "util/cpu_time.h"
 
 struct snapshot *snapshot__new(const char *mode)
 {
 	struct snapshot *snap = calloc(1, sizeof(*snap));
 	const struct snap_node empty = {.parent = 0, .frame = SNAP_NONE};
 	struct utsname host = {0};
-	long cpus;
 
 	if (!snap)
 		return NULL;
 	snap->mode = mode;
 	uname(&host);
-	cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	snap->cpus = cpus > 0 ? cpus : 1;
+	snap->cpus = cpu_cnt();
 	snap->hostname = strdup(host.nodename);
 	snap->kernel = strdup(host.release);
 	snap->arch = strdup(host.machine);

@@ -149,13 +149,13 @@ static bool has_time_for(const struct crew *crew, const struct line_job *job)
 
 int line_batch__run(struct line_job *jobs, size_t cnt, uint64_t cpu_ns)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t cpus = cpu_cnt();
 	struct crew crew = {.max = MAX_CHILDREN, .left_ns = cpu_ns};
 	struct line_job *job;
 	int err = 0;
 
 	if (cpus < MAX_CHILDREN)
-		crew.max = cpus > 1 ? (size_t)cpus : 1;
+		crew.max = cpus;
 	while (!err) {
 		while (crew.cnt < crew.max && (job = next_job(jobs, cnt)) &&
 		       has_time_for(&crew, job))

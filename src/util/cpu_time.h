@@ -4,8 +4,17 @@
 
 #include <stdint.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "util/clock.h"
+
+/* Returns how many CPUs are online, 1 when that is not known. */
+static inline unsigned int cpu_cnt(void)
+{
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cpus > 0 ? (unsigned int)cpus : 1;
+}
 
 /* Returns the CPU time of the children that have ended and were waited for: they work on what
  * strangers wrote. 0 when it is not known. */

@@ -17,6 +17,7 @@
 #include "attach/calibrate.h"
 #include "collect/map_reader.h"
 #include "include/stats.h"
+#include "small_attacher.h"
 #include "util/procfs.h"
 
 #define CALLS 500
@@ -97,14 +98,7 @@ static int attach(struct world *world)
 static int open_world(void **state)
 {
 	static struct world world;
-	const struct attacher_opts opts = {
-		.max_blocks = 1 << 12,
-		.max_stacks = 1 << 13,
-		.max_procs = 1 << 10,
-		.ring_bytes = 1 << 20,
-		.in_windows = true,
-	};
-	struct features features;
+	const struct attacher_opts opts = {.in_windows = true};
 
 	*state = &world;
 	if (geteuid())
@@ -116,8 +110,7 @@ static int open_world(void **state)
 		close(world.go[1]);
 		run_child(&world);
 	}
-	features__probe_best(&features);
-	if (attacher__open(&opts, &features, &world.attacher) || attach(&world))
+	if (small_attacher__open(opts, &world.attacher) || attach(&world))
 		return -1;
 	attacher__start(world.attacher);
 	return 0;

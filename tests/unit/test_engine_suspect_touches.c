@@ -10,6 +10,7 @@
 #include <inttypes.h>
 
 #include "engine/suspect_touches.h"
+#include "small_attacher.h"
 #include "touch_child.h"
 
 #define RUN_LEAST_NS 50.0  /* of one program, with nobody to look at */
@@ -32,22 +33,13 @@ struct world {
 static int open_world(void **state)
 {
 	static struct world world;
-	const struct attacher_opts opts = {
-		.max_blocks = 1 << 12,
-		.max_stacks = 1 << 13,
-		.max_procs = 1 << 10,
-		.ring_bytes = 1 << 20,
-		.in_windows = true,
-		.watch_touches = true,
-	};
-	struct features features;
+	const struct attacher_opts opts = {.in_windows = true, .watch_touches = true};
 
 	world = (struct world){.now_ns = 1000 * NS_PER_SEC};
 	*state = &world;
 	if (geteuid())
 		return 0;
-	features__probe_best(&features);
-	if (attacher__open(&opts, &features, &world.session.attacher))
+	if (small_attacher__open(opts, &world.session.attacher))
 		return -1;
 	attacher__start(world.session.attacher);
 	world.suspects = (struct suspects){.opts = &world.opts, .session = &world.session};

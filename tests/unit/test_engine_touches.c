@@ -23,6 +23,7 @@
 #include "collect/touches.h"
 #include "engine/deferred.h"
 #include "engine/unwinder.h"
+#include "small_attacher.h"
 #include "touch_child.h"
 #include "util/clock.h"
 #include "util/procfs.h"
@@ -65,21 +66,13 @@ struct want {
 static int open_world(void **state)
 {
 	static struct world world;
-	const struct attacher_opts opts = {
-		.max_blocks = 1 << 12,
-		.max_stacks = 1 << 13,
-		.max_procs = 1 << 10,
-		.ring_bytes = 1 << 20,
-		.watch_touches = true,
-	};
+	const struct attacher_opts opts = {.watch_touches = true};
 	const struct unwinder_opts unwind = {.memory_bytes = DEFAULT_UNWIND_BYTES};
-	struct features features;
 
 	*state = &world;
 	if (geteuid())
 		return 0;
-	features__probe_best(&features);
-	if (attacher__open(&opts, &features, &world.attacher) ||
+	if (small_attacher__open(opts, &world.attacher) ||
 	    unwinder__new(&unwind, world.attacher, &world.table, &world.unwinder))
 		return -1;
 	world.collector =
